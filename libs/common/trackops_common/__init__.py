@@ -1,0 +1,1 @@
+"""What every TrackOps service shares, each thing once."""

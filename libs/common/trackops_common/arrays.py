@@ -1,0 +1,45 @@
+"""Postgres array literals, so that a whole column of a batch is one bound parameter.
+
+The driver would adapt a list element by element, which costs more than the
+statement. Each function returns the text of an array, to be bound as
+`%(name)s::type[]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+__all__ = ["byteas", "integers", "texts", "timestamps", "uuids"]
+
+
+def uuids(values: Iterable[UUID | str]) -> str:
+    """For `::uuid[]`."""
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def integers(values: Iterable[int]) -> str:
+    """For `::int[]` and `::bigint[]`."""
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def timestamps(values: Iterable[datetime]) -> str:
+    """For `::timestamptz[]`."""
+    return "{" + ",".join(f'"{value.isoformat()}"' for value in values) + "}"
+
+
+def texts(values: Iterable[str | None]) -> str:
+    """For `::text[]`; None is NULL."""
+    return "{" + ",".join(map(_quoted, values)) + "}"
+
+
+def byteas(values: Iterable[bytes]) -> str:
+    """For `::bytea[]`."""
+    return "{" + ",".join(f'"\\\\x{value.hex()}"' for value in values) + "}"
+
+
+def _quoted(value: str | None) -> str:
+    if value is None:
+        return "NULL"
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

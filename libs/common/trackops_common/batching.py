@@ -1,0 +1,203 @@
+"""Many calls, one unit of work.
+
+A handler submits its command and awaits the result; the worker takes whatever
+has gathered while it was busy. There is no timer, so an idle system adds no
+delay and a busy one forms larger batches by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from trackops_common.errors import (
+    BatchRefused,
+    DeadlineExceeded,
+    DependencyUnavailable,
+    Overloaded,
+    TransientError,
+)
+
+__all__ = ["BatchLimits", "Batcher", "in_thread"]
+
+C = TypeVar("C")
+R = TypeVar("R")
+
+Run = Callable[[Sequence[C]], Awaitable[Sequence[R]]]
+"""Runs a batch: as many results as commands, in their order. A domain error is a result."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """Bounds of a batcher."""
+
+    max_batch: int = 256
+    """Commands that one run takes, unless a single submission is larger."""
+    max_waiting: int = 4096
+    """Commands that may wait; above it `submit` raises `Overloaded`."""
+    retry_seconds: float = 10.0
+    """How long a batch is run again after transient errors, deadlines permitting."""
+    retry_after_seconds: float = 0.1
+    """What an overloaded caller is told."""
+
+
+@dataclass(slots=True)
+class _Submission(Generic[C, R]):
+    commands: Sequence[C]
+    deadline: float
+    done: asyncio.Future[Sequence[R]] = field(default_factory=asyncio.Future)
+
+    def expired(self) -> bool:
+        return self.done.done() or self.deadline <= time.monotonic()
+
+    def fail(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+def in_thread(executor: Executor, run: Callable[[Sequence[C]], Sequence[R]]) -> Run[C, R]:
+    """`run`, which blocks, as something to await."""
+
+    async def call(commands: Sequence[C]) -> Sequence[R]:
+        return await asyncio.get_running_loop().run_in_executor(executor, run, commands)
+
+    return call
+
+
+class Batcher(Generic[C, R]):
+    """Gathers submissions and runs them together, one batch at a time.
+
+    A `TransientError` from `run` reruns the batch, with back-off, for callers
+    that still wait; a `BatchRefused` splits it until the submission at fault is
+    alone; any other error goes to every caller of the batch.
+    """
+
+    def __init__(
+        self,
+        run: Run[C, R],
+        *,
+        limits: BatchLimits | None = None,
+        dependency: str = "the database",
+    ) -> None:
+        self._run = run
+        self._limits = limits or BatchLimits()
+        self._dependency = dependency
+        self._waiting: deque[_Submission[C, R]] = deque()
+        self._waiting_commands = 0
+        self._arrived = asyncio.Event()
+        self._worker: asyncio.Task[None] | None = None
+        self._closing = False
+
+    async def submit(self, command: C, *, timeout_seconds: float | None = None) -> R:
+        """The result of `command`; see `submit_all`."""
+        return (await self.submit_all([command], timeout_seconds=timeout_seconds))[0]
+
+    async def submit_all(
+        self, commands: Sequence[C], *, timeout_seconds: float | None = None
+    ) -> Sequence[R]:
+        """The results of `commands`, which run in one batch, in their order.
+
+        Raises:
+            Overloaded: too much is waiting already; nothing was done.
+            DeadlineExceeded: `timeout_seconds` passed before the batch ran.
+            DependencyUnavailable: transient errors did not end in time.
+        """
+        if self._closing or self._waiting_commands + len(commands) > self._limits.max_waiting:
+            raise Overloaded(retry_after_seconds=self._limits.retry_after_seconds)
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work(), name="batcher")
+        patience = timeout_seconds if timeout_seconds is not None else float("inf")
+        submission: _Submission[C, R] = _Submission(commands, time.monotonic() + patience)
+        self._waiting.append(submission)
+        self._waiting_commands += len(commands)
+        self._arrived.set()
+        return await submission.done
+
+    async def close(self) -> None:
+        """Run what waits, then stop. Later submissions are refused."""
+        self._closing = True
+        self._arrived.set()
+        if self._worker is not None:
+            await self._worker
+
+    async def _work(self) -> None:
+        while True:
+            await self._arrived.wait()
+            while batch := self._take():
+                await self._run_batch(batch)
+            if self._closing:
+                return
+            self._arrived.clear()
+
+    def _take(self) -> list[_Submission[C, R]]:
+        batch: list[_Submission[C, R]] = []
+        size = 0
+        while self._waiting:
+            size += len(self._waiting[0].commands)
+            if batch and size > self._limits.max_batch:
+                break
+            submission = self._waiting.popleft()
+            self._waiting_commands -= len(submission.commands)
+            batch.append(submission)
+        return batch
+
+    async def _run_batch(self, batch: list[_Submission[C, R]]) -> None:
+        give_up = time.monotonic() + self._limits.retry_seconds
+        for attempt in range(1_000_000):
+            batch = _still_awaited(batch)
+            if not batch:
+                return
+            try:
+                await self._run_once(batch)
+            except TransientError as error:
+                if time.monotonic() >= give_up:
+                    _fail_all(batch, DependencyUnavailable(self._dependency), cause=error)
+                    return
+                await asyncio.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))
+            except BatchRefused as error:
+                await self._split(batch, error)
+                return
+            except Exception as error:  # noqa: BLE001 - every caller is told, whatever it is
+                _fail_all(batch, error)
+                return
+            else:
+                return
+
+    async def _run_once(self, batch: list[_Submission[C, R]]) -> None:
+        commands = [command for submission in batch for command in submission.commands]
+        results = await self._run(commands)
+        start = 0
+        for submission in batch:
+            end = start + len(submission.commands)
+            if not submission.done.done():
+                submission.done.set_result(results[start:end])
+            start = end
+
+    async def _split(self, batch: list[_Submission[C, R]], error: BatchRefused) -> None:
+        if len(batch) == 1:
+            batch[0].fail(error)
+            return
+        middle = len(batch) // 2
+        await self._run_batch(batch[:middle])
+        await self._run_batch(batch[middle:])
+
+
+def _still_awaited(batch: list[_Submission[C, R]]) -> list[_Submission[C, R]]:
+    for submission in batch:
+        if submission.expired():
+            submission.fail(DeadlineExceeded())
+    return [submission for submission in batch if not submission.done.done()]
+
+
+def _fail_all(
+    batch: list[_Submission[C, R]], error: Exception, *, cause: Exception | None = None
+) -> None:
+    error.__cause__ = cause or error.__cause__
+    for submission in batch:
+        submission.fail(error)

@@ -1,0 +1,162 @@
+"""One service's Postgres schema: connections, transactions, and the end of a transaction.
+
+Connections stand in autocommit and transactions are opened and closed by
+statements of our own, because a transaction ends with *one* string: outbox
+lock, outbox rows, commit. See `trackops_common.outbox` for why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+from sqlalchemy import Connection, Row, create_engine, make_url
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from trackops_common import outbox
+from trackops_common.errors import BatchRefused, DependencyUnavailable, TransientError
+
+__all__ = ["Database", "NotMigrated", "Transaction"]
+
+_SESSION = {
+    "timezone": "UTC",
+    "jit": "off",
+    "lock_timeout": "5s",
+    "statement_timeout": "30s",
+    "idle_in_transaction_session_timeout": "10s",
+}
+
+_TRANSIENT_SQLSTATE_CLASSES = ("08", "40", "53", "55", "57")
+"""Connection, rollback (deadlock, serialization), resources, locks, operator intervention."""
+
+
+class NotMigrated(Exception):
+    """The schema lacks its tables."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__(f"the schema of role {role!r} is not migrated; run `trackops up`")
+
+
+class Transaction:
+    """An open transaction; rolled back unless `commit` is called."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.committed = False
+
+    def execute(
+        self, sql: str, parameters: Mapping[str, Any] | None = None
+    ) -> Sequence[Row[tuple[Any, ...]]]:
+        """Run one statement, its parameters bound as `%(name)s`; the rows it returns, if any."""
+        result = self._connection.exec_driver_sql(sql, dict(parameters or {}))
+        return result.all() if result.returns_rows else ()
+
+    def commit(self, events: Sequence[outbox.OutboxEvent] = ()) -> None:
+        """End the transaction; `events` get their places in the outbox with it, in this order."""
+        if events:
+            self._connection.exec_driver_sql(
+                outbox.INSERT_AND_COMMIT, outbox.insert_parameters(events)
+            )
+        else:
+            self._connection.exec_driver_sql("COMMIT")
+        self.committed = True
+
+
+class Database:
+    """A pool of connections as one service's role. Thread-safe."""
+
+    def __init__(self, url: str, *, application_name: str, pool_size: int = 4) -> None:
+        """Connects on first use. `url` is `postgresql://role:password@host:port/database`."""
+        options = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
+        self._engine = create_engine(
+            make_url(url).set(drivername="postgresql+psycopg2"),
+            isolation_level="AUTOCOMMIT",
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=5,
+            pool_use_lifo=True,
+            connect_args={
+                "application_name": application_name,
+                "connect_timeout": 5,
+                "options": options,
+            },
+        )
+        self._role = self._engine.url.username or ""
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """A transaction at READ COMMITTED, rolled back unless it commits.
+
+        Raises:
+            TransientError: it may succeed if the whole of it is run again.
+            BatchRefused: the data broke a constraint or a type.
+        """
+        with _translated_errors(), self._engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")
+            transaction = Transaction(connection)
+            try:
+                yield transaction
+            finally:
+                if not transaction.committed:
+                    _roll_back(connection)
+
+    def fetch(
+        self, sql: str, parameters: Mapping[str, Any] | None = None
+    ) -> Sequence[Row[tuple[Any, ...]]]:
+        """The rows of one query, outside any transaction."""
+        with _translated_errors(), self._engine.connect() as connection:
+            return connection.exec_driver_sql(sql, dict(parameters or {})).all()
+
+    def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Run one statement that commits by itself."""
+        with _translated_errors(), self._engine.connect() as connection:
+            connection.exec_driver_sql(sql, dict(parameters or {}))
+
+    def check(self) -> None:
+        """Raise unless the server answers and the schema is migrated.
+
+        Raises:
+            DependencyUnavailable: the server does not answer.
+            NotMigrated: the tables are not there.
+        """
+        try:
+            migrated = self.fetch("SELECT to_regclass('alembic_version') IS NOT NULL")[0][0]
+        except TransientError as error:
+            raise DependencyUnavailable("Postgres") from error
+        if not migrated:
+            raise NotMigrated(self._role)
+
+    def close(self) -> None:
+        """Close every connection of the pool."""
+        self._engine.dispose()
+
+
+def _roll_back(connection: Connection) -> None:
+    try:
+        connection.exec_driver_sql("ROLLBACK")
+    except SQLAlchemyError:
+        connection.invalidate()
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        raise _translate(error) from error
+    except PoolTimeoutError as error:
+        raise TransientError("no connection of the pool was free in time") from error
+
+
+def _translate(error: DBAPIError) -> Exception:
+    sqlstate = getattr(error.orig, "pgcode", None)
+    if isinstance(error, DataError | IntegrityError):
+        return BatchRefused(str(error.orig).strip())
+    if error.connection_invalidated or (sqlstate or "").startswith(_TRANSIENT_SQLSTATE_CLASSES):
+        return TransientError(str(error.orig).strip())
+    if sqlstate is None and isinstance(error.orig, psycopg2.OperationalError):
+        return TransientError(str(error.orig).strip())
+    return error

@@ -1,0 +1,69 @@
+"""What can go wrong in any service, whatever its domain.
+
+    ServiceError
+    ├── RequestIdReused        the caller's mistake: same request_id, other body
+    ├── Overloaded             a queue is full: come back in `retry_after_seconds`
+    ├── DeadlineExceeded       the caller stopped waiting before work began
+    ├── TransientError         the same work may succeed if it is done again
+    │   └── DependencyUnavailable   …and was done again, in vain
+    └── BatchRefused           the database refused the data of a whole batch
+
+The type decides what happens next: transient work is run again, a refused
+batch is split until the command at fault stands alone, and the rest is told to
+the caller. Errors of a domain are its own and do not derive from these.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BatchRefused",
+    "DeadlineExceeded",
+    "DependencyUnavailable",
+    "Overloaded",
+    "RequestIdReused",
+    "ServiceError",
+    "TransientError",
+]
+
+
+class ServiceError(Exception):
+    """Base of all errors that are not a domain's."""
+
+
+class RequestIdReused(ServiceError):
+    """A `request_id` came again with another body (AIP-155)."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"request_id {request_id} was used before with another body")
+        self.request_id = request_id
+
+
+class Overloaded(ServiceError):
+    """A bounded queue is full."""
+
+    def __init__(self, *, retry_after_seconds: float) -> None:
+        super().__init__("too many calls are waiting")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class DeadlineExceeded(ServiceError):
+    """The caller's deadline passed before work was done for it."""
+
+    def __init__(self) -> None:
+        super().__init__("the deadline passed before the work began")
+
+
+class TransientError(ServiceError):
+    """A deadlock, a lost connection, a timeout: nothing was done, or it is safe to do it again."""
+
+
+class DependencyUnavailable(TransientError):
+    """A dependency stayed away for as long as we were willing to try."""
+
+    def __init__(self, dependency: str) -> None:
+        super().__init__(f"{dependency} is not available")
+        self.dependency = dependency
+
+
+class BatchRefused(ServiceError):
+    """An integrity or data error: at least one command of the batch cannot be stored."""

@@ -1,0 +1,124 @@
+"""A service of a contract, bound to the object that answers it.
+
+What an interceptor would do to each call (validate it, turn errors into
+statuses) is composed into each handler once, at start, so that a call pays for
+one coroutine and no look-ups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from trackops_common.grpc.failures import DomainFailure, Failure, describe, status_details
+from trackops_common.grpc.validation import validation_failure
+
+__all__ = [
+    "Context",
+    "Encoded",
+    "MissingHandler",
+    "RpcService",
+    "batch_results",
+    "handlers_of",
+    "unwrap",
+]
+
+R = TypeVar("R")
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Encoded = bytes
+"""A response message in its wire form; it leaves as it is."""
+
+Behaviour = Callable[[Any, Context], Awaitable[Message | Encoded]]
+
+
+class MissingHandler(Exception):
+    """The contract has an RPC that the servicer does not answer."""
+
+    def __init__(self, rpc: str) -> None:
+        super().__init__(f"no handler for {rpc}")
+
+
+@dataclass(frozen=True, slots=True)
+class RpcService:
+    """One service of the contracts and what answers it."""
+
+    descriptor: ServiceDescriptor
+    servicer: object
+    """Has, for each RPC, an async method of its name: (request, context) -> message or bytes."""
+    domain_failure: DomainFailure = lambda _: None
+    """Maps the errors that the methods raise."""
+
+
+def handlers_of(service: RpcService) -> grpc.GenericRpcHandler:
+    """The service as gRPC registers it.
+
+    Raises:
+        MissingHandler: the servicer lacks a method.
+    """
+    return grpc.method_handlers_generic_handler(
+        service.descriptor.full_name,
+        {method.name: _handler(service, method) for method in service.descriptor.methods},
+    )
+
+
+def unwrap(result: R | Exception) -> R:
+    """`result`, raised where it is an error."""
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def _handler(service: RpcService, method: MethodDescriptor) -> grpc.RpcMethodHandler[Any, Any]:
+    behaviour: Behaviour | None = getattr(service.servicer, method.name, None)
+    if behaviour is None:
+        raise MissingHandler(method.full_name)
+    request_class = GetMessageClass(method.input_type)
+    return grpc.unary_unary_rpc_method_handler(
+        _guarded(behaviour, service.domain_failure),
+        request_deserializer=request_class.FromString,
+        response_serializer=_encode,
+    )
+
+
+def _guarded(behaviour: Behaviour, domain_failure: DomainFailure) -> Behaviour:
+    async def call(request: Message, context: Context) -> Message | Encoded:
+        failure = validation_failure(request)
+        if failure is None:
+            try:
+                return await behaviour(request, context)
+            except Exception as error:  # noqa: BLE001 - each becomes the status it stands for
+                failure = describe(error, domain_failure)
+        await _abort(context, failure)
+
+    return call
+
+
+async def _abort(context: Context, failure: Failure) -> NoReturn:
+    details = status_details(failure.to_status())
+    await context.abort(failure.code, failure.message, trailing_metadata=(details,))
+
+
+def _encode(response: Message | Encoded) -> bytes:
+    return response if isinstance(response, bytes) else response.SerializeToString()
+
+
+def batch_results(
+    results: Sequence[Encoded | Exception],
+    make: Callable[..., R],
+    response: type[Message],
+    domain_failure: DomainFailure,
+) -> list[R]:
+    """The results of a batch RPC: `make(response=…)` or `make(error=…)` for each."""
+    return [
+        make(error=describe(result, domain_failure).to_status())
+        if isinstance(result, Exception)
+        else make(response=response.FromString(result))
+        for result in results
+    ]

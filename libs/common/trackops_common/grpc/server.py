@@ -1,0 +1,158 @@
+"""Runs a service: from its settings to SIGTERM.
+
+`run` is the whole main program of a service. The service's bootstrap is an
+async context manager: entering it builds everything and waits for what it
+depends on, leaving it finishes what has begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import grpc
+import structlog
+from grpc_channelz.v1 import channelz, channelz_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from trackops_common import settings as settings_module
+from trackops_common.errors import DependencyUnavailable
+from trackops_common.grpc.endpoints import RpcService, handlers_of
+from trackops_common.observability import configure_logging
+from trackops_common.settings import ServiceSettings
+
+__all__ = ["Application", "BindError", "run", "wait_for_dependency"]
+
+_log = structlog.get_logger(__name__)
+
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_BIND_SECONDS = 5.0
+_SERVER_OPTIONS = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+)
+"""With gRPC's default, a second server binds the same port silently and calls time out."""
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+class BindError(Exception):
+    """The address could not be bound."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"cannot listen on {address}: the port is taken or not allowed")
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """What a bootstrap hands over: the services to serve, and the tasks that must not end."""
+
+    rpc_services: Sequence[RpcService]
+    background: Sequence[asyncio.Task[None]] = ()
+
+
+Bootstrap = Callable[[S], AbstractAsyncContextManager[Application]]
+
+
+def run(service: str, settings: type[S], bootstrap: Bootstrap[S]) -> None:
+    """Serve until SIGTERM or SIGINT; exits non-zero, with one line, when it cannot."""
+    loaded = settings_module.load(settings)
+    configure_logging(service, level=loaded.log_level, log_format=loaded.log_format)
+    try:
+        asyncio.run(_serve(loaded, bootstrap))
+    except (DependencyUnavailable, BindError) as error:
+        _log.critical("cannot serve", error=str(error))
+        sys.exit(1)
+
+
+async def wait_for_dependency(
+    name: str, check: Callable[[], None], *, timeout_seconds: float, pause_seconds: float = 2.0
+) -> None:
+    """Return once `check` does not raise `DependencyUnavailable` any more.
+
+    Logs a line each few seconds while it waits. `check` runs in a thread.
+
+    Raises:
+        DependencyUnavailable: `timeout_seconds` passed.
+    """
+    give_up = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            return await asyncio.to_thread(check)
+        except DependencyUnavailable as error:
+            if time.monotonic() >= give_up:
+                raise
+            _log.warning("waiting for a dependency", dependency=name, error=str(error))
+        await asyncio.sleep(pause_seconds)
+
+
+async def _serve(settings: S, bootstrap: Bootstrap[S]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with bootstrap(settings) as application:
+        server, health_servicer = _build(application)
+        await _bind(server, settings.listen)
+        await server.start()
+        names = [s.descriptor.full_name for s in application.rpc_services]
+        for name in ("", *names):
+            await health_servicer.set(name, _SERVING)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
+        _log.info("serving", address=settings.listen, services=names)
+        await _until_stopped(stop, application.background)
+        await health_servicer.enter_graceful_shutdown()
+        await server.stop(settings.stop_grace_seconds)
+    _log.info("stopped")
+
+
+def _build(application: Application) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+    server = grpc.aio.server(options=_SERVER_OPTIONS)
+    server.add_generic_rpc_handlers(tuple(map(handlers_of, application.rpc_services)))
+    health_servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    channelz.add_channelz_servicer(server)
+    names = [service.descriptor.full_name for service in application.rpc_services]
+    reflection.enable_server_reflection(
+        (*names, health.SERVICE_NAME, _channelz_name(), reflection.SERVICE_NAME), server
+    )
+    return server, health_servicer
+
+
+def _channelz_name() -> str:
+    service: Any = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"]
+    return str(service.full_name)
+
+
+async def _bind(server: grpc.aio.Server, address: str) -> None:
+    give_up = time.monotonic() + _BIND_SECONDS
+    while True:
+        try:
+            server.add_insecure_port(address)
+            return
+        except RuntimeError as error:
+            if time.monotonic() >= give_up:
+                raise BindError(address) from error
+        await asyncio.sleep(0.1)
+
+
+async def _until_stopped(stop: asyncio.Event, background: Sequence[asyncio.Task[None]]) -> None:
+    """Wait for the signal; a background task that ends first takes the service down with it."""
+    stopped = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait((stopped, *background), return_when=asyncio.FIRST_COMPLETED)
+    for task in done - {stopped}:
+        task.result()
+        raise RuntimeError(f"background task {task.get_name()} ended by itself")
+    _log.info("stopping")

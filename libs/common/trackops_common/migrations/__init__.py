@@ -1,0 +1,30 @@
+"""Runs a service's Alembic migrations. Serving code never imports this."""
+
+from __future__ import annotations
+
+from alembic import command, context
+from alembic.config import Config
+from sqlalchemy import create_engine, make_url
+
+__all__ = ["run_environment", "upgrade"]
+
+
+def upgrade(package: str, database_url: str) -> None:
+    """Bring the schema of `package`'s role to the newest revision; safe to repeat.
+
+    `database_url` names the service's own role, whose `search_path` is its schema.
+    """
+    config = Config()
+    config.set_main_option("script_location", f"{package}:migrations")
+    config.attributes["url"] = make_url(database_url).set(drivername="postgresql+psycopg2")
+    command.upgrade(config, "head")
+
+
+def run_environment() -> None:
+    """The body of every service's `migrations/env.py`."""
+    engine = create_engine(context.config.attributes["url"])
+    with engine.connect() as connection:
+        context.configure(connection=connection)
+        with context.begin_transaction():
+            context.run_migrations()
+    engine.dispose()

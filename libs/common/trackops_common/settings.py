@@ -1,0 +1,59 @@
+"""Settings come from the environment, each named TRACKOPS_…; secrets have no default."""
+
+from __future__ import annotations
+
+import sys
+from typing import Literal, NoReturn, TypeVar
+
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+__all__ = ["ServiceSettings", "load"]
+
+_PREFIX = "TRACKOPS_"
+_EX_CONFIG = 78
+"""Exit status for a configuration error (sysexits.h)."""
+
+
+class ServiceSettings(BaseSettings):
+    """What every service needs to be told."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore")
+
+    listen: str
+    """Where gRPC is served, as host:port."""
+    database_url: SecretStr
+    """`postgresql://role:password@host:port/database`, the role being the service's own."""
+    database_pool_size: int = 4
+    """Connections to Postgres, at most."""
+    start_timeout_seconds: float = 60.0
+    """How long to wait at start for dependencies that are away."""
+    stop_grace_seconds: float = 10.0
+    """How long calls in flight may go on after SIGTERM."""
+    request_retention_days: int = 7
+    """How long a `request_id` is remembered."""
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """`auto`: colour on a terminal, JSON elsewhere."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load(settings: type[S]) -> S:
+    """`settings` from the environment.
+
+    Exits with status 78 and one line for each setting that is missing or wrong.
+    """
+    try:
+        return settings()
+    except ValidationError as error:
+        _exit(error)
+
+
+def _exit(error: ValidationError) -> NoReturn:
+    for problem in error.errors(include_url=False, include_input=False):
+        name = _PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
+        what = "is missing" if problem["type"] == "missing" else f"is wrong: {problem['msg']}"
+        sys.stderr.write(f"trackops: setting {name} {what}\n")
+    sys.exit(_EX_CONFIG)

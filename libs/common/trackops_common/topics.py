@@ -1,0 +1,39 @@
+"""The Kafka topics of the mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = [
+    "INVENTORY_EVENTS",
+    "ORDER_EVENTS",
+    "PAYMENT_EVENTS",
+    "RELAY_CHECKPOINTS",
+    "TOPICS",
+    "Topic",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it is created; an existing one is left as it is."""
+
+    name: str
+    partitions: int
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+_WEEK = {"retention.ms": str(7 * 24 * 3600 * 1000)}
+
+ORDER_EVENTS = Topic("trackops.order.events.v1", partitions=6, config=_WEEK)
+INVENTORY_EVENTS = Topic("trackops.inventory.events.v1", partitions=6, config=_WEEK)
+PAYMENT_EVENTS = Topic("trackops.payment.events.v1", partitions=6, config=_WEEK)
+RELAY_CHECKPOINTS = Topic(
+    "trackops.relay.checkpoints.v1",
+    partitions=8,
+    config={"cleanup.policy": "compact", "segment.ms": str(3600 * 1000)},
+)
+"""A source's checkpoints stand in one partition, whose assignment is the source's lease."""
+
+TOPICS = (ORDER_EVENTS, INVENTORY_EVENTS, PAYMENT_EVENTS, RELAY_CHECKPOINTS)
