@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from trackops_common import outbox
 from trackops_common.errors import BatchRefused, DependencyUnavailable, TransientError
 
-__all__ = ["Database", "NotMigrated", "Transaction"]
+__all__ = ["Database", "NotMigrated", "Rows", "Transaction"]
 
 _SESSION = {
     "timezone": "UTC",
@@ -31,6 +31,9 @@ _SESSION = {
 
 _TRANSIENT_SQLSTATE_CLASSES = ("08", "40", "53", "55", "57")
 """Connection, rollback (deadlock, serialization), resources, locks, operator intervention."""
+
+
+Rows = Sequence[Row[*tuple[Any, ...]]]
 
 
 class NotMigrated(Exception):
@@ -47,9 +50,7 @@ class Transaction:
         self._connection = connection
         self.committed = False
 
-    def execute(
-        self, sql: str, parameters: Mapping[str, Any] | None = None
-    ) -> Sequence[Row[tuple[Any, ...]]]:
+    def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Rows:
         """Run one statement, its parameters bound as `%(name)s`; the rows it returns, if any."""
         result = self._connection.exec_driver_sql(sql, dict(parameters or {}))
         return result.all() if result.returns_rows else ()
@@ -103,9 +104,7 @@ class Database:
                 if not transaction.committed:
                     _roll_back(connection)
 
-    def fetch(
-        self, sql: str, parameters: Mapping[str, Any] | None = None
-    ) -> Sequence[Row[tuple[Any, ...]]]:
+    def fetch(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Rows:
         """The rows of one query, outside any transaction."""
         with _translated_errors(), self._engine.connect() as connection:
             return connection.exec_driver_sql(sql, dict(parameters or {})).all()

@@ -88,7 +88,7 @@ def _handler(service: RpcService, method: MethodDescriptor) -> grpc.RpcMethodHan
 
 
 def _guarded(behaviour: Behaviour, domain_failure: DomainFailure) -> Behaviour:
-    async def call(request: Message, context: Context) -> Message | Encoded:
+    async def call(request: Message, context: Context) -> Message | Encoded:  # noqa: RET503 - abort
         failure = validation_failure(request)
         if failure is None:
             try:
