@@ -2,6 +2,7 @@
 
     ServiceError
     ├── RequestIdReused        the caller's mistake: same request_id, other body
+    ├── RequestIdExpired       done too long ago: its response is not kept any more
     ├── Overloaded             a queue is full: come back in `retry_after_seconds`
     ├── DeadlineExceeded       the caller stopped waiting before work began
     ├── TransientError         the same work may succeed if it is done again
@@ -20,6 +21,7 @@ __all__ = [
     "DeadlineExceeded",
     "DependencyUnavailable",
     "Overloaded",
+    "RequestIdExpired",
     "RequestIdReused",
     "ServiceError",
     "TransientError",
@@ -35,6 +37,14 @@ class RequestIdReused(ServiceError):
 
     def __init__(self, request_id: str) -> None:
         super().__init__(f"request_id {request_id} was used before with another body")
+        self.request_id = request_id
+
+
+class RequestIdExpired(ServiceError):
+    """A `request_id` was served so long ago that its response is not kept any more."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"request_id {request_id} was served before; its response has expired")
         self.request_id = request_id
 
 

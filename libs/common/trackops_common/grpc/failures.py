@@ -65,6 +65,13 @@ def failure_of(error: Exception) -> Failure:
                 str(error),
                 {"request_id": error.request_id},
             )
+        case errors.RequestIdExpired():
+            return Failure(
+                grpc.StatusCode.ALREADY_EXISTS,
+                ErrorReason.ERROR_REASON_REQUEST_ID_EXPIRED,
+                str(error),
+                {"request_id": error.request_id},
+            )
         case errors.Overloaded():
             return Failure(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
