@@ -1,0 +1,1 @@
+"""The `trackops` command: local stack, operator commands, demo."""

@@ -1,0 +1,1 @@
+"""Real PostgreSQL, Redis and Kafka and the services, as processes of this machine."""

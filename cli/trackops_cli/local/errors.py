@@ -1,0 +1,95 @@
+"""What can go wrong while the local stack starts.
+
+StackError                 one line for the reader, no traceback
+├── InvalidSetting         an environment variable holds something unusable
+├── PortTaken              another process listens where one of ours should
+├── DiskFull               no room for the servers' data
+├── ServerDied             a process ended before it was ready
+├── ServerNotReady         a process runs but does not answer in time
+├── CommandFailed          a preparing command (initdb, storage format) failed
+├── JarUnavailable         a jar of Kafka can be neither found nor downloaded
+├── PasswordLost           the data directory knows another password than the state directory
+└── Interrupted            another part failed first; this one stopped waiting
+"""
+
+from pathlib import Path
+
+__all__ = [
+    "CommandFailed",
+    "DiskFull",
+    "Interrupted",
+    "InvalidSetting",
+    "JarUnavailable",
+    "PasswordLost",
+    "PortTaken",
+    "ServerDied",
+    "ServerNotReady",
+    "StackError",
+]
+
+
+class StackError(Exception):
+    """The local stack cannot do what was asked; `str()` is one line for its user."""
+
+
+class InvalidSetting(StackError):
+    def __init__(self, variable: str, value: str, expected: str) -> None:
+        super().__init__(f"{variable}={value!r} is not {expected}")
+        self.variable = variable
+
+
+class PortTaken(StackError):
+    """`holder` describes the listening process, or is empty when it cannot be seen."""
+
+    def __init__(self, port: int, wanted_by: str, variable: str, holder: str = "") -> None:
+        by = f" by {holder}" if holder else ""
+        super().__init__(
+            f"port {port}, wanted by {wanted_by}, is taken{by}; free it or set {variable}"
+        )
+        self.port = port
+
+
+class DiskFull(StackError):
+    def __init__(self, where: Path, detail: str = "") -> None:
+        why = f" ({detail})" if detail else ""
+        super().__init__(f"no space left on the disk of {where}{why}")
+        self.where = where
+
+
+class ServerDied(StackError):
+    def __init__(self, name: str, log: Path) -> None:
+        super().__init__(f"{name} died before it was ready; its log: {log}")
+        self.name = name
+        self.log = log
+
+
+class ServerNotReady(StackError):
+    def __init__(self, name: str, log: Path, seconds: float) -> None:
+        super().__init__(f"{name} was not ready after {seconds:.0f} s; its log: {log}")
+        self.name = name
+        self.log = log
+
+
+class CommandFailed(StackError):
+    def __init__(self, what: str, log: Path) -> None:
+        super().__init__(f"{what} failed; its output: {log}")
+        self.log = log
+
+
+class JarUnavailable(StackError):
+    def __init__(self, coordinate: str, reason: str) -> None:
+        super().__init__(f"cannot fetch {coordinate} from Maven Central: {reason}")
+        self.coordinate = coordinate
+
+
+class PasswordLost(StackError):
+    def __init__(self, secrets: Path) -> None:
+        super().__init__(
+            f"Postgres refuses the password in {secrets}; "
+            "restore that file, or start over with `trackops reset`"
+        )
+
+
+class Interrupted(StackError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"stopped waiting for {name}")

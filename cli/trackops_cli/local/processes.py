@@ -1,0 +1,183 @@
+"""Processes that outlive whoever started them, known by their pid files."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+from time import monotonic
+
+import psutil
+
+from trackops_cli.local.errors import (
+    DiskFull,
+    Interrupted,
+    ServerDied,
+    ServerNotReady,
+    StackError,
+)
+from trackops_cli.local.home import Home, write_private
+from trackops_cli.local.system_user import as_user
+
+__all__ = ["Command", "ManagedProcess", "ran_out_of_space"]
+
+_SAME_START_SECONDS = 0.1
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Command:
+    """`environment` is added to this process's own; `user` is a system user (root only)."""
+
+    argv: Sequence[str]
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for commands that would start the same thing."""
+        parts = [list(self.argv), sorted(self.environment.items()), self.user]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Record:
+    """The content of a pid file. The start time tells a process from a later one with its pid."""
+
+    pid: int
+    started: float
+    fingerprint: str
+
+
+class ManagedProcess:
+    """One process of the stack: at most one runs at a time, whoever started it."""
+
+    def __init__(
+        self,
+        name: str,
+        home: Home,
+        *,
+        stop_signal: signal.Signals = signal.SIGTERM,
+        cancelled: Event | None = None,
+    ) -> None:
+        self.name = name
+        self.log = home.log_of(name)
+        self._pid_file = home.pid_file_of(name)
+        self._stop_signal = stop_signal
+        self._cancelled = cancelled or Event()
+
+    @property
+    def pid(self) -> int | None:
+        """The running process, or None: never started, dead, or its pid is another's by now."""
+        record = self._recorded()
+        return record.pid if record and self._find(record) else None
+
+    def runs(self, command: Command) -> bool:
+        """Whether it runs now and was started by the same command."""
+        record = self._recorded()
+        return bool(record and self._find(record) and record.fingerprint == command.fingerprint)
+
+    def spawn(self, command: Command) -> None:
+        """Starts it in a session of its own, its output going to a new log file."""
+        if self.log.exists():
+            self.log.replace(self.log.with_suffix(".log.1"))
+        with self.log.open("wb") as log:
+            child = subprocess.Popen(
+                command.argv,
+                cwd=command.folder,
+                env={**os.environ, **command.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                **as_user(command.user),
+            )
+        # Reaped as soon as it ends, so that no zombie of ours is taken for a running process.
+        Thread(target=child.wait, name=f"reap-{self.name}", daemon=True).start()
+        try:
+            self._record(child.pid, command)
+        except BaseException:
+            child.kill()
+            raise
+
+    def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
+        """Returns once `ready()`; raises as soon as the process has died, or after `seconds`."""
+        deadline = monotonic() + seconds
+        while not ready():
+            if self.pid is None:
+                raise self.death()
+            if monotonic() > deadline:
+                raise ServerNotReady(self.name, self.log, seconds)
+            if self._cancelled.wait(_POLL_SECONDS):
+                raise Interrupted(self.name)
+
+    def stop(self, *, grace_seconds: float = 20) -> bool:
+        """Ends it if it runs, by force after the grace; returns whether it ran."""
+        record = self._recorded()
+        process = self._find(record) if record else None
+        if process is not None:
+            self._end(process, grace_seconds)
+        self._pid_file.unlink(missing_ok=True)
+        return process is not None
+
+    def death(self) -> StackError:
+        """The error to raise for a process that has ended by itself."""
+        if ran_out_of_space(self.log):
+            return DiskFull(self.log, self.name)
+        return ServerDied(self.name, self.log)
+
+    def _end(self, process: psutil.Process, grace_seconds: float) -> None:
+        offspring = _descendants(process)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(self._stop_signal if grace_seconds > 0 else signal.SIGKILL)
+        _, alive = psutil.wait_procs([process], timeout=grace_seconds)
+        for survivor in (*alive, *offspring) if alive else ():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                survivor.kill()
+        psutil.wait_procs([*alive, *offspring], timeout=5)
+
+    def _find(self, record: _Record) -> psutil.Process | None:
+        try:
+            process = psutil.Process(record.pid)
+            same = abs(_started(process) - record.started) < _SAME_START_SECONDS
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+    def _recorded(self) -> _Record | None:
+        try:
+            return _Record(**json.loads(self._pid_file.read_text()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+
+    def _record(self, pid: int, command: Command) -> None:
+        try:
+            started = _started(psutil.Process(pid))
+        except psutil.NoSuchProcess:
+            started = -1.0  # already gone; wait_until will say so
+        record = _Record(pid, started, command.fingerprint)
+        write_private(self._pid_file, json.dumps(asdict(record)))
+
+
+def ran_out_of_space(log: Path) -> bool:
+    """Whether a process gave a full disk as its reason."""
+    return log.exists() and os.strerror(errno.ENOSPC).encode() in log.read_bytes()
+
+
+def _started(process: psutil.Process) -> float:
+    """Seconds from boot to the process's start: unlike a date, unmoved when the clock is set."""
+    return float(process.create_time() - psutil.boot_time())
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return list(process.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []

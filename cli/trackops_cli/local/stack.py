@@ -1,0 +1,174 @@
+"""The local stack as a whole: what `trackops up`, `down`, `reset`, `status` and the tests use."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from trackops_common.topics import TOPICS
+
+from trackops_cli.local.errors import DiskFull
+from trackops_cli.local.home import Home
+from trackops_cli.local.kafka import Kafka
+from trackops_cli.local.mesh import ROLES, SERVICES, Addresses, Service
+from trackops_cli.local.ports import HOST, Ports
+from trackops_cli.local.postgres import ADMIN, Postgres
+from trackops_cli.local.provision import (
+    connect,
+    ensure_database,
+    ensure_roles,
+    ensure_schemas,
+    migrate,
+)
+from trackops_cli.local.redis import Redis
+from trackops_cli.local.server import Context, Progress, Server, together
+from trackops_cli.local.topics import ensure_topics
+
+__all__ = ["DATABASE", "LocalStack", "PartStatus"]
+
+DATABASE = "trackops"
+
+
+@dataclass(frozen=True)
+class PartStatus:
+    """`pid` is None when it does not run; `ready` is whether it answers (services: SERVING)."""
+
+    name: str
+    address: str
+    pid: int | None
+    ready: bool
+    log: Path
+
+
+class LocalStack:
+    """Servers and services of one state directory, on one set of ports.
+
+    Any number of these objects may stand for the same directory, one after the other or at once:
+    what runs is known by its pid files. Every method raises a StackError whose text is one line.
+    """
+
+    def __init__(self, home: Path, ports: Ports, progress: Progress = lambda _: None) -> None:
+        self._context = Context(Home(home), ports, progress)
+        self.postgres = Postgres(self._context)
+        self.redis = Redis(self._context)
+        self.kafka = Kafka(self._context)
+        self.addresses = self._addresses()
+        self.services = {
+            spec.name: Service(spec, self._context, self.addresses) for spec in SERVICES
+        }
+
+    def up(self) -> None:
+        """Starts whatever does not run, and brings the database and the topics up to date."""
+        with self._context.home.alone(self._context.progress):
+            self._check()
+            self._context.progress("starting Postgres, Redis and Kafka")
+            self.start_servers()
+            self._context.progress("migrating the database, creating topics")
+            self.provision()
+            self._context.progress("starting the services")
+            self.start_services()
+
+    def start_servers(self) -> None:
+        """Returns when Postgres, Redis and Kafka answer."""
+        self._start(*self._servers())
+
+    def provision(self) -> None:
+        """Roles, schemas, migrations and topics; safe to repeat."""
+        try:
+            together(self._context.cancelled, self._provision_database, self._provision_topics)
+        except Exception as error:
+            self._explain(error)
+            raise
+
+    def start_services(self) -> None:
+        """Returns when every service says SERVING."""
+        self._start(*self.services.values())
+
+    def stop(self, *, grace_seconds: float = 20) -> list[str]:
+        """Ends the services, then the servers, by pid; keeps the data. Returns what had run."""
+        services, servers = tuple(self.services.values()), self._servers()
+        ran: list[str] = []
+        for group in (services, servers):
+            ran += _stop_all(group, grace_seconds)
+        return ran
+
+    def down(self) -> list[str]:
+        """`stop`, once no other command is changing this stack."""
+        with self._context.home.alone(self._context.progress):
+            return self.stop()
+
+    def reset(self) -> None:
+        """Stops everything and removes data, logs and passwords."""
+        with self._context.home.alone(self._context.progress):
+            self.stop(grace_seconds=0)
+            self._context.home.erase()
+
+    def status(self) -> list[PartStatus]:
+        return [_status_of(part) for part in self._parts()]
+
+    def _start(self, *parts: Server) -> None:
+        together(self._context.cancelled, *(part.start for part in parts))
+
+    def _check(self) -> None:
+        """What can be refused before the first slow step."""
+        self._context.home.check_space()
+        for part in self._parts():
+            part.check_ports()
+
+    def _provision_database(self) -> None:
+        passwords = self._context.home.passwords(ROLES)
+        with connect(self.addresses.admin_url) as admin:
+            ensure_roles(admin, {role: passwords[role] for role in ROLES})
+            ensure_database(admin, DATABASE, ROLES)
+        with connect(self.postgres.url(DATABASE)) as admin:
+            ensure_schemas(admin, ROLES)
+        migrate(ROLES, self.addresses.database_url)
+
+    def _provision_topics(self) -> None:
+
+        ensure_topics(self.addresses.kafka_bootstrap, TOPICS)
+
+    def _explain(self, error: Exception) -> None:
+        """Raises what the reader can act on, if the error comes from a dead server or full disk."""
+        for server in self._servers():
+            if server.process.pid is None:
+                raise server.process.death() from error
+        if "No space left on device" in str(error):
+            raise DiskFull(self._context.home.root) from error
+
+    def _servers(self) -> tuple[Server, ...]:
+        return (self.postgres, self.redis, self.kafka)
+
+    def _parts(self) -> tuple[Server, ...]:
+        return (*self._servers(), *self.services.values())
+
+    def _addresses(self) -> Addresses:
+        self._context.home.passwords([ADMIN, *ROLES])  # once, before threads ask for them
+        return Addresses(
+            services={spec.name: self._address(spec.name) for spec in SERVICES},
+            database_urls={role: self.postgres.url(DATABASE, role=role) for role in ROLES},
+            admin_url=self.postgres.url(ADMIN),
+            redis_url=self.redis.url,
+            kafka_bootstrap=self.kafka.bootstrap,
+        )
+
+    def _address(self, part: str) -> str:
+        return f"{HOST}:{self._context.ports.claim(part).port}"
+
+
+def _stop_all(parts: tuple[Server, ...], grace_seconds: float) -> list[str]:
+    stop: Callable[[Server], bool] = partial(Server.stop, grace_seconds=grace_seconds)
+    with ThreadPoolExecutor(max_workers=len(parts)) as pool:
+        return [part.name for part, ran in zip(parts, pool.map(stop, parts), strict=True) if ran]
+
+
+def _status_of(part: Server) -> PartStatus:
+    pid = part.process.pid
+    return PartStatus(
+        name=part.name,
+        address=f"{HOST}:{part.claims()[0].port}",
+        pid=pid,
+        ready=pid is not None and part.is_ready(),
+        log=part.process.log,
+    )
