@@ -74,7 +74,11 @@ def generate(target: Path) -> None:
 
 
 def _protoc(*arguments: str) -> None:
-    if protoc.main(["protoc", *arguments]) != 0:
+    plugins = [
+        f"--plugin={name}={Path(sys.executable).parent / name}"
+        for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
+    ]
+    if protoc.main(["protoc", *plugins, *arguments]) != 0:
         sys.exit("proto: protoc failed; its message stands above")
 
 
@@ -95,6 +99,14 @@ def differing_files(fresh: Path) -> list[str]:
     )
 
 
+def replace_stubs(fresh: Path) -> None:
+    """Put what was generated in the place of libs/stubs' generated packages."""
+    for package in GENERATED:
+        shutil.rmtree(STUBS / package, ignore_errors=True)
+        shutil.copytree(fresh / package, STUBS / package)
+        (STUBS / package / "py.typed").touch()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
@@ -103,17 +115,12 @@ def main() -> None:
     lay_out_imports()
     if options.imports:
         return
-    if options.check:
-        with tempfile.TemporaryDirectory() as fresh:
-            generate(Path(fresh))
-            if stale := differing_files(Path(fresh)):
-                sys.exit("proto: run `make proto` and commit; differing: " + ", ".join(stale))
-        return
-    for package in GENERATED:
-        shutil.rmtree(STUBS / package, ignore_errors=True)
-    generate(STUBS)
-    for package in GENERATED:
-        (STUBS / package / "py.typed").touch()
+    with tempfile.TemporaryDirectory() as fresh:
+        generate(Path(fresh))
+        if not options.check:
+            replace_stubs(Path(fresh))
+        elif stale := differing_files(Path(fresh)):
+            sys.exit("proto: run `make proto` and commit; differing: " + ", ".join(stale))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Postgres, Redis and wire formats behind the ports."""

@@ -1,0 +1,73 @@
+"""What every use case that changes existing orders has alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+from trackops_common.clock import Clock
+from trackops_common.errors import RequestIdReused
+from trackops_common.idempotency import IdempotentCommand, RequestLedger
+
+from trackops_order.application.ports import EncodeOrder, OrderCache, UnitOfWorkFactory
+from trackops_order.domain.errors import OrderError, OrderNotFound
+from trackops_order.domain.events import OrderEvent
+from trackops_order.domain.order import Order
+
+__all__ = ["ChangeOrders", "ChangeOutcome", "OrderCommand"]
+
+
+class OrderCommand(IdempotentCommand, Protocol):
+    """A command about one order that exists."""
+
+    @property
+    def order_id(self) -> UUID: ...
+
+
+C = TypeVar("C", bound=OrderCommand)
+ChangeOutcome = bytes | OrderError | RequestIdReused
+
+
+@dataclass(frozen=True)
+class ChangeOrders:
+    """Locks the orders of a batch, looks its requests up, and changes what is to be changed.
+
+    The lock comes first: a repeat that runs at the same time waits for it and
+    then finds the stored response.
+    """
+
+    unit_of_work: UnitOfWorkFactory
+    cache: OrderCache
+    encode: EncodeOrder
+    clock: Clock
+
+    def __call__(
+        self, commands: Sequence[C], change: Callable[[Order, C, datetime], OrderEvent]
+    ) -> Sequence[ChangeOutcome]:
+        now = self.clock.now()
+        with self.unit_of_work() as work:
+            orders = work.orders.lock({command.order_id for command in commands})
+            ledger = RequestLedger(work.requests.find(c.request_key for c in commands))
+            events: list[OrderEvent] = []
+
+            def answer(command: C) -> ChangeOutcome:
+                if (known := ledger.replay(command)) is not None:
+                    return known
+                order = orders.get(command.order_id)
+                if order is None:
+                    return OrderNotFound(command.order_id)
+                try:
+                    events.append(change(order, command, now))
+                except OrderError as error:
+                    return error
+                return ledger.record(command, self.encode(order))
+
+            outcomes = [answer(command) for command in commands]
+            work.orders.save([event.order for event in events])
+            work.requests.save(ledger.new)
+            work.commit(events)
+        self.cache.supersede({event.order.order_id: event.order.version for event in events})
+        return outcomes

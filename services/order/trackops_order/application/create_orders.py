@@ -1,0 +1,110 @@
+"""Accept orders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from uuid import UUID
+
+from trackops_common.clock import Clock
+from trackops_common.errors import RequestIdExpired, RequestIdReused
+from trackops_common.idempotency import RequestLedger, fingerprint, request_key
+
+from trackops_order.application.ports import EncodeOrder, UnitOfWorkFactory
+from trackops_order.domain.errors import InvalidOrder
+from trackops_order.domain.events import OrderPlaced
+from trackops_order.domain.order import Order, OrderLine
+
+__all__ = ["CreateOrder", "CreateOrders"]
+
+
+@dataclass(frozen=True)
+class CreateOrder:
+    """Accept one order. The request's key is the new order's id."""
+
+    principal: str
+    request_id: str
+    customer_id: str
+    currency_code: str
+    lines: Sequence[OrderLine]
+    payment_method_token: str
+
+    @cached_property
+    def request_key(self) -> UUID:
+        return request_key(self.principal, self.request_id)
+
+    @cached_property
+    def request_hash(self) -> bytes:
+        return fingerprint(
+            [
+                "CreateOrder",
+                self.customer_id,
+                self.currency_code,
+                [[line.sku, line.quantity, line.unit_price_minor] for line in self.lines],
+                self.payment_method_token,
+            ]
+        )
+
+
+CreateOrderOutcome = bytes | InvalidOrder | RequestIdReused | RequestIdExpired
+
+
+@dataclass(frozen=True)
+class CreateOrders:
+    """Accepts many orders in one transaction; each succeeds or fails alone.
+
+    The primary key guards against a second order for one request, so a repeat is
+    recognised by its order being there already.
+    """
+
+    unit_of_work: UnitOfWorkFactory
+    encode: EncodeOrder
+    clock: Clock
+
+    def __call__(self, commands: Sequence[CreateOrder]) -> Sequence[CreateOrderOutcome]:
+        placed = self._place(commands)
+        with self.unit_of_work() as work:
+            facts = [fact for fact in placed.values() if isinstance(fact, OrderPlaced)]
+            added = work.orders.add([fact.order for fact in facts])
+            repeated = placed.keys() - added
+            ledger = RequestLedger(work.requests.find(repeated) if repeated else ())
+            outcomes = [self._answer(command, placed, added, ledger) for command in commands]
+            work.requests.save(ledger.new)
+            work.commit([fact for fact in facts if fact.order.order_id in added])
+        return outcomes
+
+    def _place(self, commands: Sequence[CreateOrder]) -> dict[UUID, OrderPlaced | InvalidOrder]:
+        now = self.clock.now()
+        placed: dict[UUID, OrderPlaced | InvalidOrder] = {}
+        for command in commands:
+            if command.request_key in placed:
+                continue
+            try:
+                placed[command.request_key] = Order.place(
+                    command.request_key,
+                    customer_id=command.customer_id,
+                    currency_code=command.currency_code,
+                    lines=command.lines,
+                    payment_method_token=command.payment_method_token,
+                    now=now,
+                )
+            except InvalidOrder as error:
+                placed[command.request_key] = error
+        return placed
+
+    def _answer(
+        self,
+        command: CreateOrder,
+        placed: dict[UUID, OrderPlaced | InvalidOrder],
+        added: set[UUID],
+        ledger: RequestLedger,
+    ) -> CreateOrderOutcome:
+        if (known := ledger.replay(command)) is not None:
+            return known
+        fact = placed[command.request_key]
+        if isinstance(fact, InvalidOrder):
+            return fact
+        if command.request_key not in added:
+            return RequestIdExpired(command.request_id)
+        return ledger.record(command, self.encode(fact.order))

@@ -1,0 +1,111 @@
+"""What the use cases need of the world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from trackops_common.idempotency import RequestStore
+
+from trackops_order.domain.events import OrderEvent
+from trackops_order.domain.order import Order, OrderState, Rejection
+
+__all__ = [
+    "CacheSnapshot",
+    "EncodeOrder",
+    "OrderCache",
+    "OrderReader",
+    "OrderRepository",
+    "TimelineEntry",
+    "UnitOfWork",
+    "UnitOfWorkFactory",
+]
+
+EncodeOrder = Callable[[Order], bytes]
+"""An order as the response message that shows it, in wire form."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """A state that an order entered."""
+
+    version: int
+    state: OrderState
+    enter_time: datetime
+    rejection: Rejection | None
+
+
+class OrderRepository(Protocol):
+    """The orders, within one unit of work."""
+
+    def add(self, orders: Sequence[Order]) -> set[UUID]:
+        """Store new orders; the ids of those whose id was free. The others change nothing."""
+        ...
+
+    def lock(self, order_ids: Iterable[UUID]) -> Mapping[UUID, Order]:
+        """The orders that exist, locked until the end of the unit of work."""
+        ...
+
+    def save(self, orders: Sequence[Order]) -> None:
+        """Store the state of locked orders, and that they entered it."""
+        ...
+
+
+class UnitOfWork(Protocol):
+    """One transaction; rolled back unless committed."""
+
+    @property
+    def orders(self) -> OrderRepository: ...
+    @property
+    def requests(self) -> RequestStore: ...
+
+    def commit(self, events: Sequence[OrderEvent]) -> None:
+        """End the unit of work; the events leave with it, in this order."""
+        ...
+
+
+UnitOfWorkFactory = Callable[[], AbstractContextManager[UnitOfWork]]
+
+
+class OrderReader(Protocol):
+    """Reads committed orders."""
+
+    def get(self, order_ids: Sequence[UUID]) -> Mapping[UUID, Order]:
+        """The orders that exist."""
+        ...
+
+    def timelines(self, order_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[TimelineEntry]]:
+        """The states that each existing order entered, oldest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSnapshot:
+    """What a cache had, and the generation it had it in."""
+
+    generation: int
+    """-1 where the cache did not answer."""
+    entries: Mapping[UUID, bytes]
+
+
+class OrderCache(Protocol):
+    """Encoded orders by id. It may forget, and it never raises."""
+
+    def get(self, order_ids: Sequence[UUID]) -> CacheSnapshot:
+        """What is known of `order_ids`."""
+        ...
+
+    def put(self, generation: int, orders: Mapping[UUID, tuple[int, bytes]]) -> None:
+        """Remember (version, encoded order), read after a `get` of this generation.
+
+        Refused where a newer version is known or the generation has passed.
+        """
+        ...
+
+    def supersede(self, versions: Mapping[UUID, int]) -> None:
+        """Forget every version older than the one just committed, and refuse it from now on."""
+        ...

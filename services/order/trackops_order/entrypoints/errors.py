@@ -1,0 +1,39 @@
+"""The order domain's errors on the wire."""
+
+from __future__ import annotations
+
+import grpc
+from trackops.common.v1.error_reason_pb2 import ErrorReason
+from trackops_common.grpc.failures import Failure
+
+from trackops_order.domain.errors import ForbiddenTransition, InvalidOrder, OrderNotFound
+
+__all__ = ["order_failure"]
+
+
+def order_failure(error: Exception) -> Failure | None:
+    """The failure that an error of this domain is; None for any other error."""
+    match error:
+        case OrderNotFound():
+            return Failure(
+                grpc.StatusCode.NOT_FOUND,
+                ErrorReason.ERROR_REASON_ORDER_NOT_FOUND,
+                str(error),
+                {"order_id": str(error.order_id)},
+            )
+        case ForbiddenTransition():
+            return Failure(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                ErrorReason.ERROR_REASON_FORBIDDEN_TRANSITION,
+                str(error),
+                {"order_id": str(error.order_id), "from": error.frm, "to": error.to},
+            )
+        case InvalidOrder():
+            return Failure(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                ErrorReason.ERROR_REASON_INVALID_REQUEST,
+                str(error),
+                violations=[(error.field, error.problem)],
+            )
+        case _:
+            return None
