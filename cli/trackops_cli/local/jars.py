@@ -31,9 +31,9 @@ class LockedJar:
 class JarSet:
     """The jars of a lock in the local Maven cache (M2_REPO, or ~/.m2/repository)."""
 
-    def __init__(self, jars: Sequence[LockedJar], cache: Path | None = None) -> None:
+    def __init__(self, jars: Sequence[LockedJar], maven: MavenContext | None = None) -> None:
         self._jars = jars
-        self._maven = MavenContext(repo_cache=cache, timeout=_TIMEOUT_SECONDS)
+        self._maven = maven or MavenContext(timeout=_TIMEOUT_SECONDS)
 
     @property
     def classpath(self) -> str:

@@ -135,13 +135,12 @@ class ManagedProcess:
 
     def _end(self, process: psutil.Process, grace_seconds: float) -> None:
         offspring = _descendants(process)
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(self._stop_signal if grace_seconds > 0 else signal.SIGKILL)
-        _, alive = psutil.wait_procs([process], timeout=grace_seconds)
-        for survivor in (*alive, *offspring) if alive else ():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                survivor.kill()
-        psutil.wait_procs([*alive, *offspring], timeout=5)
+        forced = grace_seconds <= 0
+        _signal(process, signal.SIGKILL if forced else self._stop_signal)
+        psutil.wait_procs([process], timeout=grace_seconds)
+        for survivor in (process, *offspring):
+            _signal(survivor, signal.SIGKILL)
+        psutil.wait_procs([process, *offspring], timeout=5)
 
     def _find(self, record: _Record) -> psutil.Process | None:
         try:
@@ -174,6 +173,12 @@ def ran_out_of_space(log: Path) -> bool:
 def _started(process: psutil.Process) -> float:
     """Seconds from boot to the process's start: unlike a date, unmoved when the clock is set."""
     return float(process.create_time() - psutil.boot_time())
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
+    """Does nothing to a process that has ended, nor to a later one with its pid."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(number)
 
 
 def _descendants(process: psutil.Process) -> list[psutil.Process]:

@@ -1,6 +1,6 @@
 """The local stack as a whole: what `trackops up`, `down`, `reset`, `status` and the tests use."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -49,24 +49,32 @@ class LocalStack:
     """
 
     def __init__(self, home: Path, ports: Ports, progress: Progress = lambda _: None) -> None:
-        self._context = Context(Home(home), ports, progress)
-        self.postgres = Postgres(self._context)
-        self.redis = Redis(self._context)
-        self.kafka = Kafka(self._context)
+        self.context = Context(Home(home), ports, progress)
+        self.postgres = Postgres(self.context)
+        self.redis = Redis(self.context)
+        self.kafka = Kafka(self.context)
         self.addresses = self._addresses()
         self.services = {
-            spec.name: Service(spec, self._context, self.addresses) for spec in SERVICES
+            spec.name: Service(spec, self.context, self.addresses) for spec in SERVICES
         }
+
+    @property
+    def admin_url(self) -> str:
+        """The stack's own database as the superuser; `addresses.admin_url` enters `postgres`."""
+        return self.postgres.url(DATABASE)
+
+    def passwords(self, roles: Iterable[str]) -> dict[str, str]:
+        return self.context.home.passwords(roles)
 
     def up(self) -> None:
         """Starts whatever does not run, and brings the database and the topics up to date."""
-        with self._context.home.alone(self._context.progress):
+        with self.context.home.alone(self.context.progress):
             self._check()
-            self._context.progress("starting Postgres, Redis and Kafka")
+            self.context.progress("starting Postgres, Redis and Kafka")
             self.start_servers()
-            self._context.progress("migrating the database, creating topics")
+            self.context.progress("migrating the database, creating topics")
             self.provision()
-            self._context.progress("starting the services")
+            self.context.progress("starting the services")
             self.start_services()
 
     def start_servers(self) -> None:
@@ -76,7 +84,7 @@ class LocalStack:
     def provision(self) -> None:
         """Roles, schemas, migrations and topics; safe to repeat."""
         try:
-            together(self._context.cancelled, self._provision_database, self._provision_topics)
+            together(self.context.cancelled, self._provision_database, self._provision_topics)
         except Exception as error:
             self._explain(error)
             raise
@@ -95,29 +103,29 @@ class LocalStack:
 
     def down(self) -> list[str]:
         """`stop`, once no other command is changing this stack."""
-        with self._context.home.alone(self._context.progress):
+        with self.context.home.alone(self.context.progress):
             return self.stop()
 
     def reset(self) -> None:
         """Stops everything and removes data, logs and passwords."""
-        with self._context.home.alone(self._context.progress):
+        with self.context.home.alone(self.context.progress):
             self.stop(grace_seconds=0)
-            self._context.home.erase()
+            self.context.home.erase()
 
     def status(self) -> list[PartStatus]:
         return [_status_of(part) for part in self._parts()]
 
     def _start(self, *parts: Server) -> None:
-        together(self._context.cancelled, *(part.start for part in parts))
+        together(self.context.cancelled, *(part.start for part in parts))
 
     def _check(self) -> None:
         """What can be refused before the first slow step."""
-        self._context.home.check_space()
+        self.context.home.check_space()
         for part in self._parts():
             part.check_ports()
 
     def _provision_database(self) -> None:
-        passwords = self._context.home.passwords(ROLES)
+        passwords = self.context.home.passwords(ROLES)
         with connect(self.addresses.admin_url) as admin:
             ensure_roles(admin, {role: passwords[role] for role in ROLES})
             ensure_database(admin, DATABASE, ROLES)
@@ -135,7 +143,7 @@ class LocalStack:
             if server.process.pid is None:
                 raise server.process.death() from error
         if "No space left on device" in str(error):
-            raise DiskFull(self._context.home.root) from error
+            raise DiskFull(self.context.home.root) from error
 
     def _servers(self) -> tuple[Server, ...]:
         return (self.postgres, self.redis, self.kafka)
@@ -144,7 +152,7 @@ class LocalStack:
         return (*self._servers(), *self.services.values())
 
     def _addresses(self) -> Addresses:
-        self._context.home.passwords([ADMIN, *ROLES])  # once, before threads ask for them
+        self.context.home.passwords([ADMIN, *ROLES])  # once, before threads ask for them
         return Addresses(
             services={spec.name: self._address(spec.name) for spec in SERVICES},
             database_urls={role: self.postgres.url(DATABASE, role=role) for role in ROLES},
@@ -154,7 +162,7 @@ class LocalStack:
         )
 
     def _address(self, part: str) -> str:
-        return f"{HOST}:{self._context.ports.claim(part).port}"
+        return f"{HOST}:{self.context.ports.claim(part).port}"
 
 
 def _stop_all(parts: tuple[Server, ...], grace_seconds: float) -> list[str]:
