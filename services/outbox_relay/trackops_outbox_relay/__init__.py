@@ -1,0 +1,1 @@
+"""Moves the rows of outboxes to Kafka, exactly once and in order."""

@@ -1,0 +1,1 @@
+"""Kafka and Postgres behind the ports."""

@@ -1,0 +1,1 @@
+"""Use cases of the relay and the ports they need."""

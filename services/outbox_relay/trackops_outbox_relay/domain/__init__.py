@@ -1,0 +1,1 @@
+"""What the relay knows about sources and checkpoints, without Kafka or SQL."""
