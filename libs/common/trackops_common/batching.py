@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from trackops_common.errors import (
@@ -51,7 +51,7 @@ class BatchLimits:
 class _Submission(Generic[C, R]):
     commands: Sequence[C]
     deadline: float
-    done: asyncio.Future[Sequence[R]] = field(default_factory=asyncio.Future)
+    done: asyncio.Future[Sequence[R]]
 
     def expired(self) -> bool:
         return self.done.done() or self.deadline <= time.monotonic()
@@ -113,11 +113,12 @@ class Batcher(Generic[C, R]):
         if self._worker is None:
             self._worker = asyncio.create_task(self._work(), name="batcher")
         patience = timeout_seconds if timeout_seconds is not None else float("inf")
-        submission: _Submission[C, R] = _Submission(commands, time.monotonic() + patience)
+        done: asyncio.Future[Sequence[R]] = asyncio.get_running_loop().create_future()
+        submission = _Submission(commands, time.monotonic() + patience, done)
         self._waiting.append(submission)
         self._waiting_commands += len(commands)
         self._arrived.set()
-        return await submission.done
+        return await done
 
     async def close(self) -> None:
         """Run what waits, then stop. Later submissions are refused."""

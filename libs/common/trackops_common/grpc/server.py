@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import grpc
 import structlog
+import uvloop
 from grpc_channelz.v1 import channelz, channelz_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -69,7 +70,7 @@ def run(service: str, settings: type[S], bootstrap: Bootstrap[S]) -> None:
     loaded = settings_module.load(settings)
     configure_logging(service, level=loaded.log_level, log_format=loaded.log_format)
     try:
-        asyncio.run(_serve(loaded, bootstrap))
+        uvloop.run(_serve(loaded, bootstrap))
     except (DependencyUnavailable, BindError) as error:
         _log.critical("cannot serve", error=str(error))
         sys.exit(1)

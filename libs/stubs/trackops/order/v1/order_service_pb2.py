@@ -28,7 +28,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from trackops.order.v1 import order_pb2 as trackops_dot_order_dot_v1_dot_order__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%trackops/order/v1/order_service.proto\x12\x11trackops.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1dtrackops/order/v1/order.proto\"\xf5\x02\n\x12\x43reateOrderRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12?\n\x0b\x63ustomer_id\x18\x02 \x01(\tB*\xbaH\'r%2#^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$\x12(\n\rcurrency_code\x18\x03 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12\x98\x01\n\x05lines\x18\x04 \x03(\x0b\x32\x1c.trackops.order.v1.OrderLineBk\xbaHh\x92\x01\x05\x08\x01\x10\xf4\x03\xba\x01]\n\x16order_lines.unique_sku\x12 a sku may stand in one line only\x1a!this.map(line, line.sku).unique()\x12;\n\x14payment_method_token\x18\x05 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[A-Za-z0-9_-]{1,128}$\">\n\x13\x43reateOrderResponse\x12\'\n\x05order\x18\x01 \x01(\x0b\x32\x18.trackops.order.v1.Order\"`\n\x18\x42\x61tchCreateOrdersRequest\x12\x44\n\x08requests\x18\x01 \x03(\x0b\x32%.trackops.order.v1.CreateOrderRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"R\n\x19\x42\x61tchCreateOrdersResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.trackops.order.v1.CreateOrderResult\"~\n\x11\x43reateOrderResult\x12:\n\x08response\x18\x01 \x01(\x0b\x32&.trackops.order.v1.CreateOrderResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"-\n\x0fGetOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\";\n\x10GetOrderResponse\x12\'\n\x05order\x18\x01 \x01(\x0b\x32\x18.trackops.order.v1.Order\"@\n\x15\x42\x61tchGetOrdersRequest\x12\'\n\torder_ids\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\"B\n\x16\x42\x61tchGetOrdersResponse\x12(\n\x06orders\x18\x01 \x03(\x0b\x32\x18.trackops.order.v1.Order\"5\n\x17GetOrderTimelineRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"M\n\x18GetOrderTimelineResponse\x12\x31\n\x07\x65ntries\x18\x01 \x03(\x0b\x32 .trackops.order.v1.TimelineEntry\"\xaf\x01\n\rTimelineEntry\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x1d.trackops.order.v1.OrderState\x12.\n\nenter_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\trejection\x18\x04 \x01(\x0b\x32\x1c.trackops.order.v1.Rejection2\x85\x04\n\x0cOrderService\x12\\\n\x0b\x43reateOrder\x12%.trackops.order.v1.CreateOrderRequest\x1a&.trackops.order.v1.CreateOrderResponse\x12n\n\x11\x42\x61tchCreateOrders\x12+.trackops.order.v1.BatchCreateOrdersRequest\x1a,.trackops.order.v1.BatchCreateOrdersResponse\x12S\n\x08GetOrder\x12\".trackops.order.v1.GetOrderRequest\x1a#.trackops.order.v1.GetOrderResponse\x12\x65\n\x0e\x42\x61tchGetOrders\x12(.trackops.order.v1.BatchGetOrdersRequest\x1a).trackops.order.v1.BatchGetOrdersResponse\x12k\n\x10GetOrderTimeline\x12*.trackops.order.v1.GetOrderTimelineRequest\x1a+.trackops.order.v1.GetOrderTimelineResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%trackops/order/v1/order_service.proto\x12\x11trackops.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1dtrackops/order/v1/order.proto\"\x94\x02\n\x12\x43reateOrderRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12?\n\x0b\x63ustomer_id\x18\x02 \x01(\tB*\xbaH\'r%2#^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$\x12(\n\rcurrency_code\x18\x03 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12\x38\n\x05lines\x18\x04 \x03(\x0b\x32\x1c.trackops.order.v1.OrderLineB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12;\n\x14payment_method_token\x18\x05 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[A-Za-z0-9_-]{1,128}$\">\n\x13\x43reateOrderResponse\x12\'\n\x05order\x18\x01 \x01(\x0b\x32\x18.trackops.order.v1.Order\"`\n\x18\x42\x61tchCreateOrdersRequest\x12\x44\n\x08requests\x18\x01 \x03(\x0b\x32%.trackops.order.v1.CreateOrderRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"R\n\x19\x42\x61tchCreateOrdersResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.trackops.order.v1.CreateOrderResult\"~\n\x11\x43reateOrderResult\x12:\n\x08response\x18\x01 \x01(\x0b\x32&.trackops.order.v1.CreateOrderResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"-\n\x0fGetOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\";\n\x10GetOrderResponse\x12\'\n\x05order\x18\x01 \x01(\x0b\x32\x18.trackops.order.v1.Order\"@\n\x15\x42\x61tchGetOrdersRequest\x12\'\n\torder_ids\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\"B\n\x16\x42\x61tchGetOrdersResponse\x12(\n\x06orders\x18\x01 \x03(\x0b\x32\x18.trackops.order.v1.Order\"5\n\x17GetOrderTimelineRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"M\n\x18GetOrderTimelineResponse\x12\x31\n\x07\x65ntries\x18\x01 \x03(\x0b\x32 .trackops.order.v1.TimelineEntry\"\xaf\x01\n\rTimelineEntry\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x1d.trackops.order.v1.OrderState\x12.\n\nenter_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\trejection\x18\x04 \x01(\x0b\x32\x1c.trackops.order.v1.Rejection2\x85\x04\n\x0cOrderService\x12\\\n\x0b\x43reateOrder\x12%.trackops.order.v1.CreateOrderRequest\x1a&.trackops.order.v1.CreateOrderResponse\x12n\n\x11\x42\x61tchCreateOrders\x12+.trackops.order.v1.BatchCreateOrdersRequest\x1a,.trackops.order.v1.BatchCreateOrdersResponse\x12S\n\x08GetOrder\x12\".trackops.order.v1.GetOrderRequest\x1a#.trackops.order.v1.GetOrderResponse\x12\x65\n\x0e\x42\x61tchGetOrders\x12(.trackops.order.v1.BatchGetOrdersRequest\x1a).trackops.order.v1.BatchGetOrdersResponse\x12k\n\x10GetOrderTimeline\x12*.trackops.order.v1.GetOrderTimelineRequest\x1a+.trackops.order.v1.GetOrderTimelineResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,7 +42,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEORDERREQUEST'].fields_by_name['currency_code']._loaded_options = None
   _globals['_CREATEORDERREQUEST'].fields_by_name['currency_code']._serialized_options = b'\272H\016r\0142\n^[A-Z]{3}$'
   _globals['_CREATEORDERREQUEST'].fields_by_name['lines']._loaded_options = None
-  _globals['_CREATEORDERREQUEST'].fields_by_name['lines']._serialized_options = b'\272Hh\222\001\005\010\001\020\364\003\272\001]\n\026order_lines.unique_sku\022 a sku may stand in one line only\032!this.map(line, line.sku).unique()'
+  _globals['_CREATEORDERREQUEST'].fields_by_name['lines']._serialized_options = b'\272H\010\222\001\005\010\001\020\364\003'
   _globals['_CREATEORDERREQUEST'].fields_by_name['payment_method_token']._loaded_options = None
   _globals['_CREATEORDERREQUEST'].fields_by_name['payment_method_token']._serialized_options = b'\272H\032r\0302\026^[A-Za-z0-9_-]{1,128}$'
   _globals['_BATCHCREATEORDERSREQUEST'].fields_by_name['requests']._loaded_options = None
@@ -54,29 +54,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETORDERTIMELINEREQUEST'].fields_by_name['order_id']._loaded_options = None
   _globals['_GETORDERTIMELINEREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_CREATEORDERREQUEST']._serialized_start=179
-  _globals['_CREATEORDERREQUEST']._serialized_end=552
-  _globals['_CREATEORDERRESPONSE']._serialized_start=554
-  _globals['_CREATEORDERRESPONSE']._serialized_end=616
-  _globals['_BATCHCREATEORDERSREQUEST']._serialized_start=618
-  _globals['_BATCHCREATEORDERSREQUEST']._serialized_end=714
-  _globals['_BATCHCREATEORDERSRESPONSE']._serialized_start=716
-  _globals['_BATCHCREATEORDERSRESPONSE']._serialized_end=798
-  _globals['_CREATEORDERRESULT']._serialized_start=800
-  _globals['_CREATEORDERRESULT']._serialized_end=926
-  _globals['_GETORDERREQUEST']._serialized_start=928
-  _globals['_GETORDERREQUEST']._serialized_end=973
-  _globals['_GETORDERRESPONSE']._serialized_start=975
-  _globals['_GETORDERRESPONSE']._serialized_end=1034
-  _globals['_BATCHGETORDERSREQUEST']._serialized_start=1036
-  _globals['_BATCHGETORDERSREQUEST']._serialized_end=1100
-  _globals['_BATCHGETORDERSRESPONSE']._serialized_start=1102
-  _globals['_BATCHGETORDERSRESPONSE']._serialized_end=1168
-  _globals['_GETORDERTIMELINEREQUEST']._serialized_start=1170
-  _globals['_GETORDERTIMELINEREQUEST']._serialized_end=1223
-  _globals['_GETORDERTIMELINERESPONSE']._serialized_start=1225
-  _globals['_GETORDERTIMELINERESPONSE']._serialized_end=1302
-  _globals['_TIMELINEENTRY']._serialized_start=1305
-  _globals['_TIMELINEENTRY']._serialized_end=1480
-  _globals['_ORDERSERVICE']._serialized_start=1483
-  _globals['_ORDERSERVICE']._serialized_end=2000
+  _globals['_CREATEORDERREQUEST']._serialized_end=455
+  _globals['_CREATEORDERRESPONSE']._serialized_start=457
+  _globals['_CREATEORDERRESPONSE']._serialized_end=519
+  _globals['_BATCHCREATEORDERSREQUEST']._serialized_start=521
+  _globals['_BATCHCREATEORDERSREQUEST']._serialized_end=617
+  _globals['_BATCHCREATEORDERSRESPONSE']._serialized_start=619
+  _globals['_BATCHCREATEORDERSRESPONSE']._serialized_end=701
+  _globals['_CREATEORDERRESULT']._serialized_start=703
+  _globals['_CREATEORDERRESULT']._serialized_end=829
+  _globals['_GETORDERREQUEST']._serialized_start=831
+  _globals['_GETORDERREQUEST']._serialized_end=876
+  _globals['_GETORDERRESPONSE']._serialized_start=878
+  _globals['_GETORDERRESPONSE']._serialized_end=937
+  _globals['_BATCHGETORDERSREQUEST']._serialized_start=939
+  _globals['_BATCHGETORDERSREQUEST']._serialized_end=1003
+  _globals['_BATCHGETORDERSRESPONSE']._serialized_start=1005
+  _globals['_BATCHGETORDERSRESPONSE']._serialized_end=1071
+  _globals['_GETORDERTIMELINEREQUEST']._serialized_start=1073
+  _globals['_GETORDERTIMELINEREQUEST']._serialized_end=1126
+  _globals['_GETORDERTIMELINERESPONSE']._serialized_start=1128
+  _globals['_GETORDERTIMELINERESPONSE']._serialized_end=1205
+  _globals['_TIMELINEENTRY']._serialized_start=1208
+  _globals['_TIMELINEENTRY']._serialized_end=1383
+  _globals['_ORDERSERVICE']._serialized_start=1386
+  _globals['_ORDERSERVICE']._serialized_end=1903
 # @@protoc_insertion_point(module_scope)
