@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from trackops_common.errors import RequestIdReused
 
@@ -56,6 +56,10 @@ class IdempotentCommand(Protocol):
     def request_key(self) -> uuid.UUID: ...
     @property
     def request_hash(self) -> bytes: ...
+
+
+C = TypeVar("C", bound=IdempotentCommand)
+Refusal = TypeVar("Refusal", bound=Exception)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +109,19 @@ class RequestLedger:
         self._known[command.request_key] = request
         self.new.append(request)
         return response
+
+    def answer(
+        self, command: C, change: Callable[[C], bytes], refusals: type[Refusal]
+    ) -> bytes | Refusal | RequestIdReused:
+        """The response given before, or the one that `change` gives now, remembered.
+
+        An error of type `refusals` that `change` raises is the answer too, and
+        is not remembered: a refused command leaves nothing behind.
+        """
+        if (known := self.replay(command)) is not None:
+            return known
+        try:
+            response = change(command)
+        except refusals as refusal:
+            return refusal
+        return self.record(command, response)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 from trackops.order.v1 import order_saga_service_pb2, order_service_pb2
-from trackops_common.batching import Batcher, in_thread
 from trackops_common.clock import SystemClock
 from trackops_common.database import Database
 from trackops_common.grpc.endpoints import RpcService
-from trackops_common.grpc.server import Application, wait_for_dependency
-from trackops_common.housekeeping import housekeeping
+from trackops_common.grpc.server import Application
+from trackops_common.hosting import BatcherFactory, batcher_factory, own_database
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import ORDER_EVENTS
 
@@ -43,43 +41,28 @@ class OrderSettings(ServiceSettings):
 @asynccontextmanager
 async def bootstrap(settings: OrderSettings) -> AsyncIterator[Application]:
     """The order service, built and ready; leaving finishes what waits in its batchers."""
-    async with AsyncExitStack() as stack:
-        database = Database(
-            settings.database_url.get_secret_value(),
-            application_name="trackops_order",
-            pool_size=settings.database_pool_size,
-        )
-        stack.callback(database.close)
-        await wait_for_dependency(
-            "Postgres", database.check, timeout_seconds=settings.start_timeout_seconds
-        )
-        keeper = await stack.enter_async_context(
-            housekeeping(database, request_retention_days=settings.request_retention_days)
-        )
-        cache = RedisOrderCache(settings.redis_url)
-        stack.callback(cache.close)
-        services = await _build_services(settings, database, cache, stack)
-        yield Application(services, background=[keeper])
+    with closing(RedisOrderCache(settings.redis_url)) as cache:
+        async with (
+            own_database(settings, application_name="trackops_order") as (database, keeper),
+            batcher_factory(threads=settings.database_pool_size) as batcher,
+        ):
+            services = _build_services(settings, database, cache, batcher)
+            yield Application(services, background=[keeper])
 
 
-async def _build_services(
-    settings: OrderSettings, database: Database, cache: RedisOrderCache, stack: AsyncExitStack
+def _build_services(
+    settings: OrderSettings, database: Database, cache: RedisOrderCache, batcher: BatcherFactory
 ) -> list[RpcService]:
     clock = SystemClock()
     unit_of_work = PostgresUnitOfWorkFactory(database, events_topic=settings.order_events_topic)
     reader = PostgresOrderReader(database)
     change_orders = ChangeOrders(unit_of_work, cache, encode_changed, clock)
-    threads = stack.enter_context(
-        ThreadPoolExecutor(settings.database_pool_size, thread_name_prefix="batch")
-    )
 
-    creations = Batcher(in_thread(threads, CreateOrders(unit_of_work, encode_created, clock)))
-    reads = Batcher(in_thread(threads, GetOrders(reader, cache, encode_found)))
-    timelines = Batcher(in_thread(threads, GetTimelines(reader)))
-    confirmations = Batcher(in_thread(threads, ConfirmOrders(change_orders)))
-    closures = Batcher(in_thread(threads, CloseOrders(change_orders)))
-    for batcher in (creations, reads, timelines, confirmations, closures):
-        stack.push_async_callback(batcher.close)
+    creations = batcher(CreateOrders(unit_of_work, encode_created, clock))
+    reads = batcher(GetOrders(reader, cache, encode_found))
+    timelines = batcher(GetTimelines(reader))
+    confirmations = batcher(ConfirmOrders(change_orders))
+    closures = batcher(CloseOrders(change_orders))
 
     return [
         RpcService(

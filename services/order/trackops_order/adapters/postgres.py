@@ -103,8 +103,6 @@ class PostgresOrderRepository:
     def save(self, orders: Sequence[Order]) -> None:
         if not orders:
             return
-        reasons = [order.rejection and order.rejection.reason for order in orders]
-        messages = [order.rejection and order.rejection.message for order in orders]
         self._transaction.execute(
             _SAVE_ORDERS,
             {

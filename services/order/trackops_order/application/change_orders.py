@@ -53,19 +53,14 @@ class ChangeOrders:
             ledger = RequestLedger(work.requests.find(c.request_key for c in commands))
             events: list[OrderEvent] = []
 
-            def answer(command: C) -> ChangeOutcome:
-                if (known := ledger.replay(command)) is not None:
-                    return known
+            def change_one(command: C) -> bytes:
                 order = orders.get(command.order_id)
                 if order is None:
-                    return OrderNotFound(command.order_id)
-                try:
-                    events.append(change(order, command, now))
-                except OrderError as error:
-                    return error
-                return ledger.record(command, self.encode(order))
+                    raise OrderNotFound(command.order_id)
+                events.append(change(order, command, now))
+                return self.encode(order)
 
-            outcomes = [answer(command) for command in commands]
+            outcomes = [ledger.answer(command, change_one, OrderError) for command in commands]
             work.orders.save([event.order for event in events])
             work.requests.save(ledger.new)
             work.commit(events)

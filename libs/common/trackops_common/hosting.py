@@ -1,0 +1,68 @@
+"""What the bootstraps of the services have alike."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar
+
+from trackops_common.batching import Batcher, in_thread
+from trackops_common.database import Database
+from trackops_common.grpc.server import wait_for_dependency
+from trackops_common.housekeeping import housekeeping
+from trackops_common.settings import ServiceSettings
+
+__all__ = ["BatcherFactory", "batcher_factory", "own_database"]
+
+C = TypeVar("C")
+R = TypeVar("R")
+
+
+@asynccontextmanager
+async def own_database(
+    settings: ServiceSettings, *, application_name: str
+) -> AsyncIterator[tuple[Database, asyncio.Task[None]]]:
+    """The service's database, answering and with its partitions made, and the task that tidies it.
+
+    Raises:
+        DependencyUnavailable: Postgres stayed away for `settings.start_timeout_seconds`.
+    """
+    database = Database(
+        settings.database_url.get_secret_value(),
+        application_name=application_name,
+        pool_size=settings.database_pool_size,
+    )
+    try:
+        await wait_for_dependency(
+            "Postgres", database.check, timeout_seconds=settings.start_timeout_seconds
+        )
+        async with housekeeping(
+            database, request_retention_days=settings.request_retention_days
+        ) as keeper:
+            yield database, keeper
+    finally:
+        database.close()
+
+
+class BatcherFactory:
+    """Makes batchers whose use cases, which block, share one pool of threads."""
+
+    def __init__(self, threads: Executor, stack: AsyncExitStack) -> None:
+        self._threads = threads
+        self._stack = stack
+
+    def __call__(self, run: Callable[[Sequence[C]], Sequence[R]]) -> Batcher[C, R]:
+        """A batcher of its own for `run`."""
+        batcher = Batcher(in_thread(self._threads, run))
+        self._stack.push_async_callback(batcher.close)
+        return batcher
+
+
+@asynccontextmanager
+async def batcher_factory(*, threads: int) -> AsyncIterator[BatcherFactory]:
+    """A factory of batchers; leaving runs what waits in them."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="batch") as pool:
+        async with AsyncExitStack() as stack:
+            yield BatcherFactory(pool, stack)
