@@ -13,7 +13,8 @@ from datetime import datetime
 
 __all__ = ["Attributes", "Header", "HeaderWriter", "InvalidEnvelope", "parse"]
 
-Header = tuple[str, bytes]
+Header = tuple[str, str | bytes | None]
+"""As Kafka clients take it; what they read is always bytes."""
 
 
 class InvalidEnvelope(Exception):
@@ -51,9 +52,9 @@ class HeaderWriter:
 
     def __init__(self, schema: str) -> None:
         self._constant: list[Header] = [
-            ("ce_specversion", b"1.0"),
-            ("content-type", b"application/protobuf"),
-            ("ce_source", f"/trackops/{schema}".encode()),
+            ("ce_specversion", "1.0"),
+            ("content-type", "application/protobuf"),
+            ("ce_source", f"/trackops/{schema}"),
         ]
 
     def headers(
@@ -67,22 +68,22 @@ class HeaderWriter:
         aggregateversion: int,
         traceparent: str,
     ) -> list[Header]:
-        """The headers of one event; `time` is RFC 3339. Called for every row: no look-ups."""
+        """The headers of one event; `time` is RFC 3339."""
         headers = [
             *self._constant,
-            ("ce_id", event_id.encode()),
-            ("ce_type", type_.encode()),
-            ("ce_subject", subject.encode()),
-            ("ce_time", time.encode()),
-            ("ce_outboxseq", b"%d" % outboxseq),
-            ("ce_aggregateversion", b"%d" % aggregateversion),
+            ("ce_id", event_id),
+            ("ce_type", type_),
+            ("ce_subject", subject),
+            ("ce_time", time),
+            ("ce_outboxseq", str(outboxseq)),
+            ("ce_aggregateversion", str(aggregateversion)),
         ]
         if traceparent:
-            headers.append(("traceparent", traceparent.encode()))
+            headers.append(("traceparent", traceparent))
         return headers
 
 
-def parse(headers: Iterable[Header] | None) -> Attributes:
+def parse(headers: Iterable[tuple[str, bytes]] | None) -> Attributes:
     """The attributes that the headers hold; headers it does not know are ignored.
 
     Raises:

@@ -1,0 +1,114 @@
+"""Outboxes of other schemas, read only; the relay's own table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy.exc import ProgrammingError
+from trackops_common.database import Database
+from trackops_common.errors import DependencyUnavailable, TransientError
+
+from trackops_outbox_relay.domain.checkpoint import Backlog, Checkpoint, OutboxRow
+from trackops_outbox_relay.domain.errors import OutboxDiverged
+
+__all__ = ["PostgresKnownSources", "PostgresOutbox", "PostgresOutboxes"]
+
+_READ = """
+SELECT seq, event_id::text, topic, key, type, aggregate_version, payload,
+       to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), traceparent
+  FROM "{schema}".outbox
+ WHERE seq >= %(seq)s
+ ORDER BY seq
+ LIMIT %(limit)s
+"""
+
+_BACKLOG = """
+SELECT count(*), (SELECT occurred_at FROM "{schema}".outbox
+                   WHERE seq > %(seq)s ORDER BY seq LIMIT 1)
+  FROM "{schema}".outbox
+ WHERE seq > %(seq)s
+"""
+
+
+class PostgresOutbox:
+    """One schema's outbox (see `trackops_common.outbox`)."""
+
+    def __init__(self, database: Database, schema: str) -> None:
+        self._database = database
+        self._schema = schema
+        self._read_sql = _READ.format(schema=schema)
+        self._backlog_sql = _BACKLOG.format(schema=schema)
+
+    def read(self, checkpoint: Checkpoint, *, limit: int) -> Sequence[OutboxRow]:
+        """Reads the row at the checkpoint with those after it.
+
+        So each read, over whichever connection, proves that the database is
+        still the one whose rows were published.
+        """
+        rows = [
+            OutboxRow(seq, event_id, topic, key, type_, version, bytes(payload), at, traceparent)
+            for seq, event_id, topic, key, type_, version, payload, at, traceparent in (
+                self._database.fetch(self._read_sql, {"seq": checkpoint.seq, "limit": limit + 1})
+            )
+        ]
+        if checkpoint.seq == 0:
+            return rows[:limit]
+        self._verify(checkpoint, rows)
+        return rows[1:]
+
+    def backlog(self, checkpoint: Checkpoint) -> Backlog:
+        count, oldest = self._database.fetch(self._backlog_sql, {"seq": checkpoint.seq})[0]
+        return Backlog(count, oldest)
+
+    def check(self) -> None:
+        """Raise `DependencyUnavailable` unless the table is there and may be read."""
+        try:
+            self.read(Checkpoint(0, ""), limit=0)
+        except (TransientError, ProgrammingError) as error:
+            raise DependencyUnavailable(f"the outbox of {self._schema}") from error
+
+    def _verify(self, checkpoint: Checkpoint, rows: Sequence[OutboxRow]) -> None:
+        found = rows[0].event_id if rows and rows[0].seq == checkpoint.seq else None
+        if found != checkpoint.event_id:
+            raise OutboxDiverged(
+                self._schema,
+                seq=checkpoint.seq,
+                expected_id=checkpoint.event_id,
+                found_id=found,
+            )
+
+
+class PostgresOutboxes:
+    """The outboxes of all sources."""
+
+    def __init__(self, database: Database, sources: Iterable[str]) -> None:
+        self._outboxes = {source: PostgresOutbox(database, source) for source in sources}
+
+    def of(self, source: str) -> PostgresOutbox:
+        return self._outboxes[source]
+
+    def check(self) -> None:
+        """Raise `DependencyUnavailable` for the first that cannot be read."""
+        for outbox in self._outboxes.values():
+            outbox.check()
+
+
+class PostgresKnownSources:
+    """`known_sources` of the relay's own schema."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def checkpoint_topic_id(self, source: str) -> str | None:
+        rows = self._database.fetch(
+            "SELECT checkpoint_topic_id FROM known_sources WHERE source = %(source)s",
+            {"source": source},
+        )
+        return rows[0][0] if rows else None
+
+    def remember(self, source: str, checkpoint_topic_id: str) -> None:
+        self._database.execute(
+            "INSERT INTO known_sources (source, checkpoint_topic_id)"
+            " VALUES (%(source)s, %(topic_id)s)",
+            {"source": source, "topic_id": checkpoint_topic_id},
+        )

@@ -1,0 +1,57 @@
+"""What this replica knows about the sources it publishes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from trackops_outbox_relay.domain.checkpoint import Checkpoint
+from trackops_outbox_relay.domain.errors import SourceRefused
+
+__all__ = ["Progress", "SourceProgress"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceProgress:
+    """A source that is leased here."""
+
+    checkpoint: Checkpoint | None = None
+    """None until the place to start from was found."""
+    refusal: SourceRefused | None = None
+    """Why it stands still, where it does."""
+
+
+class Progress:
+    """The progress of every source that is leased here. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sources: dict[str, SourceProgress] = {}
+
+    def of(self, source: str) -> SourceProgress | None:
+        """None where the source is not leased here."""
+        return self._sources.get(source)
+
+    @contextmanager
+    def leased(self, source: str) -> Iterator[None]:
+        """The source is leased here for as long as this is open."""
+        with self._lock:
+            self._sources[source] = SourceProgress()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._sources.pop(source, None)
+
+    def reached(self, source: str, checkpoint: Checkpoint) -> None:
+        """The checkpoint was committed, or found committed."""
+        with self._lock:
+            self._sources[source] = SourceProgress(checkpoint)
+
+    def refused(self, source: str, refusal: SourceRefused) -> None:
+        """The source stands still."""
+        with self._lock:
+            progress = self._sources.get(source, SourceProgress())
+            self._sources[source] = replace(progress, refusal=refusal)

@@ -1,0 +1,48 @@
+"""Settings of the relay."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import field_validator
+from pydantic_settings import NoDecode
+from trackops_common.settings import ServiceSettings
+from trackops_common.topics import RELAY_CHECKPOINTS
+
+__all__ = ["RelaySettings"]
+
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+
+class RelaySettings(ServiceSettings):
+    """Beside those of every service."""
+
+    kafka_bootstrap_servers: str
+    """`host:port`, several with commas between."""
+    sources: Annotated[tuple[str, ...], NoDecode] = (
+        "trackops_order",
+        "trackops_inventory",
+        "trackops_payment",
+    )
+    """Schemas whose outboxes are published, with commas between."""
+    checkpoint_topic: str = RELAY_CHECKPOINTS.name
+    relay_group: str = "trackops-outbox-relay"
+    """The consumer group by which replicas share out the sources."""
+    relay_batch_rows: int = 2_000
+    """Rows in one Kafka transaction, at most."""
+    relay_transaction_seconds: float = 0.01
+    """From the begin of one small transaction to that of the next, at least."""
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("sources")
+    @classmethod
+    def _are_schemas(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _SCHEMA.fullmatch(name):
+                raise ValueError(f"{name!r} is no schema's name")
+        return value
