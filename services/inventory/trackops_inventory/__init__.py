@@ -1,0 +1,1 @@
+"""The inventory service: stock, and what is reserved of it for orders."""

@@ -1,0 +1,1 @@
+"""Postgres and wire formats behind the ports."""

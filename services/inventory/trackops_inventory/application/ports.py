@@ -1,0 +1,99 @@
+"""What the use cases need of the world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+from uuid import UUID
+
+from trackops_common.idempotency import RequestStore
+
+from trackops_inventory.domain.events import ReservationEvent
+from trackops_inventory.domain.reservation import Reservation
+from trackops_inventory.domain.stock import StockLevel
+
+__all__ = [
+    "EncodeReservation",
+    "EncodeStockLevel",
+    "ReservationRepository",
+    "StockReader",
+    "StockRepository",
+    "UnitOfWork",
+    "UnitOfWorkFactory",
+]
+
+EncodeReservation = Callable[[Reservation], bytes]
+"""A reservation as the response message that shows it, in wire form."""
+EncodeStockLevel = Callable[[StockLevel], bytes]
+"""A stock level as the response message that shows it, in wire form."""
+
+
+class StockRepository(Protocol):
+    """The stock, within one unit of work."""
+
+    def claim(self, skus: Iterable[str]) -> Mapping[str, StockLevel]:
+        """The levels of all `skus`, locked; those of unknown skus are stored as empty ones."""
+        ...
+
+    def lock(self, skus: Iterable[str]) -> Mapping[str, StockLevel]:
+        """The levels of the skus that are known, locked."""
+        ...
+
+    def save(self, levels: Sequence[StockLevel]) -> None:
+        """Store locked levels."""
+        ...
+
+    def withdraw(self, skus: Iterable[str]) -> None:
+        """Take back those of `skus` that `claim` stored in this unit of work."""
+        ...
+
+
+class ReservationRepository(Protocol):
+    """The reservations, within one unit of work."""
+
+    def claim(self, proposed: Sequence[Reservation]) -> Mapping[UUID, Reservation]:
+        """What stands for each order of `proposed`, and stays ours until the unit of work ends.
+
+        That is the very object proposed, now stored, where the order had no
+        reservation, and else the one it had. `proposed` has each order once.
+        Another unit of work that claims one of the orders waits for us.
+        """
+        ...
+
+    def save(self, reservations: Sequence[Reservation]) -> None:
+        """Store claimed reservations that changed since."""
+        ...
+
+    def withdraw(self, order_ids: Iterable[UUID]) -> None:
+        """Take back reservations that `claim` stored in this unit of work."""
+        ...
+
+
+class UnitOfWork(Protocol):
+    """One transaction; rolled back unless committed.
+
+    Whoever claims reservations and locks stock does it in this order.
+    """
+
+    @property
+    def reservations(self) -> ReservationRepository: ...
+    @property
+    def stock(self) -> StockRepository: ...
+    @property
+    def requests(self) -> RequestStore: ...
+
+    def commit(self, events: Sequence[ReservationEvent] = ()) -> None:
+        """End the unit of work; the events leave with it, in this order."""
+        ...
+
+
+UnitOfWorkFactory = Callable[[], AbstractContextManager[UnitOfWork]]
+
+
+class StockReader(Protocol):
+    """Reads committed stock."""
+
+    def get(self, skus: Sequence[str]) -> Mapping[str, StockLevel]:
+        """The levels of the skus that are known."""
+        ...
