@@ -2,8 +2,8 @@
 
     python -m bench.echo_server 127.0.0.1:6000 < encoded-GetOrderResponse
 
-It runs on the same event loop as the services. It decodes the request that GetOrder gets and encodes the response that GetOrder
-gives, read from standard input.
+It runs on the same event loop as the services. It decodes the request that
+GetOrder gets and encodes the response that GetOrder gives, read from standard input.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ async def drive(
     """Keep `in_flight` calls of `method` open for `seconds` after a warm-up."""
     tally = Tally()
     async with grpc.aio.insecure_channel(target) as channel:
-        call = channel.unary_unary(method)
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
         begin = time.monotonic() + _WARM_UP_SECONDS
         end = begin + seconds
 

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from trackops_common.envelope import Attributes, parse
@@ -107,6 +108,6 @@ def _add(events: dict[str, list[LoggedEvent]], message: Message) -> None:
                 str(message.topic()),
                 int(message.partition() or 0),
                 int(message.offset() or 0),
-                parse(message.headers()),
+                parse(cast("list[tuple[str, bytes]]", message.headers())),
             )
         )

@@ -1,0 +1,43 @@
+# The two commands that matter: `make demo` and `make test`. `make help` lists the rest.
+.DEFAULT_GOAL := help
+.PHONY: help venv up down reset status demo test lint format proto bench clean
+BIN := .venv/bin
+
+help: ## What can be made
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
+
+venv: ## .venv with every package of the lock and of this repository
+	@scripts/venv.sh
+
+up: venv ## Start Postgres, Redis, Kafka and every service; harmless to repeat
+	@$(BIN)/trackops up
+
+down: venv ## Stop all of it, keep the data
+	@$(BIN)/trackops down
+
+reset: venv ## Stop all of it, remove the data
+	@$(BIN)/trackops reset
+
+status: venv ## Which processes run, and whether they answer
+	@$(BIN)/trackops status
+
+demo: venv ## 200 orders through every service, checked; `make up` if needed
+	@$(BIN)/trackops demo
+
+test: lint ## Lint, then every test, on servers of its own
+	$(BIN)/python -m pytest
+
+lint: venv ## ruff, mypy, import-linter, buf, stale stubs
+	@scripts/lint.sh
+
+format: venv ## Rewrite Python and protos in the house's form
+	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/buf format -w protos
+
+proto: venv ## Regenerate libs/stubs from protos
+	$(BIN)/python scripts/proto.py
+
+bench: venv ## Measure, each figure beside its baseline; writes .trackops/bench.json
+	@$(BIN)/python -m bench
+
+clean: reset ## Remove everything that was made
+	rm -rf .venv .build .trackops
