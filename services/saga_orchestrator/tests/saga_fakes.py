@@ -1,0 +1,227 @@
+"""Stand-ins for the world around the engine; the store passes the real one's suite."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, ParamSpec, TypeVar
+
+from trackops_common.errors import TransientError
+from trackops_saga_orchestrator.application.ports import (
+    BatchAction,
+    ClaimedSaga,
+    Lease,
+    LiveDefinition,
+    PagePosition,
+    Participants,
+    SagaFilter,
+    SagaView,
+    SagaWrite,
+)
+from trackops_saga_orchestrator.domain.instance import Phase, StepCommand
+from trackops_saga_orchestrator.domain.progress import (
+    ACTIVE_STATES,
+    Done,
+    Outcome,
+    Refused,
+    SagaSnapshot,
+    SagaState,
+)
+from trackops_saga_orchestrator.domain.steps import Action
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class FakeClock:
+    """Stands still until it is told to advance."""
+
+    def __init__(self) -> None:
+        self._now = START
+
+    def now(self) -> datetime:
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        self._now += timedelta(seconds=seconds)
+
+
+class InlineExecutor(Executor):
+    """Runs what it is given at once, in the caller's thread."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - it is the caller's
+            future.set_exception(error)
+        return future
+
+
+@dataclass(slots=True)
+class FakeRow:
+    snapshot: SagaSnapshot
+    epoch: int
+    wake_at: datetime
+    create_time: datetime
+    update_time: datetime
+
+
+class FakeSagaStore:
+    """`NewSagas`, `SagaStore` and `SagaReader` in memory."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.rows: dict[uuid.UUID, FakeRow] = {}
+        self.writes: list[Sequence[SagaWrite]] = []
+        self.failures = 0
+        """How many of the next calls end with a transient error."""
+
+    def insert(
+        self, snapshots: Sequence[SagaSnapshot], *, lease_seconds: float
+    ) -> Collection[uuid.UUID]:
+        now = self.clock.now()
+        wake_at = now + timedelta(seconds=lease_seconds)
+        new = {one.saga_id: one for one in snapshots if one.saga_id not in self.rows}
+        for saga_id, snapshot in new.items():
+            self.rows[saga_id] = FakeRow(snapshot, 1, wake_at, now, now)
+        return set(new)
+
+    def claim(
+        self, hashes: Collection[str], *, limit: int, lease_seconds: float
+    ) -> Sequence[ClaimedSaga]:
+        self._fail_if_told()
+        now = self.clock.now()
+        due = [
+            row
+            for row in sorted(self.rows.values(), key=lambda row: row.wake_at)
+            if row.snapshot.state in ACTIVE_STATES
+            and row.snapshot.definition_hash in hashes
+            and row.wake_at <= now
+        ][:limit]
+        for row in due:
+            row.epoch += 1
+            row.wake_at = now + timedelta(seconds=lease_seconds)
+        return [ClaimedSaga(row.snapshot, row.epoch) for row in due]
+
+    def write(self, writes: Sequence[SagaWrite]) -> Collection[uuid.UUID]:
+        self._fail_if_told()
+        self.writes.append(writes)
+        now = self.clock.now()
+        stored = set()
+        for write in writes:
+            row = self.rows.get(write.snapshot.saga_id)
+            if row is not None and row.epoch == write.epoch:
+                row.snapshot, row.update_time = write.snapshot, now
+                if write.wake_in_seconds is not None:
+                    row.wake_at = now + timedelta(seconds=write.wake_in_seconds)
+                stored.add(write.snapshot.saga_id)
+        return stored
+
+    def renew(self, leases: Sequence[Lease], *, seconds: float) -> Collection[uuid.UUID]:
+        self._fail_if_told()
+        kept = {
+            lease.saga_id
+            for lease in leases
+            if lease.saga_id in self.rows and self.rows[lease.saga_id].epoch == lease.epoch
+        }
+        for saga_id in kept:
+            self.rows[saga_id].wake_at = self.clock.now() + timedelta(seconds=seconds)
+        return kept
+
+    def live_definitions(self) -> Sequence[LiveDefinition]:
+        live: dict[tuple[str, int, str], int] = {}
+        for row in self.rows.values():
+            one = row.snapshot
+            if one.state in (*ACTIVE_STATES, SagaState.NEEDS_OPERATOR):
+                key = (one.definition, one.definition_version, one.definition_hash)
+                live[key] = live.get(key, 0) + 1
+        return [LiveDefinition(*key, count) for key, count in sorted(live.items())]
+
+    def find(self, saga_id: uuid.UUID) -> SagaView | None:
+        row = self.rows.get(saga_id)
+        return SagaView(row.snapshot, row.create_time, row.update_time) if row else None
+
+    def page(
+        self, wanted: SagaFilter, *, size: int, after: PagePosition | None
+    ) -> Sequence[SagaView]:
+        def key(row: FakeRow) -> tuple[datetime, uuid.UUID]:
+            return (row.create_time, row.snapshot.saga_id)
+
+        rows = [
+            row
+            for row in sorted(self.rows.values(), key=key, reverse=True)
+            if (not wanted.subject or row.snapshot.subject == wanted.subject)
+            and (not wanted.states or row.snapshot.state in wanted.states)
+            and (after is None or key(row) < (after.create_time, after.saga_id))
+        ]
+        return [SagaView(row.snapshot, row.create_time, row.update_time) for row in rows[:size]]
+
+    def state(self, saga_id: uuid.UUID) -> SagaState:
+        """For tests: where a saga stands."""
+        return self.rows[saga_id].snapshot.state
+
+    def _fail_if_told(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise TransientError("told to fail")
+
+
+Answer = Callable[[StepCommand], Outcome | None]
+"""What to say to a command; None: what a well-behaved participant says."""
+
+
+class FakeParticipants:
+    """Participants that keep the rules: an effect once, and none after its compensation."""
+
+    def __init__(self) -> None:
+        self.calls: list[Sequence[StepCommand]] = []
+        self.effects: dict[tuple[uuid.UUID, str], int] = {}
+        """How often each step took effect; a compensation takes it back."""
+        self.undone: set[tuple[uuid.UUID, str]] = set()
+        self.answer: Answer = lambda _: None
+        self.before: Callable[[Sequence[StepCommand]], Awaitable[None]] | None = None
+        """Awaited before a batch is looked at."""
+
+    def bind(self, actions: Collection[Action]) -> Participants:
+        """Every one of `actions`, as the engine takes them."""
+        one: BatchAction = self._call
+        return dict.fromkeys(actions, one)
+
+    def commands(self, step: str, phase: Phase = Phase.ACTION) -> list[StepCommand]:
+        """What was asked for, in its order."""
+        return [
+            command
+            for call in self.calls
+            for command in call
+            if command.step == step and command.phase is phase
+        ]
+
+    async def _call(self, commands: Sequence[StepCommand]) -> Sequence[Outcome]:
+        self.calls.append(commands)
+        if self.before is not None:
+            await self.before(commands)
+        return [self.answer(command) or self.perform(command) for command in commands]
+
+    def perform(self, command: StepCommand) -> Outcome:
+        """The effect, once."""
+        key = (command.saga_id, command.step)
+        if command.phase is Phase.COMPENSATION:
+            self.undone.add(key)
+            self.effects[key] = 0
+        elif key in self.undone:
+            return Refused("UNDONE", "its compensation came first")
+        else:
+            self.effects[key] = 1
+        return Done()
+
+
+def altered(snapshot: SagaSnapshot, **changes: Any) -> SagaSnapshot:
+    """A copy of `snapshot` with other values."""
+    return dataclasses.replace(snapshot, **changes)

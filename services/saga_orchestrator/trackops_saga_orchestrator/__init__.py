@@ -1,0 +1,1 @@
+"""Runs the sagas that drive orders to their end."""

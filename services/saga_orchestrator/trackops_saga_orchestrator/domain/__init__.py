@@ -1,0 +1,1 @@
+"""Sagas: their tables, and how an instance of one moves."""

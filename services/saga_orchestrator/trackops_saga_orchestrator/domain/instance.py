@@ -1,0 +1,329 @@
+"""One run of a saga: a state machine without clock, network or database.
+
+An instance says which commands are due and is told what came of each. It never
+assumes: a command whose outcome is unknown is due again with the same request
+id. Whoever drives it stores it after `due_commands` and sends only then, so
+that no crash can forget that a step may have been sent.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+
+from trackops_saga_orchestrator.domain.progress import (
+    ACTIVE_STATES,
+    Done,
+    Failure,
+    Json,
+    Outcome,
+    Refused,
+    SagaSnapshot,
+    SagaState,
+    StepProgress,
+    StepState,
+    Unknown,
+)
+from trackops_saga_orchestrator.domain.saga import Saga
+from trackops_saga_orchestrator.domain.steps import (
+    COMPENSATABLE,
+    PIVOT,
+    Action,
+    RetryPolicy,
+    Step,
+)
+
+__all__ = ["Phase", "SagaInstance", "StepCommand"]
+
+_OUT_OF_ATTEMPTS = "DEPENDENCY_UNAVAILABLE"
+"""Failure reason of a saga that turns back because a participant stayed away."""
+
+_UNDER_WAY = (StepState.SENT, StepState.COMPENSATING)
+_STUCK = (StepState.REFUSED, StepState.EXHAUSTED)
+
+
+class Phase(Enum):
+    """Which half of a step a command belongs to."""
+
+    ACTION = "action"
+    COMPENSATION = "compensation"
+
+
+@dataclass(frozen=True, slots=True)
+class StepCommand:
+    """What a participant is asked to do."""
+
+    saga_id: uuid.UUID
+    subject: str
+    input: Mapping[str, Json]
+    step: str
+    phase: Phase
+    action: Action
+    deadline_seconds: float
+    failure: Failure | None
+    """Why the saga turned back, where it did."""
+
+    @property
+    def request_id(self) -> str:
+        """The same at every attempt: UUIDv5 of saga, step and phase."""
+        return str(uuid.uuid5(self.saga_id, f"{self.step}\n{self.phase.value}"))
+
+
+class SagaInstance:
+    """The aggregate. Made by `start`, or by `rehydrate` from what was stored."""
+
+    def __init__(self, definition: Saga, snapshot: SagaSnapshot) -> None:
+        """For the two constructors below."""
+        self.definition = definition
+        self.saga_id = snapshot.saga_id
+        self.subject = snapshot.subject
+        self.input = snapshot.input
+        self.state = snapshot.state
+        self.failure = snapshot.failure
+        self._steps = {step.name: step for step in snapshot.steps}
+        self._in_the_air: set[str] = set()
+
+    @classmethod
+    def start(
+        cls, definition: Saga, subject: str, payload: Mapping[str, Json], *, now: datetime
+    ) -> SagaInstance:
+        """A new instance, its first steps due."""
+        waiting = [StepProgress(name, StepState.WAITING, now) for name in definition.all_steps]
+        snapshot = SagaSnapshot(
+            saga_id=definition.saga_id(subject),
+            definition=definition.name,
+            definition_version=definition.version,
+            definition_hash=definition.hash,
+            subject=subject,
+            input=payload,
+            state=SagaState.RUNNING,
+            steps=waiting,
+            failure=None,
+        )
+        instance = cls(definition, snapshot)
+        instance._advance(now)
+        return instance
+
+    @classmethod
+    def rehydrate(cls, definition: Saga, snapshot: SagaSnapshot) -> SagaInstance:
+        """For adapters and the engine: an instance as it was stored; checks nothing."""
+        return cls(definition, snapshot)
+
+    def snapshot(self) -> SagaSnapshot:
+        """What has to be stored."""
+        return SagaSnapshot(
+            saga_id=self.saga_id,
+            definition=self.definition.name,
+            definition_version=self.definition.version,
+            definition_hash=self.definition.hash,
+            subject=self.subject,
+            input=self.input,
+            state=self.state,
+            steps=tuple(self._steps.values()),
+            failure=self.failure,
+        )
+
+    @property
+    def steps(self) -> Mapping[str, StepProgress]:
+        """By name, in the order of the definition."""
+        return self._steps
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is still to happen without an operator."""
+        return self.state in ACTIVE_STATES
+
+    @property
+    def resting(self) -> bool:
+        """Whether no command is in the air."""
+        return not self._in_the_air
+
+    @property
+    def next_due(self) -> datetime | None:
+        """When the first of the commands that have to wait becomes due."""
+        return min((step.due for step in self._steps.values() if step.due), default=None)
+
+    def awaits(self, step: str, phase: Phase) -> bool:
+        """Whether an outcome of this command would change anything."""
+        expected = StepState.SENT if phase is Phase.ACTION else StepState.COMPENSATING
+        return self.active and self._steps[step].state is expected
+
+    def due_commands(self, now: datetime) -> Sequence[StepCommand]:
+        """Commands to send once the instance is stored; each counts as an attempt from here on."""
+        if not self.active:
+            return ()
+        due = [
+            step
+            for step in self._steps.values()
+            if step.state in _UNDER_WAY
+            and step.name not in self._in_the_air
+            and (step.due is None or step.due <= now)
+        ]
+        return [self._issue(step) for step in due]
+
+    def record(
+        self,
+        step: str,
+        phase: Phase,
+        outcome: Outcome,
+        *,
+        now: datetime,
+        jitter: Callable[[], float],
+    ) -> None:
+        """Take in what came of a command. One that is not awaited any more changes nothing.
+
+        `jitter` gives numbers in [0, 1) and picks the wait before the next attempt.
+        """
+        if not self.awaits(step, phase):
+            return
+        self._in_the_air.discard(step)
+        match outcome:
+            case Done(output):
+                self._done(step, phase, output, now)
+            case Refused(reason, message):
+                self._failed(step, phase, StepState.REFUSED, Failure(reason, message), now)
+            case Unknown(message):
+                self._unknown(step, phase, message, now, jitter)
+        self._advance(now)
+
+    def _issue(self, step: StepProgress) -> StepCommand:
+        self._in_the_air.add(step.name)
+        self._put(step, step.state, step.update_time, attempts=step.attempts + 1)
+        definition = self.definition.all_steps[step.name]
+        undo = definition.compensate if step.state is StepState.COMPENSATING else None
+        return StepCommand(
+            saga_id=self.saga_id,
+            subject=self.subject,
+            input=self.input,
+            step=step.name,
+            phase=Phase.COMPENSATION if undo else Phase.ACTION,
+            action=undo or definition.action,
+            deadline_seconds=definition.deadline_seconds,
+            failure=self.failure,
+        )
+
+    def _done(
+        self, name: str, phase: Phase, output: Mapping[str, Json] | None, now: datetime
+    ) -> None:
+        state = StepState.DONE if phase is Phase.ACTION else StepState.COMPENSATED
+        self._put(self._steps[name], state, now, output=output)
+
+    def _unknown(
+        self, name: str, phase: Phase, message: str, now: datetime, jitter: Callable[[], float]
+    ) -> None:
+        step = self._steps[name]
+        policy = _policy(self.definition.all_steps[name], phase)
+        if policy.exhausted(step.attempts):
+            failure = Failure(_OUT_OF_ATTEMPTS, message)
+            self._failed(name, phase, StepState.EXHAUSTED, failure, now)
+            return
+        wait = timedelta(seconds=policy.wait_seconds(step.attempts, jitter()))
+        self._put(step, step.state, now, error=message, due=now + wait)
+
+    def _failed(
+        self, name: str, phase: Phase, state: StepState, failure: Failure, now: datetime
+    ) -> None:
+        """A step will not be done. Turns the saga back where that is safe, else the step is stuck.
+
+        A pivot out of attempts may have taken effect, so neither way is safe.
+        """
+        self._put(self._steps[name], state, now, error=failure.message)
+        definition = self.definition.all_steps[name]
+        undoable = definition.kind is COMPENSATABLE and phase is Phase.ACTION
+        if undoable or (definition.kind is PIVOT and state is StepState.REFUSED):
+            self.state = SagaState.COMPENSATING
+            self.failure = failure
+        if undoable:
+            self._begin_compensation(name, now)
+
+    def _advance(self, now: datetime) -> None:
+        """Move whatever can move after a change."""
+        if self._stuck():
+            if not self._any(_UNDER_WAY):
+                self.state = SagaState.NEEDS_OPERATOR
+        elif self.state is SagaState.RUNNING:
+            self._go_forward(now)
+        else:
+            self._go_back(now)
+
+    def _go_forward(self, now: datetime) -> None:
+        for step in self.definition.steps:
+            progress = self._steps[step.name]
+            if progress.state is StepState.WAITING and self._all(step.after, StepState.DONE):
+                self._put(progress, StepState.SENT, now)
+        if all(self._steps[step.name].state is StepState.DONE for step in self.definition.steps):
+            self.state = SagaState.COMPLETED
+
+    def _go_back(self, now: datetime) -> None:
+        """Undo in reverse: a step once all that was sent after it is undone."""
+        for step in reversed(self.definition.steps):
+            if step.kind is COMPENSATABLE and self._to_undo(step.name):
+                self._begin_compensation(step.name, now)
+        undoable = [step.name for step in self.definition.steps if step.kind is COMPENSATABLE]
+        if any(self._steps[name].state not in _UNDONE for name in undoable):
+            return
+        last = self.definition.failure_step
+        if last is None or self._steps[last.name].state is StepState.DONE:
+            self.state = SagaState.COMPENSATED
+        elif self._steps[last.name].state is StepState.WAITING:
+            self._put(self._steps[last.name], StepState.SENT, now)
+
+    def _to_undo(self, name: str) -> bool:
+        followers = self.definition.followers[name]
+        return self._steps[name].state in (StepState.SENT, StepState.DONE) and all(
+            self._steps[follower].state in _UNDONE or self._is_refused_pivot(follower)
+            for follower in followers
+        )
+
+    def _begin_compensation(self, name: str, now: datetime) -> None:
+        # Its action may still be in the air; that answer is not awaited any more.
+        self._in_the_air.discard(name)
+        step = self._steps[name]
+        self._steps[name] = StepProgress(name, StepState.COMPENSATING, now, error=step.error)
+
+    def _is_refused_pivot(self, name: str) -> bool:
+        pivot = self.definition.all_steps[name].kind is PIVOT
+        return pivot and self._steps[name].state is StepState.REFUSED
+
+    def _stuck(self) -> bool:
+        return any(
+            step.state in _STUCK and not self._is_refused_pivot(step.name)
+            for step in self._steps.values()
+        )
+
+    def _any(self, states: Sequence[StepState]) -> bool:
+        return any(step.state in states for step in self._steps.values())
+
+    def _all(self, names: Iterable[str], state: StepState) -> bool:
+        return all(self._steps[name].state is state for name in names)
+
+    def _put(
+        self,
+        step: StepProgress,
+        state: StepState,
+        now: datetime,
+        *,
+        attempts: int | None = None,
+        error: str | None = None,
+        due: datetime | None = None,
+        output: Mapping[str, Json] | None = None,
+    ) -> None:
+        self._steps[step.name] = StepProgress(
+            step.name,
+            state,
+            now,
+            step.attempts if attempts is None else attempts,
+            step.error if error is None else error,
+            due,
+            step.output if output is None else output,
+        )
+
+
+_UNDONE = (StepState.WAITING, StepState.COMPENSATED)
+
+
+def _policy(step: Step, phase: Phase) -> RetryPolicy:
+    return step.retry_policy if phase is Phase.ACTION else step.compensation_retry

@@ -1,0 +1,1 @@
+"""What sagas can have done, one module a participant."""

@@ -1,0 +1,122 @@
+"""How far an instance of a saga got, as plain values."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+__all__ = [
+    "ACTIVE_STATES",
+    "Done",
+    "Failure",
+    "Json",
+    "Outcome",
+    "Refused",
+    "SagaSnapshot",
+    "SagaState",
+    "StepProgress",
+    "StepState",
+    "Unknown",
+]
+
+Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
+
+
+class SagaState(Enum):
+    """Where an instance stands."""
+
+    RUNNING = "RUNNING"
+    COMPENSATING = "COMPENSATING"
+    COMPLETED = "COMPLETED"
+    COMPENSATED = "COMPENSATED"
+    NEEDS_OPERATOR = "NEEDS_OPERATOR"
+    """A step cannot go on by itself; nothing of the instance moves until someone decides."""
+
+
+ACTIVE_STATES = (SagaState.RUNNING, SagaState.COMPENSATING)
+
+
+class StepState(Enum):
+    """Where a step of an instance stands."""
+
+    WAITING = "WAITING"
+    SENT = "SENT"
+    """Sent, or about to be: whether it took effect is not known."""
+    DONE = "DONE"
+    REFUSED = "REFUSED"
+    """The participant said no, to the action or to its compensation."""
+    COMPENSATING = "COMPENSATING"
+    """Its compensation is sent, or about to be."""
+    COMPENSATED = "COMPENSATED"
+    EXHAUSTED = "EXHAUSTED"
+    """Out of attempts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It took effect, now or in an earlier attempt."""
+
+    output: Mapping[str, Json] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The participant said no, and will say so again."""
+
+    reason: str
+    """For programs, such as "PAYMENT_DECLINED"; not empty."""
+    message: str
+    """The same for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """No answer, or one that says nothing about the effect: the same is asked again."""
+
+    message: str
+
+
+Outcome = Done | Refused | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a saga turned back."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgress:
+    """How far one step got."""
+
+    name: str
+    state: StepState
+    update_time: datetime
+    attempts: int = 0
+    """How often the action, or the compensation once that began, was sent."""
+    error: str = ""
+    """The last one."""
+    due: datetime | None = None
+    """Not to be sent again before."""
+    output: Mapping[str, Json] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SagaSnapshot:
+    """All that has to be stored of an instance."""
+
+    saga_id: uuid.UUID
+    definition: str
+    definition_version: int
+    definition_hash: str
+    subject: str
+    input: Mapping[str, Json]
+    state: SagaState
+    steps: Sequence[StepProgress]
+    """In the order of the definition, `on_failure` last."""
+    failure: Failure | None
