@@ -47,14 +47,14 @@ COMMIT;
 
 
 def orders_per_second(
-    program: Path, database_url: str, *, clients: int, seconds: int, ordered: bool
+    program: str, database_url: str, *, clients: int, seconds: int, ordered: bool
 ) -> float:
     """Transactions a second of `program` (pgbench) against the order service's schema."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "create_order.sql")
         script.write_text(_ORDER.format(lock=_LOCK if ordered else ""))
         command = [
-            str(program),
+            program,
             *("--no-vacuum", "--protocol=prepared", f"--file={script}"),
             *(f"--client={clients}", "--jobs=2", f"--time={seconds}", database_url),
         ]

@@ -50,7 +50,7 @@ class Postgres(Server):
         settings = {"port": str(self.context.ports.postgres), **_SETTINGS}
         flags = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return Command(
-            [self._program("postgres"), "-D", str(self._data), *flags],
+            [self.program("postgres"), "-D", str(self._data), *flags],
             folder=self._folder,
             user=ensure_user(),
         )
@@ -72,7 +72,8 @@ class Postgres(Server):
             return False
         return True
 
-    def _program(self, name: str) -> str:
+    def program(self, name: str) -> str:
+        """The path of one of the server's own programs, say `pgbench`."""
         return str(self._install / "bin" / name)
 
     def _open_to(self, user: str) -> None:
@@ -87,7 +88,7 @@ class Postgres(Server):
                 let_others_read(tree)
 
     def _may_run(self, user: str) -> bool:
-        command = [self._program("postgres"), "--version"]
+        command = [self.program("postgres"), "--version"]
         quiet: dict[str, Any] = {"capture_output": True, "cwd": "/", "check": False}
         try:
             done = subprocess.run(command, **quiet, **as_user(user))  # noqa: PLW1510
@@ -117,7 +118,7 @@ class Postgres(Server):
             "--builtin-locale=C.UTF-8",
             "--locale=C",
         ]
-        command = [self._program("initdb"), "-D", str(draft), *flags]
+        command = [self.program("initdb"), "-D", str(draft), *flags]
         log = self.context.home.log_of("initdb")
         run_to_end("initdb", Command(command, folder=self._folder, user=user), log)
 

@@ -1,0 +1,214 @@
+"""`make bench`: each figure beside its baseline, in turn, in the same run.
+
+Real servers with durable commits, on ports of their own. A round measures the
+baseline and then the service; a figure is the median of the rounds, and the
+ratio is the median of the rounds' ratios, so that a machine which slows down
+slows both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from rich.console import Console
+from rich.table import Table
+from trackops.order.v1 import order_service_pb2
+from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
+from trackops_cli.local.home import Home
+from trackops_cli.local.ports import Ports
+from trackops_cli.local.stack import LocalStack
+from trackops_cli.testing import temporary_stack
+
+from bench.load import create_order_requests
+from bench.pgbench import orders_per_second
+
+_ROUNDS = 3
+_SECONDS = 8
+_IN_FLIGHT = 128
+_PGBENCH_CLIENTS = 32
+_GENERATOR_IS_THE_LIMIT = 0.95
+
+_console = Console()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A figure and its baseline, a pair a round."""
+
+    name: str
+    unit: str
+    baseline: str
+    pairs: list[tuple[float, float]]
+    """(figure, baseline)"""
+
+    @property
+    def figure(self) -> float:
+        return statistics.median(figure for figure, _ in self.pairs)
+
+    @property
+    def baseline_figure(self) -> float:
+        return statistics.median(base for _, base in self.pairs)
+
+    @property
+    def ratio(self) -> float:
+        return statistics.median(figure / base for figure, base in self.pairs)
+
+    @property
+    def spread(self) -> str:
+        ratios = [figure / base for figure, base in self.pairs]
+        return f"{min(ratios):.2f} … {max(ratios):.2f}"
+
+
+def main() -> None:
+    with temporary_stack() as stack:
+        _say("starting Postgres, Redis, Kafka and the order service")
+        stack.start_servers()
+        stack.provision()
+        stack.services["order"].start()
+        create = _create_order(stack)
+        ordered = _pgbench(stack, ordered=True)
+        get = _get_order(stack)
+    _console.print(_table(create, get))
+    _console.print(
+        f"pgbench with the outbox lock, which puts commits in the order of seq: {ordered:.0f}/s"
+    )
+    _write(create, get, ordered)
+
+
+def _create_order(stack: LocalStack) -> Comparison:
+    target = stack.addresses.services["order"]
+    pairs = _rounds(
+        "CreateOrder",
+        lambda: _load("create-order", target),
+        lambda: _pgbench(stack, ordered=False),
+    )
+    return Comparison("CreateOrder", "calls/s", "pgbench, same rows", pairs)
+
+
+def _get_order(stack: LocalStack) -> Comparison:
+    target = stack.addresses.services["order"]
+    response = _one_order(target)
+    order_id = response.order.order_id
+    with _echo_server(response) as echo:
+        pairs = _rounds(
+            "GetOrder",
+            lambda: _load("get-order", target, order_id),
+            lambda: _load("echo", echo, order_id),
+        )
+    return Comparison("GetOrder (cached)", "calls/s", "grpc.aio echo", pairs)
+
+
+def _rounds(
+    name: str, figure: Callable[[], float], baseline: Callable[[], float]
+) -> list[tuple[float, float]]:
+    pairs = []
+    for number in range(1, _ROUNDS + 1):
+        base = baseline()
+        pairs.append((figure(), base))
+        _say(f"{name}, round {number} of {_ROUNDS}: {pairs[-1][0]:.0f}/s beside {base:.0f}/s")
+    return pairs
+
+
+def _load(load: str, target: str, order_ids: str = "") -> float:
+    command = [
+        sys.executable,
+        *("-m", "bench.load", load, target),
+        *("--seconds", str(_SECONDS), "--in-flight", str(_IN_FLIGHT), "--order-ids", order_ids),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    result: dict[str, Any] = json.loads(done.stdout)
+    if result["errors"]:
+        raise SystemExit(f"bench: {result['errors']} calls of {load} failed")
+    if result["cpu_share"] > _GENERATOR_IS_THE_LIMIT:
+        _say(f"note: the load generator is the limit of {load}, not the server")
+    return float(result["per_s"])
+
+
+def _pgbench(stack: LocalStack, *, ordered: bool) -> float:
+    return orders_per_second(
+        stack.postgres.program("pgbench"),
+        stack.addresses.database_url("trackops_order"),
+        clients=_PGBENCH_CLIENTS,
+        seconds=_SECONDS,
+        ordered=ordered,
+    )
+
+
+def _one_order(target: str) -> order_service_pb2.GetOrderResponse:
+    request = order_service_pb2.CreateOrderRequest.FromString(next(create_order_requests()))
+    with grpc.insecure_channel(target) as channel:
+        stub = OrderServiceStub(channel)
+        order_id = stub.CreateOrder(request).order.order_id
+        return stub.GetOrder(order_service_pb2.GetOrderRequest(order_id=order_id))
+
+
+@contextmanager
+def _echo_server(response: order_service_pb2.GetOrderResponse) -> Iterator[str]:
+    address = f"127.0.0.1:{Ports.free().claim('order').port}"
+    server = subprocess.Popen(
+        [sys.executable, "-m", "bench.echo_server", address],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        if server.stdin is None or server.stdout is None:
+            raise RuntimeError("the echo server has no pipes")
+        server.stdin.write(response.SerializeToString())
+        server.stdin.close()
+        server.stdout.readline()
+        yield address
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _table(*comparisons: Comparison) -> Table:
+    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
+    table = Table(title=f"{machine}, median of {_ROUNDS} rounds", title_justify="left")
+    for heading in ("what", "figure", "baseline", "", "ratio", "spread"):
+        table.add_column(heading)
+    for one in comparisons:
+        table.add_row(
+            one.name,
+            f"{one.figure:.0f} {one.unit}",
+            one.baseline,
+            f"{one.baseline_figure:.0f}/s",
+            f"{one.ratio:.2f}",
+            one.spread,
+        )
+    return table
+
+
+def _write(create: Comparison, get: Comparison, ordered: float) -> None:
+    path = Path(Home.from_environment().root, "bench.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figures = {
+        "create_order_per_s": round(create.figure, 1),
+        "pgbench_per_s": round(create.baseline_figure, 1),
+        "pgbench_ordered_per_s": round(ordered, 1),
+        "create_order_vs_pgbench": round(create.ratio, 3),
+        "get_order_per_s": round(get.figure, 1),
+        "echo_per_s": round(get.baseline_figure, 1),
+        "get_order_vs_echo": round(get.ratio, 3),
+    }
+    path.write_text(json.dumps(figures, indent=2) + "\n")
+    _say(f"figures are in {path}")
+
+
+def _say(line: str) -> None:
+    _console.print(f"bench: {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()
