@@ -1,0 +1,1 @@
+"""Use cases, and the engine that moves many sagas at once."""
