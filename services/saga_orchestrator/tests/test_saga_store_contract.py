@@ -1,0 +1,288 @@
+"""One suite for the fake store and the real one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Protocol
+
+import pytest
+from trackops_common.database import Database
+from trackops_saga_orchestrator.adapters.postgres import (
+    PostgresNewSagas,
+    PostgresSagaReader,
+    PostgresSagaStore,
+)
+from trackops_saga_orchestrator.adapters.postgres_clock import PostgresClock
+from trackops_saga_orchestrator.application.ports import (
+    Lease,
+    PagePosition,
+    SagaFilter,
+    SagaReader,
+    SagaStore,
+    SagaView,
+    SagaWrite,
+)
+from trackops_saga_orchestrator.domain.instance import Phase, SagaInstance
+from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER
+from trackops_saga_orchestrator.domain.progress import (
+    Done,
+    Failure,
+    Json,
+    Refused,
+    SagaSnapshot,
+    SagaState,
+    Unknown,
+)
+
+from .saga_fakes import START, FakeClock, FakeSagaStore, altered
+
+ACTION = Phase.ACTION
+HASHES = [PLACE_ORDER.hash]
+
+
+class World(Protocol):
+    @property
+    def store(self) -> SagaStore: ...
+    @property
+    def reader(self) -> SagaReader: ...
+
+    def insert(
+        self, snapshots: Sequence[SagaSnapshot], lease_seconds: float = 10
+    ) -> Collection[uuid.UUID]: ...
+
+    def pass_time(self, seconds: float) -> None: ...
+
+
+class FakeWorld:
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.store = self.reader = FakeSagaStore(self.clock)
+
+    def insert(
+        self, snapshots: Sequence[SagaSnapshot], lease_seconds: float = 10
+    ) -> Collection[uuid.UUID]:
+        self.clock.advance(0.001)
+        return self.store.insert(snapshots, lease_seconds=lease_seconds)
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+
+class PostgresWorld:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.store = PostgresSagaStore(database, PostgresClock(database))
+        self.reader = PostgresSagaReader(database)
+
+    def insert(
+        self, snapshots: Sequence[SagaSnapshot], lease_seconds: float = 10
+    ) -> Collection[uuid.UUID]:
+        with self.database.transaction() as transaction:
+            inserted = PostgresNewSagas(transaction).insert(snapshots, lease_seconds=lease_seconds)
+            transaction.commit()
+        return inserted
+
+    def pass_time(self, seconds: float) -> None:
+        """Instead of waiting, everything that was to come comes so much sooner."""
+        self.database.execute(
+            "UPDATE sagas SET wake_at = wake_at - make_interval(secs => %(seconds)s)",
+            {"seconds": seconds},
+        )
+
+
+@pytest.fixture(params=["fake", "postgres"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    if request.param == "fake":
+        yield FakeWorld()
+        return
+    made: Any = request.getfixturevalue("database")
+    role = "trackops_saga_orchestrator"
+    database = Database(made.url(role), application_name="test")
+    yield PostgresWorld(database)
+    database.close()
+
+
+def new_saga(subject: str = "order-1") -> SagaInstance:
+    payload: Mapping[str, Json] = {"items": [["TEA-1", 2]], "token": 'quo"te \\ {x,y} ü'}
+    saga = SagaInstance.start(PLACE_ORDER, subject, payload, now=START)
+    saga.due_commands(START)
+    return saga
+
+
+def write(saga: SagaInstance, epoch: int = 1, wake_in: float | None = None) -> SagaWrite:
+    return SagaWrite(saga.snapshot(), epoch, wake_in)
+
+
+def found(world: World, saga: SagaInstance) -> SagaView:
+    view = world.reader.find(saga.saga_id)
+    assert view is not None
+    return view
+
+
+def json_lists(snapshot: SagaSnapshot) -> SagaSnapshot:
+    """As it comes back: sequences are equal whatever their type."""
+    return altered(snapshot, steps=list(snapshot.steps))
+
+
+def claim(world: World, limit: int = 100) -> dict[uuid.UUID, int]:
+    claimed = world.store.claim(HASHES, limit=limit, lease_seconds=10)
+    return {one.snapshot.saga_id: one.epoch for one in claimed}
+
+
+def test_what_is_inserted_is_found(world: World) -> None:
+    saga = new_saga()
+    assert set(world.insert([saga.snapshot()])) == {saga.saga_id}
+    assert json_lists(found(world, saga).snapshot) == json_lists(saga.snapshot())
+
+
+def test_insert_is_once(world: World) -> None:
+    saga, other = new_saga("a"), new_saga("b")
+    world.insert([saga.snapshot()])
+    again = world.insert([saga.snapshot(), other.snapshot()])
+    assert set(again) == {other.saga_id}
+
+
+def test_insert_of_nothing(world: World) -> None:
+    assert not world.insert([])
+
+
+def test_inserted_saga_is_leased(world: World) -> None:
+    saga = new_saga()
+    world.insert([saga.snapshot()])
+    world.pass_time(9)
+    assert claim(world) == {}
+    world.pass_time(2)
+    assert claim(world) == {saga.saga_id: 2}
+    assert claim(world) == {}
+
+
+def test_claim_returns_the_whole_instance(world: World) -> None:
+    saga = new_saga()
+    saga.record("reserve-stock", ACTION, Done({"reservation": "r"}), now=START, jitter=_half)
+    saga.due_commands(START)
+    saga.record("authorize-payment", ACTION, Unknown("away"), now=START, jitter=_half)
+    world.insert([saga.snapshot()], lease_seconds=0)
+    (claimed,) = world.store.claim(HASHES, limit=1, lease_seconds=10)
+    assert json_lists(claimed.snapshot) == json_lists(saga.snapshot())
+    assert claimed.snapshot.steps[1].due == START + timedelta(seconds=0.05)
+
+
+def test_claim_takes_the_most_overdue_first(world: World) -> None:
+    for number, lease in enumerate((0.5, 0, 1)):
+        world.insert([new_saga(str(number)).snapshot()], lease_seconds=lease)
+    world.pass_time(5)
+    order = [*claim(world, limit=1), *claim(world, limit=1), *claim(world, limit=1)]
+    assert order == [new_saga(subject).saga_id for subject in ("1", "0", "2")]
+
+
+def test_claim_leaves_what_it_cannot_run_and_what_has_ended(world: World) -> None:
+    foreign = altered(new_saga("a").snapshot(), definition_hash="else")
+    ended = altered(new_saga("b").snapshot(), state=SagaState.COMPLETED)
+    stuck = altered(new_saga("c").snapshot(), state=SagaState.NEEDS_OPERATOR)
+    back = altered(new_saga("d").snapshot(), state=SagaState.COMPENSATING)
+    world.insert([foreign, ended, stuck, back], lease_seconds=0)
+    assert set(claim(world)) == {back.saga_id}
+
+
+def test_write_changes_state_steps_and_failure(world: World) -> None:
+    saga = new_saga()
+    world.insert([saga.snapshot()])
+    refusal = Refused("INSUFFICIENT_STOCK", "no 'tea', \"none\" {at} all\\")
+    saga.record("reserve-stock", ACTION, refusal, now=START, jitter=_half)
+    assert set(world.store.write([write(saga)])) == {saga.saga_id}
+    view = found(world, saga)
+    assert view.snapshot.state is SagaState.COMPENSATING
+    assert view.snapshot.failure == Failure(refusal.reason, refusal.message)
+    assert json_lists(view.snapshot) == json_lists(saga.snapshot())
+
+
+def test_write_leaves_the_lease_unless_told(world: World) -> None:
+    kept, longer = new_saga("a"), new_saga("b")
+    world.insert([kept.snapshot(), longer.snapshot()])
+    world.store.write([write(kept), write(longer, wake_in=20)])
+    world.pass_time(11)
+    assert set(claim(world)) == {kept.saga_id}
+    world.pass_time(10)
+    assert longer.saga_id in claim(world)
+
+
+def test_write_of_an_old_epoch_is_ignored(world: World) -> None:
+    lost, ours = new_saga("a"), new_saga("b")
+    world.insert([lost.snapshot()], lease_seconds=0)
+    world.insert([ours.snapshot()])
+    claim(world)
+    for saga in (lost, ours):
+        saga.record("reserve-stock", ACTION, Done(), now=START, jitter=_half)
+    assert set(world.store.write([write(lost), write(ours)])) == {ours.saga_id}
+    assert found(world, lost).snapshot.steps[0].state.value == "SENT"
+
+
+def test_renew_needs_the_epoch(world: World) -> None:
+    lost, ours = new_saga("a"), new_saga("b")
+    world.insert([lost.snapshot()], lease_seconds=0)
+    world.insert([ours.snapshot()])
+    claim(world)
+    leases = [Lease(lost.saga_id, 1), Lease(ours.saga_id, 1)]
+    assert set(world.store.renew(leases, seconds=30)) == {ours.saga_id}
+    world.pass_time(11)
+    assert set(claim(world)) == {lost.saga_id}
+
+
+def test_lease_given_back_is_free_at_once(world: World) -> None:
+    saga = new_saga()
+    world.insert([saga.snapshot()])
+    world.store.renew([Lease(saga.saga_id, 1)], seconds=0)
+    assert set(claim(world)) == {saga.saga_id}
+
+
+def test_live_definitions_are_those_of_unfinished_sagas(world: World) -> None:
+    running, stuck, ended, other = (new_saga(subject).snapshot() for subject in "abcd")
+    world.insert(
+        [
+            running,
+            altered(stuck, state=SagaState.NEEDS_OPERATOR),
+            altered(ended, state=SagaState.COMPLETED, definition_hash="old"),
+            altered(other, definition_version=2, definition_hash="new"),
+        ]
+    )
+    live = world.store.live_definitions()
+    assert [(one.version, one.hash, one.instances) for one in live] == [
+        (1, PLACE_ORDER.hash, 2),
+        (2, "new", 1),
+    ]
+
+
+def test_unknown_saga_is_none(world: World) -> None:
+    assert world.reader.find(uuid.UUID(int=0)) is None
+
+
+def test_pages_go_from_the_newest_to_the_oldest(world: World) -> None:
+    world.insert([new_saga("a").snapshot(), new_saga("b").snapshot()])
+    world.insert([new_saga("c").snapshot()])
+    seen: list[SagaView] = []
+    after = None
+    while page := world.reader.page(SagaFilter(), size=1, after=after):
+        seen += page
+        after = PagePosition(page[0].create_time, page[0].snapshot.saga_id)
+    assert seen[0].snapshot.subject == "c"
+    assert {view.snapshot.subject for view in seen[1:]} == {"a", "b"}
+    assert seen == list(world.reader.page(SagaFilter(), size=10, after=None))
+
+
+def test_pages_can_be_filtered(world: World) -> None:
+    ended = altered(new_saga("a").snapshot(), state=SagaState.COMPLETED)
+    world.insert([ended, new_saga("b").snapshot()])
+
+    def subjects(wanted: SagaFilter) -> set[str]:
+        page = world.reader.page(wanted, size=10, after=None)
+        return {view.snapshot.subject for view in page}
+
+    assert subjects(SagaFilter(subject="b")) == {"b"}
+    assert subjects(SagaFilter(states=[SagaState.COMPLETED])) == {"a"}
+    assert subjects(SagaFilter(subject="b", states=[SagaState.COMPLETED])) == set()
+
+
+def _half() -> float:
+    return 0.5

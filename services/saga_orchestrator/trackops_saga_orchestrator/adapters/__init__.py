@@ -1,0 +1,1 @@
+"""Where the ports meet Postgres and the participants."""

@@ -1,0 +1,232 @@
+"""The sagas in Postgres, read and written as sets.
+
+No statement here can deadlock with another: claiming skips locked rows, a row
+is only ever written by the holder of its epoch, and the engine writes one
+statement at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+from trackops_common import arrays
+from trackops_common.database import Database, Transaction
+
+from trackops_saga_orchestrator.adapters.encoding import decode_steps, encode_input, encode_steps
+from trackops_saga_orchestrator.adapters.postgres_clock import PostgresClock
+from trackops_saga_orchestrator.application.ports import (
+    ClaimedSaga,
+    Lease,
+    LiveDefinition,
+    PagePosition,
+    SagaFilter,
+    SagaView,
+    SagaWrite,
+)
+from trackops_saga_orchestrator.domain.progress import Failure, SagaSnapshot, SagaState
+
+__all__ = ["PostgresNewSagas", "PostgresSagaReader", "PostgresSagaStore"]
+
+_INSERT = """
+INSERT INTO sagas (saga_id, definition, definition_version, definition_hash, subject, state,
+                   input, steps, epoch, wake_at)
+SELECT saga_id, definition, definition_version, definition_hash, subject, state, input, steps,
+       1, now() + make_interval(secs => %(lease_seconds)s)
+  FROM unnest(%(saga_ids)s::uuid[], %(definitions)s::text[], %(versions)s::int[],
+              %(hashes)s::text[], %(subjects)s::text[], %(states)s::text[],
+              %(inputs)s::jsonb[], %(steps)s::jsonb[])
+       AS new(saga_id, definition, definition_version, definition_hash, subject, state,
+              input, steps)
+ ORDER BY saga_id
+    ON CONFLICT (saga_id) DO NOTHING
+RETURNING saga_id
+"""
+
+_COLUMNS = """sagas.saga_id, definition, definition_version, definition_hash, subject, state,
+       input, steps, failure_reason, failure_message"""
+
+_CLAIM = f"""
+WITH due AS MATERIALIZED (
+    SELECT saga_id FROM sagas
+     WHERE state IN ('RUNNING', 'COMPENSATING') AND wake_at <= now()
+       AND definition_hash = ANY(%(hashes)s::text[])
+     ORDER BY wake_at LIMIT %(limit)s
+       FOR UPDATE SKIP LOCKED
+)
+UPDATE sagas
+   SET epoch = epoch + 1, wake_at = now() + make_interval(secs => %(lease_seconds)s)
+  FROM due
+ WHERE sagas.saga_id = due.saga_id
+RETURNING {_COLUMNS}, epoch
+"""  # noqa: S608 - fixed texts
+
+_WRITE = """
+UPDATE sagas
+   SET state = new.state, steps = new.steps, update_time = now(),
+       failure_reason = new.failure_reason, failure_message = new.failure_message,
+       wake_at = coalesce(now() + make_interval(secs => new.wake_in_seconds), wake_at)
+  FROM unnest(%(saga_ids)s::uuid[], %(epochs)s::int[], %(states)s::text[], %(steps)s::jsonb[],
+              %(reasons)s::text[], %(messages)s::text[], %(wake_in_seconds)s::float8[])
+       AS new(saga_id, epoch, state, steps, failure_reason, failure_message, wake_in_seconds)
+ WHERE sagas.saga_id = new.saga_id AND sagas.epoch = new.epoch
+RETURNING sagas.saga_id
+"""
+
+_RENEW = """
+UPDATE sagas
+   SET wake_at = now() + make_interval(secs => %(seconds)s)
+  FROM unnest(%(saga_ids)s::uuid[], %(epochs)s::int[]) AS lease(saga_id, epoch)
+ WHERE sagas.saga_id = lease.saga_id AND sagas.epoch = lease.epoch
+RETURNING sagas.saga_id
+"""
+
+_LIVE_DEFINITIONS = """
+SELECT definition, definition_version, definition_hash, count(*)
+  FROM sagas
+ WHERE state IN ('RUNNING', 'COMPENSATING', 'NEEDS_OPERATOR')
+ GROUP BY definition, definition_version, definition_hash
+ ORDER BY definition, definition_version
+"""
+
+_SELECT = f"SELECT {_COLUMNS}, create_time, update_time FROM sagas"  # noqa: S608 - fixed texts
+
+_FIND = f"{_SELECT} WHERE saga_id = %(saga_id)s::uuid"
+
+
+class PostgresNewSagas:
+    """`NewSagas` within one transaction."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def insert(
+        self, snapshots: Sequence[SagaSnapshot], *, lease_seconds: float
+    ) -> Collection[UUID]:
+        if not snapshots:
+            return ()
+        rows = self._transaction.execute(
+            _INSERT,
+            {
+                "lease_seconds": lease_seconds,
+                "saga_ids": arrays.uuids(one.saga_id for one in snapshots),
+                "definitions": arrays.texts(one.definition for one in snapshots),
+                "versions": arrays.integers(one.definition_version for one in snapshots),
+                "hashes": arrays.texts(one.definition_hash for one in snapshots),
+                "subjects": arrays.texts(one.subject for one in snapshots),
+                "states": arrays.texts(one.state.value for one in snapshots),
+                "inputs": arrays.texts(encode_input(one.input) for one in snapshots),
+                "steps": arrays.texts(encode_steps(one.steps) for one in snapshots),
+            },
+        )
+        return {row[0] for row in rows}
+
+
+class PostgresSagaStore:
+    """`SagaStore` on the `sagas` table; each method is one statement that commits by itself."""
+
+    def __init__(self, database: Database, clock: PostgresClock) -> None:
+        """Keeps `clock` synchronised while it claims."""
+        self._database = database
+        self._clock = clock
+
+    def claim(
+        self, hashes: Collection[str], *, limit: int, lease_seconds: float
+    ) -> Sequence[ClaimedSaga]:
+        self._clock.synchronise()
+        rows = self._database.fetch(
+            _CLAIM,
+            {"hashes": arrays.texts(hashes), "limit": limit, "lease_seconds": lease_seconds},
+        )
+        return [ClaimedSaga(_snapshot(row), row[10]) for row in rows]
+
+    def write(self, writes: Sequence[SagaWrite]) -> Collection[UUID]:
+        failures = [write.snapshot.failure for write in writes]
+        waits = [write.wake_in_seconds for write in writes]
+        rows = self._database.fetch(
+            _WRITE,
+            {
+                "saga_ids": arrays.uuids(write.snapshot.saga_id for write in writes),
+                "epochs": arrays.integers(write.epoch for write in writes),
+                "states": arrays.texts(write.snapshot.state.value for write in writes),
+                "steps": arrays.texts(encode_steps(write.snapshot.steps) for write in writes),
+                "reasons": arrays.texts(one.reason if one else None for one in failures),
+                "messages": arrays.texts(one.message if one else None for one in failures),
+                "wake_in_seconds": arrays.texts(
+                    None if seconds is None else str(seconds) for seconds in waits
+                ),
+            },
+        )
+        return {row[0] for row in rows}
+
+    def renew(self, leases: Sequence[Lease], *, seconds: float) -> Collection[UUID]:
+        rows = self._database.fetch(
+            _RENEW,
+            {
+                "seconds": seconds,
+                "saga_ids": arrays.uuids(lease.saga_id for lease in leases),
+                "epochs": arrays.integers(lease.epoch for lease in leases),
+            },
+        )
+        return {row[0] for row in rows}
+
+    def live_definitions(self) -> Sequence[LiveDefinition]:
+        return [LiveDefinition(*row) for row in self._database.fetch(_LIVE_DEFINITIONS)]
+
+
+class PostgresSagaReader:
+    """`SagaReader` on the `sagas` table."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, saga_id: UUID) -> SagaView | None:
+        rows = self._database.fetch(_FIND, {"saga_id": str(saga_id)})
+        return _view(rows[0]) if rows else None
+
+    def page(
+        self, wanted: SagaFilter, *, size: int, after: PagePosition | None
+    ) -> Sequence[SagaView]:
+        conditions = ["true"]
+        if wanted.subject:
+            conditions.append("subject = %(subject)s")
+        if wanted.states:
+            conditions.append("state = ANY(%(states)s::text[])")
+        if after:
+            conditions.append("(create_time, saga_id) < (%(time)s::timestamptz, %(saga_id)s::uuid)")
+        rows = self._database.fetch(
+            f"{_SELECT} WHERE {' AND '.join(conditions)}"
+            " ORDER BY create_time DESC, saga_id DESC LIMIT %(size)s",
+            {
+                "subject": wanted.subject,
+                "states": arrays.texts(state.value for state in wanted.states),
+                "time": after and after.create_time.isoformat(),
+                "saga_id": after and str(after.saga_id),
+                "size": size,
+            },
+        )
+        return [_view(row) for row in rows]
+
+
+def _snapshot(row: Row[*tuple[Any, ...]]) -> SagaSnapshot:
+    """From a row that begins with `_COLUMNS`."""
+    (saga_id, name, version, definition_hash, subject, state, payload, steps, reason, message) = (
+        row[:10]
+    )
+    return SagaSnapshot(
+        saga_id=saga_id,
+        definition=name,
+        definition_version=version,
+        definition_hash=definition_hash,
+        subject=subject,
+        input=payload,
+        state=SagaState(state),
+        steps=decode_steps(steps),
+        failure=None if reason is None else Failure(reason, message or ""),
+    )
+
+
+def _view(row: Row[*tuple[Any, ...]]) -> SagaView:
+    return SagaView(_snapshot(row), create_time=row[10], update_time=row[11])
