@@ -1,0 +1,152 @@
+"""The participants' batch RPCs, bound to the actions that the definitions name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grpc
+from trackops.inventory.v1 import inventory_pb2, inventory_service_pb2, inventory_service_pb2_grpc
+from trackops.order.v1 import order_saga_service_pb2, order_saga_service_pb2_grpc
+from trackops.payment.v1 import payment_service_pb2, payment_service_pb2_grpc
+
+from trackops_saga_orchestrator.adapters.outcomes import is_about_an_item, outcome_of, status_of
+from trackops_saga_orchestrator.application.ports import Participants
+from trackops_saga_orchestrator.domain.instance import StepCommand
+from trackops_saga_orchestrator.domain.participants import inventory, order, payment
+from trackops_saga_orchestrator.domain.place_order import OrderToPlace
+from trackops_saga_orchestrator.domain.progress import Done, Outcome, Unknown
+
+__all__ = ["GrpcBatchAction", "grpc_participants"]
+
+_Message = Any
+"""Batch requests and results of any participant: alike in shape, not in type."""
+
+_DONE = Done()
+
+
+class GrpcBatchAction:
+    """A `BatchAction` that is one RPC."""
+
+    def __init__(
+        self,
+        rpc: Callable[..., _Message],
+        batch: Callable[..., _Message],
+        request: Callable[[StepCommand], _Message],
+    ) -> None:
+        """`rpc` takes `batch(requests=[request(command), …])` and a `timeout` in seconds."""
+        self._rpc = rpc
+        self._batch = batch
+        self._request = request
+
+    async def __call__(self, commands: Sequence[StepCommand]) -> Sequence[Outcome]:
+        """One bad item that fails the whole batch is found by halving it."""
+        requests = [self._request(command) for command in commands]
+        deadline = max(command.deadline_seconds for command in commands)
+        return await self._send(requests, deadline)
+
+    async def _send(self, requests: Sequence[_Message], deadline: float) -> Sequence[Outcome]:
+        try:
+            response = await self._rpc(self._batch(requests=requests), timeout=deadline)
+        except grpc.aio.AioRpcError as error:
+            status = status_of(error)
+        else:
+            return _outcomes(response.results, len(requests))
+        if not is_about_an_item(status):
+            return [outcome_of(status)] * len(requests)
+        if len(requests) == 1:
+            return [outcome_of(status)]
+        middle = len(requests) // 2
+        return [
+            *await self._send(requests[:middle], deadline),
+            *await self._send(requests[middle:], deadline),
+        ]
+
+
+def grpc_participants(
+    *,
+    inventory_channel: grpc.aio.Channel,
+    payment_channel: grpc.aio.Channel,
+    order_channel: grpc.aio.Channel,
+) -> Participants:
+    """Every action that a saga may name."""
+    stock = inventory_service_pb2_grpc.InventoryServiceStub(inventory_channel)
+    money = payment_service_pb2_grpc.PaymentServiceStub(payment_channel)
+    orders = order_saga_service_pb2_grpc.OrderSagaServiceStub(order_channel)
+    return {
+        inventory.reserve: GrpcBatchAction(
+            stock.BatchReserveStock, inventory_service_pb2.BatchReserveStockRequest, _reserve
+        ),
+        inventory.release: GrpcBatchAction(
+            stock.BatchReleaseStock, inventory_service_pb2.BatchReleaseStockRequest, _release
+        ),
+        payment.authorize: GrpcBatchAction(
+            money.BatchAuthorizePayments,
+            payment_service_pb2.BatchAuthorizePaymentsRequest,
+            _authorize,
+        ),
+        payment.void: GrpcBatchAction(
+            money.BatchVoidPayments, payment_service_pb2.BatchVoidPaymentsRequest, _void
+        ),
+        order.confirm: GrpcBatchAction(
+            orders.BatchConfirmOrders, order_saga_service_pb2.BatchConfirmOrdersRequest, _confirm
+        ),
+        order.close: GrpcBatchAction(
+            orders.BatchCloseOrders, order_saga_service_pb2.BatchCloseOrdersRequest, _close
+        ),
+    }
+
+
+def _outcomes(results: Sequence[_Message], expected: int) -> Sequence[Outcome]:
+    if len(results) != expected:
+        return [Unknown(f"{len(results)} results for {expected} requests")] * expected
+    return [outcome_of(one.error) if one.HasField("error") else _DONE for one in results]
+
+
+def _reserve(command: StepCommand) -> inventory_service_pb2.ReserveStockRequest:
+    wanted = OrderToPlace.from_input(command.input)
+    return inventory_service_pb2.ReserveStockRequest(
+        request_id=command.request_id,
+        order_id=command.subject,
+        items=[
+            inventory_pb2.StockItem(sku=sku, quantity=quantity) for sku, quantity in wanted.items
+        ],
+    )
+
+
+def _release(command: StepCommand) -> inventory_service_pb2.ReleaseStockRequest:
+    return inventory_service_pb2.ReleaseStockRequest(
+        request_id=command.request_id, order_id=command.subject
+    )
+
+
+def _authorize(command: StepCommand) -> payment_service_pb2.AuthorizePaymentRequest:
+    wanted = OrderToPlace.from_input(command.input)
+    return payment_service_pb2.AuthorizePaymentRequest(
+        request_id=command.request_id,
+        order_id=command.subject,
+        amount_minor=wanted.amount_minor,
+        currency_code=wanted.currency_code,
+        payment_method_token=wanted.payment_method_token,
+    )
+
+
+def _void(command: StepCommand) -> payment_service_pb2.VoidPaymentRequest:
+    return payment_service_pb2.VoidPaymentRequest(
+        request_id=command.request_id, order_id=command.subject
+    )
+
+
+def _confirm(command: StepCommand) -> order_saga_service_pb2.ConfirmOrderRequest:
+    return order_saga_service_pb2.ConfirmOrderRequest(
+        request_id=command.request_id, order_id=command.subject
+    )
+
+
+def _close(command: StepCommand) -> order_saga_service_pb2.CloseOrderRequest:
+    return order_saga_service_pb2.CloseOrderRequest(
+        request_id=command.request_id,
+        order_id=command.subject,
+        reason=command.failure.reason if command.failure else "",
+        message=command.failure.message if command.failure else "",
+    )

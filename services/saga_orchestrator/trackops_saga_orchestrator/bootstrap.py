@@ -1,0 +1,184 @@
+"""Where the orchestrator's ports meet Postgres, Kafka and the participants."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import structlog
+from trackops.saga.v1 import saga_service_pb2
+from trackops_common.background import running
+from trackops_common.database import Database
+from trackops_common.grpc.channels import open_channel
+from trackops_common.grpc.endpoints import RpcService
+from trackops_common.grpc.server import Application, wait_for_dependency
+from trackops_common.inbox import Inbox, InboxSettings
+from trackops_common.kafka import check_topics
+from trackops_common.settings import ServiceSettings
+from trackops_common.topics import ORDER_EVENTS
+
+from trackops_saga_orchestrator.adapters.participants import grpc_participants
+from trackops_saga_orchestrator.adapters.postgres import (
+    PostgresNewSagas,
+    PostgresSagaReader,
+    PostgresSagaStore,
+)
+from trackops_saga_orchestrator.adapters.postgres_clock import PostgresClock
+from trackops_saga_orchestrator.application.check_definitions import (
+    OrphanedSagas,
+    check_definitions,
+)
+from trackops_saga_orchestrator.application.engine import Engine, EngineLimits
+from trackops_saga_orchestrator.application.ports import Participants
+from trackops_saga_orchestrator.application.show_sagas import GetSaga, ListSagas
+from trackops_saga_orchestrator.application.start_sagas import StartedSaga, StartSagas
+from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER
+from trackops_saga_orchestrator.domain.saga import Definitions
+from trackops_saga_orchestrator.entrypoints.errors import saga_failure
+from trackops_saga_orchestrator.entrypoints.order_events import OrderEvents
+from trackops_saga_orchestrator.entrypoints.saga_servicer import SagaServicer
+
+__all__ = ["SagaSettings", "bootstrap"]
+
+_log = structlog.get_logger(__name__)
+
+_DEFINITIONS = Definitions([PLACE_ORDER])
+
+
+class SagaSettings(ServiceSettings):
+    """Settings of the orchestrator."""
+
+    kafka_bootstrap_servers: str
+    """`host:port`, more of them separated by commas."""
+    inventory_target: str
+    """`host:port` or any name that gRPC resolves; so the other two."""
+    payment_target: str
+    order_target: str
+    order_events_topic: str = ORDER_EVENTS.name
+    order_events_consumer: str = "trackops_saga_orchestrator"
+    """Consumer group, and the key of its positions."""
+    lease_seconds: float = 10.0
+    """How long a saga stays with a replica that gives no sign of life."""
+    max_sagas_in_memory: int = 2000
+    """No further order events are taken above it."""
+    max_participant_batch: int = 256
+    """Commands in one call to a participant."""
+    calls_per_action: int = 2
+    """Calls of one action that are in the air at a time."""
+
+    @property
+    def engine_limits(self) -> EngineLimits:
+        return EngineLimits(
+            lease_seconds=self.lease_seconds,
+            max_batch=self.max_participant_batch,
+            calls_per_action=self.calls_per_action,
+            max_in_memory=self.max_sagas_in_memory,
+        )
+
+
+@asynccontextmanager
+async def bootstrap(settings: SagaSettings) -> AsyncIterator[Application]:
+    """The orchestrator at work; leaving stops the consumer, then gives the sagas up."""
+    async with AsyncExitStack() as stack:
+        database = await _open_database(settings, stack)
+        await _wait_for_topic(settings)
+        threads = stack.enter_context(
+            ThreadPoolExecutor(settings.database_pool_size, thread_name_prefix="store")
+        )
+        clock = PostgresClock(database)
+        store = PostgresSagaStore(database, clock)
+        await asyncio.to_thread(_refuse_orphans, store, clock)
+        participants = await _open_participants(settings, stack)
+        engine = Engine(
+            _DEFINITIONS, store, participants, clock, threads, limits=settings.engine_limits
+        )
+        engine_task = await stack.enter_async_context(_at_work(engine))
+        inbox = _build_inbox(settings, database, engine, clock)
+        loops = await stack.enter_async_context(running({"order-events": inbox.run}))
+        yield Application([_build_service(database, threads)], background=[engine_task, *loops])
+
+
+async def _open_database(settings: SagaSettings, stack: AsyncExitStack) -> Database:
+    database = Database(
+        settings.database_url.get_secret_value(),
+        application_name="trackops_saga_orchestrator",
+        pool_size=settings.database_pool_size + 1,
+    )
+    stack.callback(database.close)
+    await wait_for_dependency(
+        "Postgres", database.check, timeout_seconds=settings.start_timeout_seconds
+    )
+    return database
+
+
+async def _wait_for_topic(settings: SagaSettings) -> None:
+    def check() -> None:
+        check_topics(settings.kafka_bootstrap_servers, [settings.order_events_topic])
+
+    await wait_for_dependency("Kafka", check, timeout_seconds=settings.start_timeout_seconds)
+
+
+def _refuse_orphans(store: PostgresSagaStore, clock: PostgresClock) -> None:
+    clock.synchronise()
+    try:
+        check_definitions(_DEFINITIONS, store)
+    except OrphanedSagas as error:
+        _log.critical("cannot serve", error=str(error))
+        sys.exit(1)
+
+
+async def _open_participants(settings: SagaSettings, stack: AsyncExitStack) -> Participants:
+    targets = (settings.inventory_target, settings.payment_target, settings.order_target)
+    channels = [await stack.enter_async_context(open_channel(target)) for target in targets]
+    return grpc_participants(
+        inventory_channel=channels[0], payment_channel=channels[1], order_channel=channels[2]
+    )
+
+
+@asynccontextmanager
+async def _at_work(engine: Engine) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(engine.run(), name="engine")
+    try:
+        yield task
+    finally:
+        engine.stop()
+        await asyncio.wait([task])
+
+
+def _build_inbox(
+    settings: SagaSettings, database: Database, engine: Engine, clock: PostgresClock
+) -> Inbox:
+    handler = OrderEvents(
+        StartSagas(PLACE_ORDER, clock, settings.lease_seconds),
+        PostgresNewSagas,
+        _hand_over(engine, asyncio.get_running_loop()),
+    )
+    inbox_settings = InboxSettings(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        consumer=settings.order_events_consumer,
+        topics=[settings.order_events_topic],
+    )
+    return Inbox(inbox_settings, database, handler)
+
+
+def _hand_over(
+    engine: Engine, loop: asyncio.AbstractEventLoop
+) -> Callable[[Sequence[StartedSaga]], None]:
+    """Blocks the consumer's thread while the engine is full."""
+
+    def hand_over(started: Sequence[StartedSaga]) -> None:
+        asyncio.run_coroutine_threadsafe(engine.admit(started), loop).result()
+
+    return hand_over
+
+
+def _build_service(database: Database, threads: Executor) -> RpcService:
+    reader = PostgresSagaReader(database)
+    return RpcService(
+        saga_service_pb2.DESCRIPTOR.services_by_name["SagaService"],
+        SagaServicer(GetSaga(reader), ListSagas(reader), threads),
+        saga_failure,
+    )

@@ -1,0 +1,1 @@
+"""How work comes in: order events and RPCs."""

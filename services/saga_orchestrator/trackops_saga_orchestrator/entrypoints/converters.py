@@ -1,0 +1,92 @@
+"""Between the contracts' messages and what the use cases speak of."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import uuid
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from trackops.order.v1 import order_events_pb2
+from trackops.saga.v1 import saga_pb2
+
+from trackops_saga_orchestrator.application.ports import PagePosition, SagaView
+from trackops_saga_orchestrator.application.start_sagas import StartSaga
+from trackops_saga_orchestrator.domain.errors import InvalidPageToken
+from trackops_saga_orchestrator.domain.place_order import OrderToPlace
+from trackops_saga_orchestrator.domain.progress import SagaState, StepProgress
+
+__all__ = ["page_position", "page_token", "place_order", "saga_message", "saga_states"]
+
+
+def place_order(event: order_events_pb2.OrderPlaced) -> StartSaga:
+    """What an accepted order starts."""
+    order = event.order
+    wanted = OrderToPlace(
+        items=[(line.sku, line.quantity) for line in order.lines],
+        amount_minor=order.total_minor,
+        currency_code=order.currency_code,
+        payment_method_token=event.payment_method_token,
+    )
+    return StartSaga(order.order_id, wanted.to_input())
+
+
+def saga_message(view: SagaView) -> saga_pb2.Saga:
+    """A saga as the contract shows it."""
+    saga = view.snapshot
+    return saga_pb2.Saga(
+        saga_id=str(saga.saga_id),
+        definition=saga.definition,
+        definition_version=saga.definition_version,
+        subject=saga.subject,
+        state=saga_pb2.SagaState.Value(f"SAGA_STATE_{saga.state.value}"),
+        steps=[_step_message(step) for step in saga.steps],
+        failure_reason=saga.failure.reason if saga.failure else "",
+        failure_message=saga.failure.message if saga.failure else "",
+        create_time=_timestamp(view.create_time),
+        update_time=_timestamp(view.update_time),
+    )
+
+
+def saga_states(states: list[saga_pb2.SagaState.ValueType]) -> frozenset[SagaState]:
+    """States to filter by; UNSPECIFIED filters nothing."""
+    names = (saga_pb2.SagaState.Name(state).removeprefix("SAGA_STATE_") for state in states)
+    return frozenset(SagaState(name) for name in names if name != "UNSPECIFIED")
+
+
+def page_token(position: PagePosition) -> str:
+    """A position as clients carry it."""
+    text = f"{position.create_time.isoformat()}|{position.saga_id}"
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def page_position(token: str) -> PagePosition | None:
+    """The position that a token stands for; None for the empty one, the first page.
+
+    Raises:
+        InvalidPageToken: it is no token of `page_token`.
+    """
+    if not token:
+        return None
+    try:
+        time, _, saga_id = base64.urlsafe_b64decode(token).decode().partition("|")
+        return PagePosition(datetime.fromisoformat(time), uuid.UUID(saga_id))
+    except (binascii.Error, ValueError) as error:
+        raise InvalidPageToken from error
+
+
+def _step_message(step: StepProgress) -> saga_pb2.SagaStep:
+    return saga_pb2.SagaStep(
+        name=step.name,
+        state=saga_pb2.StepState.Value(f"STEP_STATE_{step.state.value}"),
+        attempts=step.attempts,
+        error=step.error,
+        update_time=_timestamp(step.update_time),
+    )
+
+
+def _timestamp(time: datetime) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromDatetime(time)
+    return timestamp

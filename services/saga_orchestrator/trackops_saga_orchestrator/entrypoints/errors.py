@@ -1,0 +1,32 @@
+"""The saga domain's errors on the wire."""
+
+from __future__ import annotations
+
+import grpc
+from trackops.common.v1.error_reason_pb2 import ErrorReason
+from trackops_common.grpc.failures import Failure
+
+from trackops_saga_orchestrator.domain.errors import InvalidPageToken, SagaNotFound
+
+__all__ = ["saga_failure"]
+
+
+def saga_failure(error: Exception) -> Failure | None:
+    """The failure that an error of this domain is; None for any other error."""
+    match error:
+        case SagaNotFound():
+            return Failure(
+                grpc.StatusCode.NOT_FOUND,
+                ErrorReason.ERROR_REASON_SAGA_NOT_FOUND,
+                str(error),
+                {"saga_id": str(error.saga_id)},
+            )
+        case InvalidPageToken():
+            return Failure(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                ErrorReason.ERROR_REASON_INVALID_REQUEST,
+                str(error),
+                violations=[("page_token", str(error))],
+            )
+        case _:
+            return None
