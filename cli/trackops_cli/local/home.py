@@ -34,8 +34,12 @@ class Home:
     def secrets_file(self) -> Path:
         return self.root / "passwords.json"
 
+    @property
+    def logs(self) -> Path:
+        return _folder(self.root / "logs")
+
     def log_of(self, name: str) -> Path:
-        return _folder(self.root / "logs") / f"{name}.log"
+        return self.logs / f"{name}.log"
 
     def pid_file_of(self, name: str) -> Path:
         return _folder(self.root / "run") / f"{name}.json"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Event, Thread
-from time import monotonic
+from time import monotonic, sleep
 
 import psutil
 
@@ -29,6 +29,7 @@ __all__ = ["Command", "ManagedProcess", "ran_out_of_space"]
 
 _SAME_START_SECONDS = 0.1
 _POLL_SECONDS = 0.05
+_KILL_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -137,16 +138,16 @@ class ManagedProcess:
         offspring = _descendants(process)
         forced = grace_seconds <= 0
         _signal(process, signal.SIGKILL if forced else self._stop_signal)
-        psutil.wait_procs([process], timeout=grace_seconds)
+        _wait_for_end([process], grace_seconds)
         for survivor in (process, *offspring):
             _signal(survivor, signal.SIGKILL)
-        psutil.wait_procs([process, *offspring], timeout=5)
+        _wait_for_end([process, *offspring], _KILL_SECONDS)
 
     def _find(self, record: _Record) -> psutil.Process | None:
         try:
             process = psutil.Process(record.pid)
             same = abs(_started(process) - record.started) < _SAME_START_SECONDS
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+            return process if same and not _has_ended(process) else None
         except psutil.NoSuchProcess:
             return None
 
@@ -179,6 +180,21 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
     """Does nothing to a process that has ended, nor to a later one with its pid."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process.send_signal(number)
+
+
+def _wait_for_end(processes: Sequence[psutil.Process], seconds: float) -> None:
+    """Returns when all have ended, or after `seconds`."""
+    deadline = monotonic() + seconds
+    while monotonic() < deadline and not all(map(_has_ended, processes)):
+        sleep(_POLL_SECONDS)
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """A zombie has: who must reap it (pid 1 of a container, say) may take its time."""
+    try:
+        return not process.is_running() or bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _descendants(process: psutil.Process) -> list[psutil.Process]:

@@ -38,7 +38,6 @@ class PartStatus:
     address: str
     pid: int | None
     ready: bool
-    log: Path
 
 
 class LocalStack:
@@ -178,5 +177,4 @@ def _status_of(part: Server) -> PartStatus:
         address=f"{HOST}:{part.claims()[0].port}",
         pid=pid,
         ready=pid is not None and part.is_ready(),
-        log=part.process.log,
     )
