@@ -19,7 +19,7 @@ _EVENT_BYTES = 265
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || '.outbox', 0));"
 
-_ID = "('7da3b4f0-1c5e-5a52-9b1c-' || lpad(to_hex(:order), 12, '0'))::uuid"
+_ID = "('7da3b4f0-1c5e-5a52-9b1c-' || lpad(to_hex(:order::bigint), 12, '0'))::uuid"
 """Made in the statement: a round trip to ask for an id would slow pgbench down."""
 
 _ORDER = f"""
@@ -61,5 +61,5 @@ def orders_per_second(
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     match = re.search(r"tps = ([\d.]+) \(without", done.stdout)
     if match is None:
-        raise RuntimeError(f"pgbench failed: {done.stderr.strip()}")
+        raise RuntimeError("pgbench failed: " + done.stderr.partition("\n")[0])
     return float(match[1])
