@@ -19,9 +19,9 @@ def uuids(values: Iterable[UUID | str]) -> str:
     return "{" + ",".join(map(str, values)) + "}"
 
 
-def integers(values: Iterable[int]) -> str:
-    """For `::int[]` and `::bigint[]`."""
-    return "{" + ",".join(map(str, values)) + "}"
+def integers(values: Iterable[int | None]) -> str:
+    """For `::int[]` and `::bigint[]`; None is NULL."""
+    return "{" + ",".join("NULL" if value is None else str(value) for value in values) + "}"
 
 
 def timestamps(values: Iterable[datetime]) -> str:

@@ -1,0 +1,1 @@
+"""The payment service: authorises and voids the payments of orders."""

@@ -1,0 +1,1 @@
+"""Postgres, the provider and wire formats behind the ports."""

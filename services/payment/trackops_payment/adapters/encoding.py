@@ -1,0 +1,88 @@
+"""Payments and their events as protobuf."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from functools import lru_cache
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from trackops.payment.v1 import payment_events_pb2, payment_pb2, payment_service_pb2
+from trackops_common.outbox import OutboxEvent
+
+from trackops_payment.domain.events import (
+    PaymentAuthorized,
+    PaymentDeclined,
+    PaymentEvent,
+    PaymentVoided,
+)
+from trackops_payment.domain.payment import Payment, PaymentState
+
+__all__ = ["encode_payment", "outbox_event"]
+
+_STATES = {
+    state: payment_pb2.PaymentState.Value(f"PAYMENT_STATE_{state}") for state in PaymentState
+}
+
+
+def encode_payment(payment: Payment) -> bytes:
+    """A `GetPaymentResponse`, which the responses to authorise and to void equal on the wire."""
+    terms = payment.terms
+    return payment_service_pb2.GetPaymentResponse(
+        payment=payment_pb2.Payment(
+            order_id=str(payment.order_id),
+            state=_STATES[payment.state],
+            amount_minor=terms.amount_minor if terms else 0,
+            currency_code=terms.currency_code if terms else "",
+            authorization_id=payment.authorization_id or "",
+            decline_code=payment.decline_code or "",
+            create_time=_timestamp(payment.create_time),
+            update_time=_timestamp(payment.update_time),
+        )
+    ).SerializeToString()
+
+
+def outbox_event(event: PaymentEvent, *, topic: str) -> OutboxEvent:
+    """The event as a row of the outbox."""
+    payload = _payload(event)
+    payment = event.payment
+    return OutboxEvent(
+        event_id=uuid.uuid4(),
+        topic=topic,
+        key=str(payment.order_id),
+        type=payload.DESCRIPTOR.full_name,
+        aggregate_version=payment.version,
+        payload=payload.SerializeToString(),
+        occurred_at=payment.update_time,
+    )
+
+
+def _payload(event: PaymentEvent) -> Message:
+    payment = event.payment
+    order_id = str(payment.order_id)
+    match event:
+        case PaymentAuthorized():
+            terms = payment.terms
+            return payment_events_pb2.PaymentAuthorized(
+                order_id=order_id,
+                amount_minor=terms.amount_minor if terms else 0,
+                currency_code=terms.currency_code if terms else "",
+                authorization_id=payment.authorization_id or "",
+            )
+        case PaymentDeclined():
+            return payment_events_pb2.PaymentDeclined(
+                order_id=order_id, decline_code=payment.decline_code or ""
+            )
+        case PaymentVoided():
+            return payment_events_pb2.PaymentVoided(
+                order_id=order_id, authorization_id=payment.authorization_id or ""
+            )
+
+
+@lru_cache(maxsize=1024)
+def _timestamp(moment: datetime) -> Timestamp:
+    """`moment` as a message, not to be changed: a batch has one moment and many payments."""
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message

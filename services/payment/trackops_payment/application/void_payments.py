@@ -1,0 +1,160 @@
+"""Have the provider let go of what it holds for orders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from uuid import UUID
+
+from trackops_common.clock import Clock
+from trackops_common.errors import TransientError
+from trackops_common.idempotency import RequestLedger, fingerprint, request_key
+
+from trackops_payment.application.asking import (
+    ASK,
+    PaymentOutcome,
+    answer_the_rest,
+    answered_orders,
+    asked_orders,
+    authorization_request,
+    given_responses,
+    void_request,
+)
+from trackops_payment.application.ports import (
+    Authorized,
+    EncodePayment,
+    PaymentProvider,
+    UnitOfWorkFactory,
+)
+from trackops_payment.domain.errors import PaymentError
+from trackops_payment.domain.events import PaymentVoided
+from trackops_payment.domain.payment import Payment, PaymentState
+
+__all__ = ["VoidPayment", "VoidPayments"]
+
+
+@dataclass(frozen=True)
+class VoidPayment:
+    """Let go of what is held for one order, now and for ever."""
+
+    principal: str
+    request_id: str
+    order_id: UUID
+
+    @cached_property
+    def request_key(self) -> UUID:
+        return request_key(self.principal, self.request_id, method="VoidPayment")
+
+    @cached_property
+    def request_hash(self) -> bytes:
+        return fingerprint([str(self.order_id)])
+
+
+Released = str | None
+"""The authorization that the provider let go of; None if it never held anything."""
+
+
+@dataclass(frozen=True)
+class VoidPayments:
+    """Voids many payments at once; each command succeeds or fails alone.
+
+    An order without a payment gets one that is VOIDED from the start, the mark
+    that refuses an authorization which arrives later. VOIDED and DECLINED hold
+    nothing and stay. All others become VOIDING in transaction 1, are voided at
+    the provider with no transaction open, and become VOIDED in transaction 2. A
+    crash anywhere leaves VOIDING, and the repeat of the request goes on.
+
+    Where the outcome of the authorization is not known (it was AUTHORIZING),
+    the provider is first asked again under the authorization's own key. That
+    tells what to void, and it closes the door: an authorization still on its
+    way there finds its key used and holds nothing. `AuthorizePayments` says why
+    its second transaction leaves such a row to us.
+    """
+
+    unit_of_work: UnitOfWorkFactory
+    provider: PaymentProvider
+    encode: EncodePayment
+    clock: Clock
+
+    def __call__(self, commands: Sequence[VoidPayment]) -> Sequence[PaymentOutcome]:
+        outcomes, voiding = self._begin(commands)
+        answers = self._let_go(voiding)
+        known = {id_: one for id_, one in answers.items() if not isinstance(one, TransientError)}
+        return answer_the_rest(commands, outcomes, answers, lambda rest: self._finish(rest, known))
+
+    def _begin(
+        self, commands: Sequence[VoidPayment]
+    ) -> tuple[Sequence[PaymentOutcome], Sequence[Payment]]:
+        """Transaction 1: what can be answered at once, and the payments that are VOIDING now."""
+        now = self.clock.now()
+        marks = {c.order_id: Payment.mark_voided(c.order_id, now=now) for c in commands}
+        with self.unit_of_work() as work:
+            payments = work.payments.claim(list(marks.values()))
+            ledger = RequestLedger(work.requests.find(c.request_key for c in commands))
+
+            def begin(command: VoidPayment) -> bytes:
+                payment = payments[command.order_id]
+                return ASK if payment.begin_void(now) else self.encode(payment)
+
+            outcomes = [ledger.answer(command, begin, PaymentError) for command in commands]
+            voiding = [payments[order_id] for order_id in asked_orders(commands, outcomes)]
+            new = {id_ for id_, mark in marks.items() if payments[id_] is mark}
+            work.payments.withdraw(new - answered_orders(commands, outcomes))
+            work.payments.save(voiding)
+            work.requests.save(given_responses(ledger.new))
+            work.commit()
+        return outcomes, voiding
+
+    def _let_go(self, payments: Sequence[Payment]) -> Mapping[UUID, Released | TransientError]:
+        released = self._resolve([p for p in payments if p.authorization_id is None])
+        known = {p.order_id: p.authorization_id for p in payments if p.authorization_id}
+        held = known | {id_: found for id_, found in released.items() if isinstance(found, str)}
+        if held:
+            answers = self.provider.void([void_request(*item) for item in held.items()])
+            for (order_id, authorization_id), answer in zip(held.items(), answers, strict=True):
+                released[order_id] = (
+                    answer if isinstance(answer, TransientError) else authorization_id
+                )
+        return released
+
+    def _resolve(self, payments: Sequence[Payment]) -> dict[UUID, Released | TransientError]:
+        """What the provider holds for payments whose authorization has no known outcome."""
+        if not payments:
+            return {}
+        answers = self.provider.authorize([authorization_request(p) for p in payments])
+        found: dict[UUID, Released | TransientError] = {}
+        for payment, answer in zip(payments, answers, strict=True):
+            match answer:
+                case Authorized():
+                    found[payment.order_id] = answer.authorization_id
+                case TransientError():
+                    found[payment.order_id] = answer
+                case _:
+                    found[payment.order_id] = None
+        return found
+
+    def _finish(
+        self, commands: Sequence[VoidPayment], released: Mapping[UUID, Released]
+    ) -> Sequence[PaymentOutcome]:
+        """Transaction 2: nothing is held any more, unless somebody recorded that before us."""
+        now = self.clock.now()
+        with self.unit_of_work() as work:
+            payments = work.payments.lock({command.order_id for command in commands})
+            voiding = {id_ for id_, p in payments.items() if p.state is PaymentState.VOIDING}
+            overtaken = [c.request_key for c in commands if c.order_id not in voiding]
+            ledger = RequestLedger(work.requests.find(overtaken))
+            events: list[PaymentVoided] = []
+
+            def finish(command: VoidPayment) -> bytes:
+                payment = payments[command.order_id]
+                if payment.state is PaymentState.VOIDING:
+                    fact = payment.finish_void(released[command.order_id], now)
+                    events.extend([fact] if fact else [])
+                return self.encode(payment)
+
+            outcomes = [ledger.answer(command, finish, PaymentError) for command in commands]
+            work.payments.save([payments[order_id] for order_id in voiding])
+            work.requests.save(ledger.new)
+            work.commit(events)
+        return outcomes

@@ -1,0 +1,1 @@
+"""What a payment is and what may happen to it."""
