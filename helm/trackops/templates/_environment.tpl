@@ -1,0 +1,57 @@
+{{/*
+The environment variables of one service that the chart sets, as a list of EnvVar.
+Usage: include "trackops.environment" (dict "root" $ "service" $service "values" $values)
+*/}}
+{{- define "trackops.environment" -}}
+{{- $values := .root.Values -}}
+{{- $database := .values.database | default dict -}}
+- name: TRACKOPS_LISTEN
+  value: "0.0.0.0:{{ .service.port }}"
+- name: TRACKOPS_DATABASE_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ $database.secretName | default $values.database.secretName | quote }}
+      key: {{ $database.secretKey | default .service.name | quote }}
+{{- if has "redis" .service.uses }}
+- name: TRACKOPS_REDIS_URL
+  {{- if $values.redis.urlSecret.name }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ $values.redis.urlSecret.name | quote }}
+      key: {{ $values.redis.urlSecret.key | quote }}
+  {{- else }}
+  value: {{ $values.redis.url | quote }}
+  {{- end }}
+{{- end }}
+{{- if has "kafka" .service.uses }}
+- name: TRACKOPS_KAFKA_BOOTSTRAP_SERVERS
+  value: {{ $values.kafka.bootstrapServers | quote }}
+{{- end }}
+{{- range .service.calls }}
+- name: TRACKOPS_{{ . | upper | replace "-" "_" }}_TARGET
+  value: {{ include "trackops.target" (dict "root" $.root "name" .) | quote }}
+{{- end }}
+- name: TRACKOPS_START_TIMEOUT_SECONDS
+  value: {{ $values.startTimeoutSeconds | quote }}
+- name: TRACKOPS_STOP_GRACE_SECONDS
+  value: {{ $values.stopGraceSeconds | quote }}
+- name: TRACKOPS_LOG_LEVEL
+  value: {{ $values.logLevel | quote }}
+- name: TRACKOPS_LOG_FORMAT
+  value: json
+{{- end }}
+
+{{/*
+One service's `extraEnv` as a list of EnvVar.
+Usage: include "trackops.extraEnvironment" $values.extraEnv
+*/}}
+{{- define "trackops.extraEnvironment" -}}
+{{- range $name, $value := . }}
+- name: {{ $name }}
+  {{- if kindIs "string" $value }}
+  value: {{ $value | quote }}
+  {{- else }}
+  {{- toYaml $value | nindent 2 }}
+  {{- end }}
+{{- end }}
+{{- end }}

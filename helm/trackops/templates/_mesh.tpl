@@ -1,0 +1,46 @@
+{{/*
+The services of the mesh, as a list: the one place that says what differs between them.
+Everything else is generated from it.
+  name      in Kubernetes and under `services` in the values
+  port      where it serves gRPC; each its own, the same as on a developer's machine
+  uses      servers beside Postgres: redis, kafka
+  calls     services it is told the address of
+Usage: range (include "trackops.mesh" . | fromYamlArray)
+*/}}
+{{- define "trackops.mesh" -}}
+- name: order
+  port: 5051
+  uses: [redis]
+- name: saga-orchestrator
+  port: 5052
+  uses: [kafka]
+  calls: [order, inventory, payment]
+- name: outbox-relay
+  port: 5053
+  uses: [kafka]
+- name: inventory
+  port: 5054
+- name: payment
+  port: 5055
+{{- end }}
+
+{{/*
+The values of one service: `defaults`, and over them its entry in `services`. As YAML.
+Usage: include "trackops.serviceValues" (dict "root" $ "name" "order") | fromYaml
+*/}}
+{{- define "trackops.serviceValues" -}}
+{{- $own := index .root.Values.services .name | default dict -}}
+{{- mergeOverwrite (deepCopy .root.Values.defaults) (deepCopy $own) | toYaml -}}
+{{- end }}
+
+{{/*
+The address of one service as the others know it, host:port.
+Usage: include "trackops.target" (dict "root" $ "name" "order")
+*/}}
+{{- define "trackops.target" -}}
+{{- range include "trackops.mesh" .root | fromYamlArray -}}
+{{- if eq .name $.name -}}
+{{ include "trackops.serviceName" (dict "root" $.root "name" .name) }}:{{ .port }}
+{{- end -}}
+{{- end -}}
+{{- end }}
