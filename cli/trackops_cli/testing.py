@@ -1,9 +1,11 @@
 """What the fixtures of the root `conftest.py` hand to tests."""
 
+import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -137,13 +139,21 @@ def temporary_stack() -> Iterator[LocalStack]:
     """
     home = Path(tempfile.mkdtemp(prefix="trackops-test-"))
     home.chmod(0o711)
-    stack = LocalStack(home, Ports.free())
-    try:
-        yield stack
-    finally:
-        stack.stop(grace_seconds=0)
-        with suppress(OSError):
-            rmtree(home)
+    with _guarded(home):
+        stack = LocalStack(home, Ports.free())
+        try:
+            yield stack
+        finally:
+            stack.stop(grace_seconds=0)
+            rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def _guarded(home: Path) -> Iterator[None]:
+    """Even a run that is killed leaves no process behind: another one watches it."""
+    command = [sys.executable, "-m", "trackops_cli.local.guard", str(home)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):
+        yield
 
 
 def wait_for(condition: Callable[[], object], *, seconds: float = 30, what: str = "") -> None:
