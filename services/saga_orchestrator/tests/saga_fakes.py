@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -220,6 +221,12 @@ class FakeParticipants:
         else:
             self.effects[key] = 1
         return Done()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until the condition holds; the caller sets the time limit."""
+    while not condition():  # noqa: ASYNC110 - what is waited for sets no event
+        await asyncio.sleep(0)
 
 
 def altered(snapshot: SagaSnapshot, **changes: Any) -> SagaSnapshot:

@@ -1,0 +1,264 @@
+"""The gRPC adapter against a server that answers as it is told."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from trackops.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
+from trackops.order.v1 import order_saga_service_pb2, order_saga_service_pb2_grpc
+from trackops.payment.v1 import payment_service_pb2, payment_service_pb2_grpc
+from trackops_common.grpc.channels import open_channel
+from trackops_common.grpc.failures import status_details
+from trackops_saga_orchestrator.adapters.participants import grpc_participants
+from trackops_saga_orchestrator.application.ports import Participants
+from trackops_saga_orchestrator.domain.instance import Phase, StepCommand
+from trackops_saga_orchestrator.domain.participants import inventory, order, payment
+from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER, OrderToPlace
+from trackops_saga_orchestrator.domain.progress import Done, Failure, Refused, Unknown
+from trackops_saga_orchestrator.domain.steps import Action
+
+INPUT = OrderToPlace([("TEA-1", 2), ("CUP-1", 1)], 1299, "EUR", "tok_visa").to_input()
+
+
+def status(code: int, message: str = "no", reason: str = "") -> status_pb2.Status:
+    made = status_pb2.Status(code=code, message=message)
+    if reason:
+        made.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, domain="trackops"))
+    return made
+
+
+class Participant:
+    """Serves all three contracts."""
+
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
+        self.items: dict[str, status_pb2.Status] = {}
+        """Errors of single items, by order id."""
+        self.whole: Callable[[Sequence[Any]], status_pb2.Status | None] = lambda _: None
+        """Error of a whole call, by its requests."""
+        self.drop_results = 0
+
+    async def answer(self, request: Any, context: Any, response: Any, result: Any) -> Any:
+        self.requests.append(request)
+        if failure := self.whole(request.requests):
+            code = next(one for one in grpc.StatusCode if one.value[0] == failure.code)
+            await context.abort(code, failure.message, (status_details(failure),))
+        results = [
+            result(error=self.items[one.order_id])
+            if one.order_id in self.items
+            else result(response={})
+            for one in request.requests
+        ]
+        return response(results=results[self.drop_results :])
+
+
+def _servicer(base: type, module: Any, methods: dict[str, str], participant: Participant) -> Any:
+    """An instance of the generated `base`: RPC name -> name of its result message."""
+
+    def method(rpc: str, result: str) -> Any:
+        async def call(_self: Any, request: Any, context: Any) -> Any:
+            response = getattr(module, f"{rpc}Response")
+            return await participant.answer(request, context, response, getattr(module, result))
+
+        return call
+
+    return type("Servicer", (base,), {rpc: method(rpc, one) for rpc, one in methods.items()})()
+
+
+@pytest.fixture
+def participant() -> Participant:
+    return Participant()
+
+
+@pytest.fixture
+async def participants(participant: Participant) -> AsyncIterator[Participants]:
+    server = grpc.aio.server()
+    inventory_service_pb2_grpc.add_InventoryServiceServicer_to_server(
+        _servicer(
+            inventory_service_pb2_grpc.InventoryServiceServicer,
+            inventory_service_pb2,
+            {"BatchReserveStock": "ReserveStockResult", "BatchReleaseStock": "ReleaseStockResult"},
+            participant,
+        ),
+        server,
+    )
+    payment_service_pb2_grpc.add_PaymentServiceServicer_to_server(
+        _servicer(
+            payment_service_pb2_grpc.PaymentServiceServicer,
+            payment_service_pb2,
+            {
+                "BatchAuthorizePayments": "AuthorizePaymentResult",
+                "BatchVoidPayments": "VoidPaymentResult",
+            },
+            participant,
+        ),
+        server,
+    )
+    order_saga_service_pb2_grpc.add_OrderSagaServiceServicer_to_server(
+        _servicer(
+            order_saga_service_pb2_grpc.OrderSagaServiceServicer,
+            order_saga_service_pb2,
+            {"BatchConfirmOrders": "ConfirmOrderResult", "BatchCloseOrders": "CloseOrderResult"},
+            participant,
+        ),
+        server,
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with open_channel(f"127.0.0.1:{port}") as channel:
+        yield grpc_participants(
+            inventory_channel=channel, payment_channel=channel, order_channel=channel
+        )
+    await server.stop(0)
+
+
+def command(action: Action, number: int = 0, deadline: float = 5) -> StepCommand:
+    return StepCommand(
+        saga_id=uuid.UUID(int=number),
+        subject=f"order-{number}",
+        input=INPUT,
+        step="some-step",
+        phase=Phase.ACTION,
+        action=action,
+        deadline_seconds=deadline,
+        failure=Failure("PAYMENT_DECLINED", "the card was declined"),
+    )
+
+
+async def test_every_action_of_place_order_is_bound(participants: Participants) -> None:
+    for action in PLACE_ORDER.actions:
+        outcomes = await participants[action]([command(action, 0), command(action, 1)])
+        assert outcomes == [Done(), Done()]
+
+
+async def test_requests_carry_what_the_contract_wants(
+    participants: Participants, participant: Participant
+) -> None:
+    for action in (inventory.reserve, payment.authorize, order.close):
+        await participants[action]([command(action)])
+    reserve, authorize, close = (request.requests[0] for request in participant.requests)
+    assert {one.request_id for one in (reserve, authorize, close)} == {
+        command(inventory.reserve).request_id
+    }
+    assert [(item.sku, item.quantity) for item in reserve.items] == [("TEA-1", 2), ("CUP-1", 1)]
+    assert (authorize.amount_minor, authorize.currency_code) == (1299, "EUR")
+    assert authorize.payment_method_token == "tok_visa"
+    assert (close.reason, close.message) == ("PAYMENT_DECLINED", "the card was declined")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        code_pb2.FAILED_PRECONDITION,
+        code_pb2.NOT_FOUND,
+        code_pb2.INVALID_ARGUMENT,
+        code_pb2.ALREADY_EXISTS,
+        code_pb2.OUT_OF_RANGE,
+    ],
+)
+async def test_item_that_is_refused_keeps_its_reason(
+    participants: Participants, participant: Participant, code: int
+) -> None:
+    participant.items = {"order-1": status(code, "only 1 left", "INSUFFICIENT_STOCK")}
+    outcomes = await participants[inventory.reserve](
+        [command(inventory.reserve, number) for number in range(3)]
+    )
+    assert outcomes == [Done(), Refused("INSUFFICIENT_STOCK", "only 1 left"), Done()]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        code_pb2.UNAVAILABLE,
+        code_pb2.DEADLINE_EXCEEDED,
+        code_pb2.RESOURCE_EXHAUSTED,
+        code_pb2.ABORTED,
+        code_pb2.INTERNAL,
+        code_pb2.UNKNOWN,
+        code_pb2.PERMISSION_DENIED,
+    ],
+)
+async def test_item_whose_outcome_is_unknown(
+    participants: Participants, participant: Participant, code: int
+) -> None:
+    participant.items = {"order-0": status(code, "try again")}
+    outcomes = await participants[order.confirm]([command(order.confirm)])
+    assert outcomes == [Unknown(f"{code_pb2.Code.Name(code)}: try again")]
+
+
+async def test_refusal_without_a_reason_still_has_one(
+    participants: Participants, participant: Participant
+) -> None:
+    participant.items = {"order-0": status(code_pb2.NOT_FOUND, "a\x00b" + "c" * 2000)}
+    (outcome,) = await participants[order.confirm]([command(order.confirm)])
+    assert outcome == Refused("INTERNAL", ("ab" + "c" * 2000)[:1000])
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        status(code_pb2.DEADLINE_EXCEEDED),
+        status(code_pb2.ABORTED),
+        status(code_pb2.RESOURCE_EXHAUSTED, reason="OVERLOADED"),
+    ],
+    ids=lambda one: code_pb2.Code.Name(one.code),
+)
+async def test_call_that_fails_leaves_every_outcome_unknown(
+    participants: Participants, participant: Participant, failure: status_pb2.Status
+) -> None:
+    participant.whole = lambda _: failure
+    outcomes = await participants[order.confirm](
+        [command(order.confirm, number) for number in range(3)]
+    )
+    assert outcomes == [Unknown(f"{code_pb2.Code.Name(failure.code)}: no")] * 3
+    assert len(participant.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "of_the_bad_one"),
+    [
+        (status(code_pb2.INVALID_ARGUMENT, "bad", "INVALID_REQUEST"), Refused),
+        (status(code_pb2.INTERNAL, "bad"), Unknown),
+        (status(code_pb2.RESOURCE_EXHAUSTED, "message too large"), Unknown),
+    ],
+    ids=["invalid", "internal", "too large"],
+)
+async def test_bad_item_that_fails_the_whole_call_fails_alone(
+    participants: Participants,
+    participant: Participant,
+    failure: status_pb2.Status,
+    of_the_bad_one: type,
+) -> None:
+    participant.whole = lambda requests: (
+        failure if any(one.order_id == "order-5" for one in requests) else None
+    )
+    outcomes = await participants[order.confirm](
+        [command(order.confirm, number) for number in range(8)]
+    )
+    assert [type(outcome) for outcome in outcomes] == [
+        of_the_bad_one if number == 5 else Done for number in range(8)
+    ]
+
+
+async def test_answer_of_the_wrong_length_says_nothing(
+    participants: Participants, participant: Participant
+) -> None:
+    participant.drop_results = 1
+    outcomes = await participants[order.confirm](
+        [command(order.confirm, number) for number in range(2)]
+    )
+    assert outcomes == [Unknown("1 results for 2 requests")] * 2
+
+
+async def test_participant_that_is_not_there() -> None:
+    async with open_channel("127.0.0.1:1") as channel:
+        participants = grpc_participants(
+            inventory_channel=channel, payment_channel=channel, order_channel=channel
+        )
+        (outcome,) = await participants[order.confirm]([command(order.confirm, deadline=0.5)])
+    assert isinstance(outcome, Unknown)
