@@ -10,7 +10,7 @@ import structlog
 
 from trackops_common.database import Database
 from trackops_common.errors import TransientError
-from trackops_common.partitions import maintain_outbox, maintain_requests
+from trackops_common.partitions import drop_old_requests, maintain_outbox, maintain_requests
 
 __all__ = ["housekeeping"]
 
@@ -23,15 +23,19 @@ _INTERVAL_SECONDS = 60.0
 async def housekeeping(
     database: Database, *, request_retention_days: int
 ) -> AsyncIterator[asyncio.Task[None]]:
-    """Tidy once before entering, then each minute in the task that is handed out.
+    """Make partitions before entering; make and drop them each minute in the task handed out.
 
     A pass that meets a transient error (a lock that is busy, a lost
     connection) is left to the next; there is room ahead for many.
     """
 
-    def tidy() -> None:
+    def make_room() -> None:
         maintain_outbox(database)
-        maintain_requests(database, keep_days=request_retention_days)
+        maintain_requests(database)
+
+    def tidy() -> None:
+        make_room()
+        drop_old_requests(database, keep_days=request_retention_days)
 
     async def keep_tidy() -> None:
         while True:
@@ -41,7 +45,7 @@ async def housekeeping(
             except TransientError as error:
                 _log.warning("partitions not tidied; will try again", error=str(error))
 
-    await asyncio.to_thread(tidy)
+    await asyncio.to_thread(make_room)
     task = asyncio.create_task(keep_tidy(), name="housekeeping")
     try:
         yield task
