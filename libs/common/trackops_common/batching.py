@@ -110,7 +110,7 @@ class Batcher(Generic[C, R]):
         """
         if self._closing or self._waiting_commands + len(commands) > self._limits.max_waiting:
             raise Overloaded(retry_after_seconds=self._limits.retry_after_seconds)
-        if self._worker is None:
+        if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work(), name="batcher")
         patience = timeout_seconds if timeout_seconds is not None else float("inf")
         done: asyncio.Future[Sequence[R]] = asyncio.get_running_loop().create_future()
@@ -128,13 +128,18 @@ class Batcher(Generic[C, R]):
             await self._worker
 
     async def _work(self) -> None:
-        while True:
-            await self._arrived.wait()
-            while batch := self._take():
-                await self._run_batch(batch)
-            if self._closing:
-                return
-            self._arrived.clear()
+        batch: list[_Submission[C, R]] = []
+        try:
+            while True:
+                await self._arrived.wait()
+                while batch := self._take():
+                    await self._run_batch(batch)
+                if self._closing:
+                    return
+                self._arrived.clear()
+        finally:  # cancelled: nobody is left to resolve these
+            for submission in (*batch, *self._waiting):
+                submission.done.cancel()
 
     def _take(self) -> list[_Submission[C, R]]:
         batch: list[_Submission[C, R]] = []
@@ -160,7 +165,7 @@ class Batcher(Generic[C, R]):
                 if time.monotonic() >= give_up:
                     _fail_all(batch, DependencyUnavailable(self._dependency), cause=error)
                     return
-                await asyncio.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))
+                await asyncio.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 6)))
             except BatchRefused as error:
                 await self._split(batch, error)
                 return
@@ -173,6 +178,8 @@ class Batcher(Generic[C, R]):
     async def _run_once(self, batch: list[_Submission[C, R]]) -> None:
         commands = [command for submission in batch for command in submission.commands]
         results = await self._run(commands)
+        if len(results) != len(commands):
+            raise ValueError(f"{len(results)} results for {len(commands)} commands")
         start = 0
         for submission in batch:
             end = start + len(submission.commands)

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import grpc
+from google.rpc import error_details_pb2, status_pb2
 
 from trackops_common.grpc.endpoints import handlers_of
 from trackops_common.grpc.server import Application
 from trackops_common.idempotency import StoredRequest
 
-__all__ = ["InMemoryRequestStore", "ManualClock", "serving"]
+__all__ = [
+    "ErrorDetails",
+    "InMemoryRequestStore",
+    "ManualClock",
+    "ServiceProcess",
+    "error_details",
+    "eventually",
+    "serving",
+]
 
 
 class ManualClock:
@@ -60,3 +78,112 @@ async def serving(application: Application) -> AsyncIterator[grpc.aio.Channel]:
             yield channel
     finally:
         await server.stop(grace=None)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorDetails:
+    """A `google.rpc.Status` with its details unpacked."""
+
+    code: grpc.StatusCode
+    message: str
+    reason: str
+    metadata: Mapping[str, str]
+    violations: Mapping[str, str]
+    """Description of each wrong field, by its path."""
+    retry_after_seconds: float | None
+
+    @classmethod
+    def of_status(cls, status: status_pb2.Status) -> ErrorDetails:
+        """Raises AssertionError unless there is exactly one `ErrorInfo`, of our domain."""
+        code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
+        infos, requests, retries = (
+            [_unpacked(detail, kind) for detail in status.details if detail.Is(kind.DESCRIPTOR)]
+            for kind in (
+                error_details_pb2.ErrorInfo,
+                error_details_pb2.BadRequest,
+                error_details_pb2.RetryInfo,
+            )
+        )
+        assert [info.domain for info in infos] == ["trackops"]
+        return cls(
+            code,
+            status.message,
+            infos[0].reason,
+            dict(infos[0].metadata),
+            {v.field: v.description for request in requests for v in request.field_violations},
+            retries[0].retry_delay.ToTimedelta().total_seconds() if retries else None,
+        )
+
+
+def error_details(error: grpc.RpcError) -> ErrorDetails:
+    """What a failed call's status says; works for `grpc` and `grpc.aio`."""
+    call: Any = error
+    status = status_pb2.Status.FromString(
+        dict(call.trailing_metadata())["grpc-status-details-bin"]
+    )
+    assert status.code == call.code().value[0]
+    return ErrorDetails.of_status(status)
+
+
+def _unpacked(detail: Any, kind: type[Any]) -> Any:
+    message = kind()
+    detail.Unpack(message)
+    return message
+
+
+async def eventually(
+    condition: Callable[[], object], *, seconds: float = 10, what: str = ""
+) -> None:
+    """Returns once `condition()` is true; raises TimeoutError, naming `what`, after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds:g} s: {what or condition}")
+        await asyncio.sleep(0.005)
+
+
+class ServiceProcess:
+    """A service as its own process, told by `environment` only; its log lines are JSON.
+
+    No `TRACKOPS_…` variable of the test run reaches it.
+    """
+
+    def __init__(self, module: str, environment: Mapping[str, str], log: Path) -> None:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("TRACKOPS_")}
+        self._log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module],
+                env=inherited | {"TRACKOPS_LOG_FORMAT": "json"} | dict(environment),
+                cwd=log.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def output(self) -> Sequence[str]:
+        """Every line it wrote so far."""
+        return self._log.read_text().splitlines()
+
+    def logged(self, event: str) -> Sequence[Mapping[str, Any]]:
+        """Its log lines of this event."""
+        lines = [json.loads(line) for line in self.output if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self._process.terminate()
+
+    def wait(self, *, seconds: float = 20) -> int:
+        """Its exit status; raises `subprocess.TimeoutExpired` if it is not gone by then."""
+        return self._process.wait(seconds)
+
+    def kill(self) -> None:
+        """End it at once, if it runs."""
+        self._process.kill()
+        self._process.wait()
