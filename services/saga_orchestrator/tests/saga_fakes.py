@@ -223,10 +223,11 @@ class FakeParticipants:
         return Done()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until the condition holds; the caller sets the time limit."""
-    while not condition():  # noqa: ASYNC110 - what is waited for sets no event
-        await asyncio.sleep(0)
+async def until(condition: Callable[[], bool], *, seconds: float = 20) -> None:
+    """Return once the condition holds; TimeoutError if it does not in time."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is waited for sets no event
+            await asyncio.sleep(0.002)
 
 
 def altered(snapshot: SagaSnapshot, **changes: Any) -> SagaSnapshot:

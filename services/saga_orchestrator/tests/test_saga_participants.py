@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator
 
-import grpc
 import pytest
-from google.rpc import code_pb2, error_details_pb2, status_pb2
-from trackops.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
-from trackops.order.v1 import order_saga_service_pb2, order_saga_service_pb2_grpc
-from trackops.payment.v1 import payment_service_pb2, payment_service_pb2_grpc
+from google.rpc import code_pb2, status_pb2
 from trackops_common.grpc.channels import open_channel
-from trackops_common.grpc.failures import status_details
 from trackops_saga_orchestrator.adapters.participants import grpc_participants
 from trackops_saga_orchestrator.application.ports import Participants
 from trackops_saga_orchestrator.domain.instance import Phase, StepCommand
@@ -22,52 +16,9 @@ from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER, OrderToPl
 from trackops_saga_orchestrator.domain.progress import Done, Failure, Refused, Unknown
 from trackops_saga_orchestrator.domain.steps import Action
 
+from .participant_server import Participant, serving, status
+
 INPUT = OrderToPlace([("TEA-1", 2), ("CUP-1", 1)], 1299, "EUR", "tok_visa").to_input()
-
-
-def status(code: int, message: str = "no", reason: str = "") -> status_pb2.Status:
-    made = status_pb2.Status(code=code, message=message)
-    if reason:
-        made.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, domain="trackops"))
-    return made
-
-
-class Participant:
-    """Serves all three contracts."""
-
-    def __init__(self) -> None:
-        self.requests: list[Any] = []
-        self.items: dict[str, status_pb2.Status] = {}
-        """Errors of single items, by order id."""
-        self.whole: Callable[[Sequence[Any]], status_pb2.Status | None] = lambda _: None
-        """Error of a whole call, by its requests."""
-        self.drop_results = 0
-
-    async def answer(self, request: Any, context: Any, response: Any, result: Any) -> Any:
-        self.requests.append(request)
-        if failure := self.whole(request.requests):
-            code = next(one for one in grpc.StatusCode if one.value[0] == failure.code)
-            await context.abort(code, failure.message, (status_details(failure),))
-        results = [
-            result(error=self.items[one.order_id])
-            if one.order_id in self.items
-            else result(response={})
-            for one in request.requests
-        ]
-        return response(results=results[self.drop_results :])
-
-
-def _servicer(base: type, module: Any, methods: dict[str, str], participant: Participant) -> Any:
-    """An instance of the generated `base`: RPC name -> name of its result message."""
-
-    def method(rpc: str, result: str) -> Any:
-        async def call(_self: Any, request: Any, context: Any) -> Any:
-            response = getattr(module, f"{rpc}Response")
-            return await participant.answer(request, context, response, getattr(module, result))
-
-        return call
-
-    return type("Servicer", (base,), {rpc: method(rpc, one) for rpc, one in methods.items()})()
 
 
 @pytest.fixture
@@ -77,44 +28,10 @@ def participant() -> Participant:
 
 @pytest.fixture
 async def participants(participant: Participant) -> AsyncIterator[Participants]:
-    server = grpc.aio.server()
-    inventory_service_pb2_grpc.add_InventoryServiceServicer_to_server(
-        _servicer(
-            inventory_service_pb2_grpc.InventoryServiceServicer,
-            inventory_service_pb2,
-            {"BatchReserveStock": "ReserveStockResult", "BatchReleaseStock": "ReleaseStockResult"},
-            participant,
-        ),
-        server,
-    )
-    payment_service_pb2_grpc.add_PaymentServiceServicer_to_server(
-        _servicer(
-            payment_service_pb2_grpc.PaymentServiceServicer,
-            payment_service_pb2,
-            {
-                "BatchAuthorizePayments": "AuthorizePaymentResult",
-                "BatchVoidPayments": "VoidPaymentResult",
-            },
-            participant,
-        ),
-        server,
-    )
-    order_saga_service_pb2_grpc.add_OrderSagaServiceServicer_to_server(
-        _servicer(
-            order_saga_service_pb2_grpc.OrderSagaServiceServicer,
-            order_saga_service_pb2,
-            {"BatchConfirmOrders": "ConfirmOrderResult", "BatchCloseOrders": "CloseOrderResult"},
-            participant,
-        ),
-        server,
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with open_channel(f"127.0.0.1:{port}") as channel:
+    async with serving(participant) as target, open_channel(target) as channel:
         yield grpc_participants(
             inventory_channel=channel, payment_channel=channel, order_channel=channel
         )
-    await server.stop(0)
 
 
 def command(action: Action, number: int = 0, deadline: float = 5) -> StepCommand:
