@@ -19,10 +19,13 @@ class PostgresRequestStore:
         self._transaction = transaction
 
     def find(self, keys: Iterable[uuid.UUID]) -> Sequence[StoredRequest]:
+        wanted = list(keys)
+        if not wanted:
+            return ()
         rows = self._transaction.execute(
             "SELECT request_key, request_hash, response FROM requests"
             " WHERE request_key = ANY(%(keys)s::uuid[])",
-            {"keys": arrays.uuids(keys)},
+            {"keys": arrays.uuids(wanted)},
         )
         return [StoredRequest(row[0], bytes(row[1]), bytes(row[2])) for row in rows]
 

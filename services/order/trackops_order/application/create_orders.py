@@ -68,7 +68,7 @@ class CreateOrders:
             facts = [fact for fact in placed.values() if isinstance(fact, OrderPlaced)]
             added = work.orders.add([fact.order for fact in facts])
             repeated = placed.keys() - added
-            ledger = RequestLedger(work.requests.find(repeated) if repeated else ())
+            ledger = RequestLedger(work.requests.find(repeated))
             outcomes = [self._answer(command, placed, added, ledger) for command in commands]
             work.requests.save(ledger.new)
             work.commit([fact for fact in facts if fact.order.order_id in added])
