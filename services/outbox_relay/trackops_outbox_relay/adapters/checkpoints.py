@@ -19,8 +19,9 @@ from trackops_outbox_relay.domain.sources import partition_of
 __all__ = ["KafkaCheckpoints"]
 
 _REQUEST_SECONDS = 5.0
-_SCAN_SECONDS = 20.0
-"""Longer than `transaction.timeout.ms`, for which an open transaction may hide the end."""
+_SCAN_SECONDS = 30.0
+"""An open transaction may hide the end for `transaction.timeout.ms` and the broker's interval
+of looking for such (10 s each)."""
 _FIRST_STEP = 500
 
 

@@ -100,9 +100,8 @@ class KafkaPublishers:
                 partition=partition_of(source, self._partitions),
             )
         finally:
-            # What is unsent belongs to a transaction that will be aborted.
+            # What is unsent belongs to a transaction that the next publisher ends.
             producer.purge(blocking=False)
-            producer.poll(0)
 
     def _settings(self, source: str) -> dict[str, Any]:
         return kafka.client_settings(self._bootstrap_servers, f"trackops-relay-{source}") | {

@@ -1,0 +1,259 @@
+"""The whole relay on a real broker and a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trackops.relay.v1 import relay_service_pb2 as pb
+from trackops_cli.testing import wait_for
+from trackops_common import kafka
+from trackops_outbox_relay.adapters.checkpoints import KafkaCheckpoints
+from trackops_outbox_relay.adapters.postgres import PostgresOutbox
+from trackops_outbox_relay.adapters.publisher import KafkaPublishers
+from trackops_outbox_relay.application.ports import Fenced
+from trackops_outbox_relay.bootstrap import bootstrap
+from trackops_outbox_relay.domain.checkpoint import START, Checkpoint, OutboxRow
+from trackops_outbox_relay.domain.errors import OutboxDiverged, SourceNotFound
+
+ORDER, INVENTORY, PAYMENT = "trackops_order", "trackops_inventory", "trackops_payment"
+
+
+@asynccontextmanager
+async def _relaying(bench: Any) -> AsyncIterator[Any]:
+    """The relay in this process; its servicer."""
+    async with bootstrap(bench.settings) as application:
+        yield application.rpc_services[0].servicer
+        for task in application.background:
+            assert not task.done(), task
+
+
+async def _until(condition: Callable[[], object], what: str) -> None:
+    await asyncio.to_thread(wait_for, condition, what=what)
+
+
+async def _published(bench: Any, source: str, ids: list[str]) -> None:
+    await asyncio.to_thread(bench.wait_until_published, source, ids)
+
+
+@pytest.mark.parametrize("checkpoint_partitions", [8, 1])
+async def test_events_of_several_sources_arrive_once_and_in_order(
+    make_bench: Any, checkpoint_partitions: int
+) -> None:
+    bench = make_bench(checkpoint_partitions=checkpoint_partitions)
+    written = {source: bench.write(source, 120) for source in (ORDER, INVENTORY)}
+    async with _relaying(bench) as servicer:
+        for source, ids in written.items():
+            await _published(bench, source, ids)
+        later = bench.write(ORDER, 3)
+        await _published(bench, ORDER, written[ORDER] + later)
+        await _shows(servicer, ORDER, seq=123, event_id=later[-1])
+
+
+async def _shows(servicer: Any, source: str, *, seq: int, event_id: str) -> None:
+    """What the RPCs say about a source once its events are in Kafka."""
+
+    await _until(lambda: servicer.get_checkpoint(source).seq >= seq, f"the checkpoint {seq}")
+    response = await servicer.ListSources(pb.ListSourcesRequest(), None)
+    listed = next(one for one in response.sources if one.name == source)
+    assert (listed.leased_here, listed.rows_behind) == (True, 0)
+    answer = await servicer.GetCheckpoint(pb.GetCheckpointRequest(source=source), None)
+    assert answer.checkpoint == pb.Checkpoint(seq=seq, event_id=event_id)
+    with pytest.raises(SourceNotFound):
+        await servicer.GetCheckpoint(pb.GetCheckpointRequest(source="elsewhere"), None)
+
+
+async def test_a_restarted_relay_goes_on_from_the_checkpoint(bench: Any) -> None:
+    ids = bench.write(ORDER, 120)
+    async with _relaying(bench):
+        await _published(bench, ORDER, ids)
+    ids += bench.write(ORDER, 60)
+    async with _relaying(bench):
+        await _published(bench, ORDER, ids)
+
+
+async def test_an_abandoned_transaction_is_ended_and_its_rows_are_published_once(
+    bench: Any,
+) -> None:
+    ids = bench.write(ORDER, 120)
+    rows = PostgresOutbox(bench.own, ORDER).read(START, limit=60)
+    with _publishers(bench).open(ORDER) as abandoned:
+        abandoned.publish(rows)
+        abandoned._producer.flush(10)  # sent, but not committed
+        async with _relaying(bench):
+            await _published(bench, ORDER, ids)
+        with pytest.raises(Fenced):
+            abandoned.commit()
+    assert bench.published(ORDER) == ids
+
+
+async def test_a_relay_that_is_fenced_starts_over_while_it_holds_the_lease(bench: Any) -> None:
+    ids = bench.write(ORDER, 10)
+    async with _relaying(bench):
+        await _published(bench, ORDER, ids)
+        with _publishers(bench).open(ORDER):
+            ids += bench.write(ORDER, 10)
+            await _published(bench, ORDER, ids)
+
+
+async def test_a_checkpoint_topic_that_was_made_again_is_refused(bench: Any) -> None:
+    bench.own.execute("INSERT INTO known_sources VALUES ('trackops_order', 'another id', now())")
+    bench.write(ORDER, 10)
+    others = bench.write(INVENTORY, 10)
+    async with _relaying(bench) as servicer:
+        await _published(bench, INVENTORY, others)
+        await _refused(servicer, ORDER, "made again")
+    assert bench.published(ORDER) == []
+
+
+async def test_a_known_source_without_a_checkpoint_is_refused(bench: Any) -> None:
+    bench.own.execute(
+        "INSERT INTO known_sources VALUES ('trackops_order', %(id)s, now())",
+        {"id": _checkpoints(bench).topic_id()},
+    )
+    bench.write(ORDER, 10)
+    async with _relaying(bench) as servicer:
+        await _refused(servicer, ORDER, "has no record")
+    assert bench.published(ORDER) == []
+
+
+@pytest.mark.parametrize(
+    "restore",
+    [
+        "DELETE FROM outbox WHERE seq >= 100",
+        "UPDATE outbox SET event_id = gen_random_uuid() WHERE seq = 120",
+    ],
+)
+async def test_a_database_of_an_older_state_is_refused(bench: Any, restore: str) -> None:
+    ids = bench.write(ORDER, 120)
+    async with _relaying(bench):
+        await _published(bench, ORDER, ids)
+    bench.databases[ORDER].execute(restore)
+    bench.write(ORDER, 10)
+    async with _relaying(bench) as servicer:
+        await _refused(servicer, ORDER, "trackops outbox rebase trackops_order")
+    assert bench.published(ORDER) == ids
+
+
+async def test_a_database_that_goes_back_under_a_running_relay_is_refused(bench: Any) -> None:
+    ids = bench.write(ORDER, 120)
+    async with _relaying(bench) as servicer:
+        await _published(bench, ORDER, ids)
+        bench.databases[ORDER].execute("DELETE FROM outbox WHERE seq >= 100")
+        await _refused(servicer, ORDER, "no row")
+    assert bench.published(ORDER) == ids
+
+
+async def _refused(servicer: Any, source: str, reason: str) -> None:
+    def refusal() -> str:
+        here = servicer.list_sources.progress.of(source)
+        return str(here.refusal) if here and here.refusal else ""
+
+    await _until(refusal, f"the refusal of {source}")
+    assert reason in refusal()
+
+
+def test_a_killed_relay_loses_and_doubles_nothing(bench: Any, tmp_path: Path) -> None:
+    ids = bench.write(ORDER, 3_000)
+    with _process(bench, tmp_path / "first.log") as first:
+        wait_for(bench.has_events, what="the first events")
+        first.send_signal(signal.SIGKILL)
+        first.wait(10)
+    assert len(bench.published(ORDER)) < len(ids), "it was killed too late to show anything"
+    ids += bench.write(ORDER, 100)
+    with _process(bench, tmp_path / "second.log"):
+        bench.wait_until_published(ORDER, ids)
+
+
+@contextmanager
+def _process(bench: Any, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    settings = bench.settings
+    environment = {
+        **os.environ,
+        "TRACKOPS_LISTEN": "127.0.0.1:0",
+        "TRACKOPS_DATABASE_URL": settings.database_url.get_secret_value(),
+        "TRACKOPS_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+        "TRACKOPS_CHECKPOINT_TOPIC": settings.checkpoint_topic,
+        "TRACKOPS_RELAY_GROUP": settings.relay_group,
+        "TRACKOPS_RELAY_BATCH_ROWS": "5",
+    }
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trackops_outbox_relay"], env=environment, stderr=output
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def test_a_checkpoint_is_seen_behind_the_open_transaction_of_another_source(
+    make_bench: Any,
+) -> None:
+    """Sources that share a partition: the last stable offset hides what comes after the first."""
+    bench = make_bench(checkpoint_partitions=1)
+    publishers = _publishers(bench, partitions=1)
+    with publishers.open(ORDER) as order, publishers.open(PAYMENT) as payment:
+        order.begin(Checkpoint(1, "first"))
+        order.commit()
+        payment.begin(Checkpoint(1, "open"))
+        payment._producer.flush(10)
+        order.begin(Checkpoint(2, "second"))
+        order.commit()
+        with ThreadPoolExecutor(1) as pool:
+            found = pool.submit(_checkpoints(bench, partitions=1).last, ORDER)
+            with publishers.open(PAYMENT):  # its new owner ends it
+                assert found.result(30) == Checkpoint(2, "second")
+
+
+def test_a_checkpoint_is_found_far_from_the_end(make_bench: Any) -> None:
+    bench = make_bench(checkpoint_partitions=1)
+    publishers = _publishers(bench, partitions=1)
+    with publishers.open(ORDER) as order, publishers.open(PAYMENT) as payment:
+        order.begin(Checkpoint(1, "only"))
+        order.commit()
+        payment.begin(START)
+        for seq in range(2_000):
+            payment._produce_checkpoint(Checkpoint(seq, "newer"))
+        payment.commit()
+    checkpoints = _checkpoints(bench, partitions=1)
+    wait_for(lambda: checkpoints.last(PAYMENT) == Checkpoint(1_999, "newer"))
+    assert checkpoints.last(ORDER) == Checkpoint(1, "only")
+    assert checkpoints.last(INVENTORY) is None
+
+
+def test_the_outbox_is_read_after_the_checkpoint_and_proves_it(bench: Any) -> None:
+    ids = bench.write(ORDER, 5)
+    outbox = PostgresOutbox(bench.own, ORDER)
+    rows = outbox.read(START, limit=3)
+    assert [row.event_id for row in rows] == ids[:3]
+    assert isinstance(rows[0], OutboxRow)
+    assert [row.seq for row in outbox.read(rows[1].checkpoint, limit=2)] == [3, 4]
+    with pytest.raises(OutboxDiverged):
+        outbox.read(Checkpoint(3, ids[0]), limit=2)
+    assert outbox.backlog(rows[1].checkpoint).rows == 3
+    assert outbox.backlog(Checkpoint(5, ids[4])).oldest_time is None
+
+
+def _publishers(bench: Any, *, partitions: int = 8) -> KafkaPublishers:
+    return KafkaPublishers(
+        bench.settings.kafka_bootstrap_servers,
+        checkpoint_topic=bench.settings.checkpoint_topic,
+        partitions=partitions,
+    )
+
+
+def _checkpoints(bench: Any, *, partitions: int = 8) -> KafkaCheckpoints:
+    servers, topic = bench.settings.kafka_bootstrap_servers, bench.settings.checkpoint_topic
+    assert kafka.check_topics(servers, [topic]) == {topic: partitions}
+    return KafkaCheckpoints(servers, topic=topic, partitions=partitions)
