@@ -36,8 +36,9 @@ class LoggedEvent:
 
     @property
     def place(self) -> str:
-        """Topic, partition and offset, for people."""
-        return f"{self.topic}[{self.partition}]@{self.offset}"
+        """Topic, partition and offset, for people: `order.events[3]@44`."""
+        topic = self.topic.removeprefix("trackops.").removesuffix(".v1")
+        return f"{topic}[{self.partition}]@{self.offset}"
 
 
 class EventLog:
