@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
+from trackops_common.errors import BatchRefused
+
 __all__ = ["byteas", "integers", "texts", "timestamps", "uuids"]
 
 
@@ -30,7 +32,11 @@ def timestamps(values: Iterable[datetime]) -> str:
 
 
 def texts(values: Iterable[str | None]) -> str:
-    """For `::text[]`; None is NULL."""
+    """For `::text[]`; None is NULL.
+
+    Raises:
+        BatchRefused: a NUL character, which Postgres cannot store.
+    """
     return "{" + ",".join(map(_quoted, values)) + "}"
 
 
@@ -42,4 +48,6 @@ def byteas(values: Iterable[bytes]) -> str:
 def _quoted(value: str | None) -> str:
     if value is None:
         return "NULL"
+    if "\x00" in value:
+        raise BatchRefused("text with a NUL character cannot be stored")
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
