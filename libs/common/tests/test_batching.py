@@ -83,7 +83,7 @@ async def test_each_submission_gets_the_results_of_its_own_commands() -> None:
         batcher.submit_all([1, 2]), batcher.submit_all([]), batcher.submit_all([3, 4, 5])
     )
 
-    assert results == [["1", "2"], [], ["3", "4", "5"]]
+    assert list(results) == [["1", "2"], [], ["3", "4", "5"]]
     assert work.batches == [[1, 2, 3, 4, 5]]
 
 
@@ -140,7 +140,7 @@ async def test_a_transient_error_runs_the_same_batch_again() -> None:
     work.errors = [TransientError("deadlock"), TransientError("deadlock")]
     batcher = Batcher(work)
 
-    assert await asyncio.gather(batcher.submit(1), batcher.submit(2)) == ["1", "2"]
+    assert await asyncio.gather(*map(batcher.submit, [1, 2])) == ["1", "2"]
     assert work.batches == [[1, 2]] * 3
 
 
@@ -283,12 +283,12 @@ async def _cancel(task: asyncio.Task[Any]) -> None:
 
 
 async def test_blocking_work_runs_in_the_executor() -> None:
+    def double(commands: Sequence[int]) -> Sequence[int]:
+        return [command * 2 for command in commands]
+
     with ThreadPoolExecutor(1) as executor:
-        batcher = Batcher(
-            in_thread(executor, lambda commands: [command * 2 for command in commands])
-        )
+        batcher = Batcher(in_thread(executor, double))
         assert await asyncio.gather(*map(batcher.submit, [1, 2, 3])) == [2, 4, 6]
-        await batcher.close()
 
 
 async def test_a_worker_that_is_cancelled_leaves_nobody_waiting_for_ever() -> None:

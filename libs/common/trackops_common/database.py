@@ -69,7 +69,14 @@ class Transaction:
 class Database:
     """A pool of connections as one service's role. Thread-safe."""
 
-    def __init__(self, url: str, *, application_name: str, pool_size: int = 4) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        application_name: str,
+        pool_size: int = 4,
+        pool_timeout_seconds: float = 5,
+    ) -> None:
         """Connects on first use. `url` is `postgresql://role:password@host:port/database`."""
         options = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
         self._engine = create_engine(
@@ -77,7 +84,7 @@ class Database:
             isolation_level="AUTOCOMMIT",
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=5,
+            pool_timeout=pool_timeout_seconds,
             pool_use_lifo=True,
             connect_args={
                 "application_name": application_name,
