@@ -9,8 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from confluent_kafka import KafkaException, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from trackops_cli.local.topics import ensure_topics
 from trackops_cli.testing import Database as MigratedDatabase
 from trackops_cli.testing import KafkaCluster, wait_for
 from trackops_common.assignment import PositionLost, TopicReplaced
@@ -18,7 +19,9 @@ from trackops_common.database import Database, Rows, Transaction
 from trackops_common.envelope import HeaderWriter
 from trackops_common.errors import TransientError
 from trackops_common.inbox import Handled, Handler, Inbox, InboxSettings, InvalidMessage, Message
+from trackops_common.kafka import topic_ids
 from trackops_common.migrations.tables import CONSUMER_OFFSETS_V1
+from trackops_common.topics import Topic
 
 _ROLE = "trackops_order"
 _WRITER = HeaderWriter("trackops_order")
@@ -216,14 +219,15 @@ def test_a_topic_that_was_made_again_stops_the_consumer(
 
 def _make_again(bootstrap: str, topic: str) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap})
+    first_id = topic_ids(admin, [topic])
     admin.delete_topics([topic])[topic].result(10)
 
     def made() -> bool:
+        ensure_topics(bootstrap, [Topic(topic, partitions=1)])
         try:
-            admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
-        except KafkaException:
+            return topic_ids(admin, [topic]) != first_id
+        except TransientError:
             return False
-        return True
 
     wait_for(made, what="the topic")
 
