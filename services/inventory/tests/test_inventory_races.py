@@ -206,6 +206,22 @@ def test_no_two_batches_wait_in_a_circle(tables: PostgresTables, inventory: Inve
     assert all(0 <= level.reserved <= level.on_hand for level in levels.values())
 
 
+def test_stock_rows_are_locked_in_the_order_of_their_skus(
+    connections: Database, tables: PostgresTables, inventory: Inventory
+) -> None:
+    """Stored Z, M, A; while M is taken, a batch that wants all three has A and not yet Z."""
+    for sku in ("Z", "M", "A"):
+        inventory.adjust(sku, 5)
+    with ThreadPoolExecutor(1) as threads:
+        with tables.unit_of_work() as other:
+            other.stock.lock(["M"])
+            batch = threads.submit(inventory.reserve, uuid4(), Z=1, M=1, A=1)
+            wait_for(lambda: waits_for_a_lock(connections), what="the batch waits for M")
+            free = connections.fetch("SELECT sku FROM stock FOR UPDATE SKIP LOCKED")
+            assert [row[0] for row in free] == ["Z"]
+        assert isinstance(batch.result(timeout=10), bytes)
+
+
 def test_first_adjustments_of_a_sku_at_once_all_count(
     tables: PostgresTables, inventory: Inventory
 ) -> None:

@@ -176,6 +176,14 @@ class TestReserve:
         assert first == second
         assert inventory.level("TEA") == (5, 2)
 
+    def test_two_requests_for_an_order_in_a_batch_hold_once(self, inventory: Inventory) -> None:
+        inventory.adjust("TEA", 5)
+        id_ = order()
+        outcomes = inventory.reserve_all([inventory.reservation(id_, TEA=2) for _ in range(2)])
+        assert outcomes[0] == outcomes[1]
+        assert inventory.level("TEA") == (5, 2)
+        assert len(inventory.tables.events()) == 1
+
     def test_one_order_twice_in_a_batch_stores_what_was_held(self, inventory: Inventory) -> None:
         inventory.adjust("TEA", 5)
         id_ = order()
