@@ -25,6 +25,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from trackops_common import settings as settings_module
+from trackops_common.database import NotMigrated
 from trackops_common.errors import DependencyUnavailable
 from trackops_common.grpc.endpoints import RpcService, handlers_of
 from trackops_common.observability import configure_logging
@@ -66,12 +67,15 @@ Bootstrap = Callable[[S], AbstractAsyncContextManager[Application]]
 
 
 def run(service: str, settings: type[S], bootstrap: Bootstrap[S]) -> None:
-    """Serve until SIGTERM or SIGINT; exits non-zero, with one line, when it cannot."""
+    """Serve until SIGTERM or SIGINT; exits non-zero, with one line, when it cannot.
+
+    A signal that comes before the service is built ends the process at once.
+    """
     loaded = settings_module.load(settings)
     configure_logging(service, level=loaded.log_level, log_format=loaded.log_format)
     try:
         uvloop.run(_serve(loaded, bootstrap))
-    except (DependencyUnavailable, BindError) as error:
+    except (DependencyUnavailable, NotMigrated, BindError) as error:
         _log.critical("cannot serve", error=str(error))
         sys.exit(1)
 
@@ -98,11 +102,10 @@ async def wait_for_dependency(
 
 
 async def _serve(settings: S, bootstrap: Bootstrap[S]) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     async with bootstrap(settings) as application:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         server, health_servicer = _build(application)
         await _bind(server, settings.listen)
         await server.start()

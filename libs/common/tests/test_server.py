@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from trackops_cli.testing import wait_for
+from trackops_common.errors import DependencyUnavailable
+from trackops_common.grpc.server import wait_for_dependency
+from trackops_common.testing import ServiceProcess
+
+
+class Dependency:
+    """Answers from the n-th check on."""
+
+    def __init__(self, *, answers_at: int) -> None:
+        self.checks = 0
+        self._answers_at = answers_at
+
+    def check(self) -> None:
+        self.checks += 1
+        if self.checks < self._answers_at:
+            raise DependencyUnavailable("it")
+
+
+async def test_a_dependency_that_comes_is_waited_for_with_a_line_each_time() -> None:
+    dependency = Dependency(answers_at=4)
+
+    with capture_logs() as logs:
+        await wait_for_dependency("it", dependency.check, timeout_seconds=30, pause_seconds=0)
+
+    assert dependency.checks == 4
+    assert [line["dependency"] for line in logs] == ["it"] * 3
+
+
+async def test_a_dependency_that_stays_away_is_given_up() -> None:
+    dependency = Dependency(answers_at=10**9)
+    started = time.monotonic()
+
+    with pytest.raises(DependencyUnavailable):
+        await wait_for_dependency("it", dependency.check, timeout_seconds=0.05, pause_seconds=0.01)
+
+    assert 0.05 <= time.monotonic() - started < 5
+    assert dependency.checks > 1
+
+
+PROGRAM = """
+import asyncio
+import contextlib
+from trackops_common.grpc.server import Application, run
+from trackops_common.settings import ServiceSettings
+
+async def task():
+    {task}
+
+@contextlib.asynccontextmanager
+async def bootstrap(settings):
+    {bootstrap}
+    yield Application([], background=[asyncio.create_task(task(), name="the feed")])
+    print("left in order", flush=True)
+
+run("a_service", ServiceSettings, bootstrap)
+"""
+
+
+class Programs:
+    """Starts services whose parts are given as code."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.started: list[ServiceProcess] = []
+
+    def start(
+        self, *, task: str = "await asyncio.Event().wait()", bootstrap: str = "pass"
+    ) -> ServiceProcess:
+        (self._folder / "a_service.py").write_text(PROGRAM.format(task=task, bootstrap=bootstrap))
+        settings = {"TRACKOPS_LISTEN": "127.0.0.1:0", "TRACKOPS_DATABASE_URL": "postgresql://x"}
+        process = ServiceProcess("a_service", settings, self._folder / "log")
+        self.started.append(process)
+        return process
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Iterator[Programs]:
+    made = Programs(tmp_path)
+    yield made
+    for process in made.started:
+        process.kill()
+
+
+def test_a_service_stops_in_order_when_it_is_told_to(programs: Programs) -> None:
+    process = programs.start()
+    wait_for(lambda: process.logged("serving"))
+
+    process.terminate()
+
+    assert process.wait() == 0
+    assert "left in order" in process.output
+    assert process.logged("stopped")
+
+
+def test_a_service_whose_background_fails_goes_down_with_it(programs: Programs) -> None:
+    process = programs.start(task="raise OSError('the disk is gone')")
+
+    assert process.wait() != 0
+    assert process.output[-1] == "OSError: the disk is gone"
+
+
+def test_a_service_whose_background_ends_by_itself_goes_down_and_names_it(
+    programs: Programs,
+) -> None:
+    process = programs.start(task="pass")
+
+    assert process.wait() != 0
+    assert process.output[-1].endswith("background task the feed ended by itself")
+
+
+def test_a_service_can_be_stopped_while_it_is_still_starting(programs: Programs) -> None:
+    process = programs.start(
+        bootstrap="print('starting', flush=True); await asyncio.Event().wait()"
+    )
+    wait_for(lambda: "starting" in process.output)
+
+    process.terminate()
+
+    assert process.wait(seconds=5) != 0
