@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+
 from trackops_cli.testing import Database as FreshDatabase
 from trackops_common.database import Database
 from trackops_common.partitions import maintain_outbox, maintain_requests

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 
-import psycopg2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
+
 from trackops_common import arrays
 from trackops_common.database import Database
 from trackops_common.errors import BatchRefused

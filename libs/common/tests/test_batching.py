@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+
 from trackops_common.batching import Batcher, BatchLimits, in_thread
 from trackops_common.errors import (
     BatchRefused,

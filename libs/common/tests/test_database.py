@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 from sqlalchemy.exc import ProgrammingError
+
 from trackops_cli.local.provision import connect
 from trackops_cli.testing import Database as FreshDatabase
 from trackops_cli.testing import wait_for

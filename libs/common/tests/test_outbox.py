@@ -15,6 +15,7 @@ from typing import cast
 import psycopg2
 import pytest
 from psycopg2 import extensions
+
 from trackops_cli.local.provision import connect
 from trackops_cli.testing import Database as FreshDatabase
 from trackops_cli.testing import wait_for

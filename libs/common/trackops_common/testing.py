@@ -19,6 +19,7 @@ from uuid import UUID
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
+from trackops_common.errors import BatchRefused
 from trackops_common.grpc.endpoints import handlers_of
 from trackops_common.grpc.server import Application
 from trackops_common.idempotency import StoredRequest
@@ -60,7 +61,7 @@ class InMemoryRequestStore:
     def save(self, requests: Sequence[StoredRequest]) -> None:
         for request in requests:
             if request.request_key in self._rows:
-                raise ValueError(f"request {request.request_key} is stored already")
+                raise BatchRefused(f"request {request.request_key} is stored already")
             self._rows[request.request_key] = request
 
 
@@ -118,9 +119,7 @@ class ErrorDetails:
 def error_details(error: grpc.RpcError) -> ErrorDetails:
     """What a failed call's status says; works for `grpc` and `grpc.aio`."""
     call: Any = error
-    status = status_pb2.Status.FromString(
-        dict(call.trailing_metadata())["grpc-status-details-bin"]
-    )
+    status = status_pb2.Status.FromString(dict(call.trailing_metadata())["grpc-status-details-bin"])
     assert status.code == call.code().value[0]
     return ErrorDetails.of_status(status)
 

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import pytest
+from structlog.testing import capture_logs
+from trackops.order.v1 import order_pb2, order_service_pb2
+from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
+
+from trackops_common.errors import Overloaded, RequestIdReused
+from trackops_common.grpc.endpoints import (
+    Context,
+    MissingHandler,
+    RpcService,
+    batch_results,
+    handlers_of,
+    unwrap,
+)
+from trackops_common.grpc.server import Application
+from trackops_common.testing import ErrorDetails, error_details, serving
+
+DESCRIPTOR = order_service_pb2.DESCRIPTOR.services_by_name["OrderService"]
+ORDER_ID = "6f1c0000-0000-4000-8000-00000000000a"
+REQUEST = order_service_pb2.GetOrderRequest(order_id=ORDER_ID)
+RESPONSE = order_service_pb2.GetOrderResponse(order=order_pb2.Order(order_id=ORDER_ID))
+
+
+class Servicer:
+    """Answers every RPC with `answer`, or raises it."""
+
+    def __init__(self) -> None:
+        self.answer: Any = RESPONSE
+        self.requests: list[object] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if not name[0].isupper():
+            raise AttributeError(name)
+        return self._call
+
+    async def _call(self, request: object, _: Context) -> Any:
+        self.requests.append(request)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def servicer() -> Servicer:
+    return Servicer()
+
+
+@pytest.fixture
+async def stub(servicer: Servicer) -> AsyncIterator[Any]:
+    async with serving(Application([RpcService(DESCRIPTOR, servicer)])) as channel:
+        yield OrderServiceStub(channel)
+
+
+async def _failure(call: Any) -> ErrorDetails:
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await call
+    return error_details(failed.value)
+
+
+async def test_a_message_and_its_wire_form_are_the_same_answer(
+    stub: Any, servicer: Servicer
+) -> None:
+    assert await stub.GetOrder(REQUEST) == RESPONSE
+
+    servicer.answer = RESPONSE.SerializeToString()
+
+    assert await stub.GetOrder(REQUEST) == RESPONSE
+    assert servicer.requests == [REQUEST, REQUEST]
+
+
+async def test_a_request_that_breaks_the_contract_never_reaches_the_servicer(
+    stub: Any, servicer: Servicer
+) -> None:
+    details = await _failure(stub.GetOrder(order_service_pb2.GetOrderRequest(order_id="x")))
+
+    assert (details.code, details.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+    assert list(details.violations) == ["order_id"]
+    assert servicer.requests == []
+
+
+async def test_an_error_arrives_as_the_status_it_stands_for(stub: Any, servicer: Servicer) -> None:
+    servicer.answer = Overloaded(retry_after_seconds=0.5)
+
+    details = await _failure(stub.GetOrder(REQUEST))
+
+    assert details.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert details.retry_after_seconds == 0.5
+
+
+async def test_a_defect_tells_the_log_and_not_the_caller(stub: Any, servicer: Servicer) -> None:
+    servicer.answer = RuntimeError("password=hunter2")
+
+    with capture_logs() as logs:
+        details = await _failure(stub.GetOrder(REQUEST))
+
+    assert (details.code, details.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
+    assert "hunter2" not in details.message
+    assert [line["exc_info"] for line in logs] == [servicer.answer]
+
+
+async def test_a_message_with_letters_of_any_script_survives_the_way(
+    stub: Any, servicer: Servicer
+) -> None:
+    servicer.answer = RequestIdReused("ü\n漢字")
+
+    details = await _failure(stub.GetOrder(REQUEST))
+
+    assert details.metadata == {"request_id": "ü\n漢字"}
+
+
+def test_a_servicer_that_lacks_an_rpc_is_refused_at_start() -> None:
+    lacking = SimpleNamespace(
+        **{method.name: lambda: None for method in DESCRIPTOR.methods if method.name != "GetOrder"}
+    )
+
+    with pytest.raises(MissingHandler, match=r"trackops\.order\.v1\.OrderService\.GetOrder$"):
+        handlers_of(RpcService(DESCRIPTOR, lacking))
+
+
+def test_each_result_of_a_batch_is_a_response_or_an_error_of_its_own() -> None:
+    created = order_service_pb2.CreateOrderResponse(order=order_pb2.Order(order_id=ORDER_ID))
+
+    results = batch_results(
+        [created.SerializeToString(), RequestIdReused("x"), created.SerializeToString()],
+        order_service_pb2.CreateOrderResult,
+        order_service_pb2.CreateOrderResponse,
+        lambda _: None,
+    )
+
+    assert [result.WhichOneof("result") for result in results] == ["response", "error", "response"]
+    assert results[0].response == created
+    assert ErrorDetails.of_status(results[1].error).reason == "REQUEST_ID_REUSED"
+
+
+def test_a_result_is_itself_and_an_error_is_raised() -> None:
+    assert unwrap(b"fine") == b"fine"
+    with pytest.raises(LookupError):
+        unwrap(LookupError())
