@@ -8,6 +8,7 @@ from types import FrameType
 
 import pytest
 import redis
+
 from trackops_cli.local.stack import LocalStack
 from trackops_cli.testing import (
     Database,

@@ -25,13 +25,13 @@ from rich.console import Console
 from rich.table import Table
 from trackops.order.v1 import order_service_pb2
 from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
+
+from bench.load import create_order_requests
+from bench.pgbench import orders_per_second
 from trackops_cli.local.home import Home
 from trackops_cli.local.ports import Ports
 from trackops_cli.local.stack import LocalStack
 from trackops_cli.testing import temporary_stack
-
-from bench.load import create_order_requests
-from bench.pgbench import orders_per_second
 
 _ROUNDS = 3
 _SECONDS = 8

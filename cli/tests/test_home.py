@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
 from trackops_cli.local.errors import DiskFull
 from trackops_cli.local.home import Home
 

@@ -7,6 +7,7 @@ from threading import Thread
 
 import pytest
 from jgo.maven import MavenContext
+
 from trackops_cli.local.errors import JarUnavailable
 from trackops_cli.local.jars import JarSet, LockedJar, read_lock
 

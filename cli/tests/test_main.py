@@ -2,9 +2,10 @@ import socket
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
 from trackops_cli.local.ports import HOST, Ports, variable_of
 from trackops_cli.main import app
-from typer.testing import CliRunner
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The whole mesh as processes."""
 
 import psutil
+
 from trackops_cli.local.mesh import SERVICES, is_serving
 from trackops_cli.testing import Mesh
 

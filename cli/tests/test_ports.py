@@ -3,6 +3,7 @@ import re
 import socket
 
 import pytest
+
 from trackops_cli.local.errors import InvalidSetting, PortTaken
 from trackops_cli.local.ports import HOST, Ports
 

@@ -10,6 +10,7 @@ from time import monotonic
 
 import psutil
 import pytest
+
 from trackops_cli.local.errors import DiskFull, Interrupted, ServerDied, ServerNotReady
 from trackops_cli.local.home import Home
 from trackops_cli.local.processes import Command, ManagedProcess

@@ -12,6 +12,7 @@ import pytest
 import redis
 from confluent_kafka.admin import AdminClient
 from psycopg2 import errors
+
 from trackops_cli.local.errors import PasswordLost, PortTaken
 from trackops_cli.local.ports import HOST
 from trackops_cli.local.provision import connect, ensure_database, ensure_roles, ensure_schemas

@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 from psycopg2 import errors
+
 from trackops_cli.local.mesh import ROLES
 from trackops_cli.local.provision import connect
 from trackops_cli.testing import Database, DatabaseTemplate, wait_for

@@ -17,6 +17,7 @@ from trackops.order.v1.order_pb2 import OrderLine
 from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 from trackops.relay.v1 import relay_service_pb2
 from trackops.relay.v1.relay_service_pb2_grpc import RelayServiceStub
+
 from trackops_cli.demo import checks
 from trackops_cli.demo.client import DemoClient
 from trackops_cli.demo.log import EventLog

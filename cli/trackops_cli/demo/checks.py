@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import grpc
 from trackops.inventory.v1.inventory_pb2 import StockLevel
 from trackops.order.v1.order_pb2 import Order, OrderState
-from trackops_common.topics import INVENTORY_EVENTS, ORDER_EVENTS, PAYMENT_EVENTS
 
 from trackops_cli.demo.client import PlacedOrder
 from trackops_cli.demo.log import LoggedEvent
 from trackops_cli.demo.plan import Ending, Plan
+from trackops_common.topics import INVENTORY_EVENTS, ORDER_EVENTS, PAYMENT_EVENTS
 
 __all__ = ["check_answers", "check_events", "check_outcomes", "check_stock", "events_complete"]
 

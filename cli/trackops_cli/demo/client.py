@@ -18,10 +18,10 @@ from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 from trackops.saga.v1 import saga_service_pb2 as sagas
 from trackops.saga.v1.saga_pb2 import Saga
 from trackops.saga.v1.saga_service_pb2_grpc import SagaServiceStub
-from trackops_common.grpc.channels import open_channel
 
 from trackops_cli.demo.plan import PlannedOrder
 from trackops_cli.local.errors import StackError
+from trackops_common.grpc.channels import open_channel
 
 __all__ = ["DemoClient", "OrderStuck", "PlacedOrder"]
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import cast
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
-from trackops_common.envelope import Attributes, parse
-from trackops_common.topics import INVENTORY_EVENTS, ORDER_EVENTS, PAYMENT_EVENTS
 
 from trackops_cli.local.errors import StackError
+from trackops_common.envelope import Attributes, parse
+from trackops_common.topics import INVENTORY_EVENTS, ORDER_EVENTS, PAYMENT_EVENTS
 
 __all__ = ["EventLog", "LoggedEvent"]
 

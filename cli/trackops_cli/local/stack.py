@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from trackops_common.topics import TOPICS
-
 from trackops_cli.local.errors import DiskFull
 from trackops_cli.local.home import Home
 from trackops_cli.local.kafka import Kafka
@@ -24,6 +22,7 @@ from trackops_cli.local.provision import (
 from trackops_cli.local.redis import Redis
 from trackops_cli.local.server import Context, Progress, Server, together
 from trackops_cli.local.topics import ensure_topics
+from trackops_common.topics import TOPICS
 
 __all__ = ["DATABASE", "LocalStack", "PartStatus"]
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+
 from trackops_common.envelope import Attributes, HeaderWriter, InvalidEnvelope, parse
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
+
 from trackops_cli.local.topics import ensure_topics
 from trackops_cli.testing import Database as MigratedDatabase
 from trackops_cli.testing import KafkaCluster, wait_for

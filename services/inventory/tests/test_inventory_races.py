@@ -11,6 +11,7 @@ from typing import TypeVar
 from uuid import UUID, uuid4
 
 import pytest
+
 from trackops_cli import testing
 from trackops_cli.testing import wait_for
 from trackops_common.database import Database

@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 from trackops.inventory.v1 import inventory_pb2, inventory_service_pb2
 from trackops.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
+
 from trackops_cli.testing import Database
 from trackops_common.testing import ErrorDetails, error_details, serving
 from trackops_inventory.bootstrap import InventorySettings, bootstrap

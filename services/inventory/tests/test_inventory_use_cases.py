@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from trackops.inventory.v1 import inventory_pb2, inventory_service_pb2
+
 from trackops_common.database import Database
 from trackops_common.errors import RequestIdReused
 from trackops_inventory.application.adjust_stock import AdjustStock

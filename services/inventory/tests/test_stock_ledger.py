@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from hypothesis import settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
 from trackops_inventory.domain.errors import InsufficientStock, InvalidReservation, SkuNotFound
 from trackops_inventory.domain.stock import StockItem, StockLedger, StockLevel
 

@@ -1,7 +1,6 @@
 """`python -m trackops_order` serves until SIGTERM."""
 
 from trackops_common.grpc.server import run
-
 from trackops_order.bootstrap import OrderSettings, bootstrap
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 
 from trackops.order.v1 import order_saga_service_pb2, order_service_pb2
+
 from trackops_common.clock import SystemClock
 from trackops_common.database import Database
 from trackops_common.grpc.endpoints import RpcService
@@ -13,7 +14,6 @@ from trackops_common.grpc.server import Application
 from trackops_common.hosting import BatcherFactory, batcher_factory, own_database
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import ORDER_EVENTS
-
 from trackops_order.adapters.encoding import encode_changed, encode_created, encode_found
 from trackops_order.adapters.postgres import PostgresOrderReader, PostgresUnitOfWorkFactory
 from trackops_order.adapters.redis_cache import RedisOrderCache

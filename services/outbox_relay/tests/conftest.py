@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 from pydantic import SecretStr
+
 from trackops_cli.testing import Database as MigratedDatabase
 from trackops_cli.testing import KafkaCluster, wait_for
 from trackops_common import envelope

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
+
 from trackops_common.errors import TransientError
 from trackops_outbox_relay.application.ports import Fenced
 from trackops_outbox_relay.application.progress import Progress

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from trackops.relay.v1 import relay_service_pb2 as pb
+
 from trackops_cli.testing import wait_for
 from trackops_common import kafka
 from trackops_outbox_relay.adapters.checkpoints import KafkaCheckpoints
@@ -154,12 +155,16 @@ async def test_a_database_that_goes_back_under_a_running_relay_is_refused(bench:
 
 
 async def _refused(servicer: Any, source: str, reason: str) -> None:
-    def refusal() -> str:
+    """The source stands still, and ListSources says why."""
+
+    def refusal() -> object:
         here = servicer.list_sources.progress.of(source)
-        return str(here.refusal) if here and here.refusal else ""
+        return here and here.refusal
 
     await _until(refusal, f"the refusal of {source}")
-    assert reason in refusal()
+    response = await servicer.ListSources(pb.ListSourcesRequest(), None)
+    listed = next(one for one in response.sources if one.name == source)
+    assert reason in listed.refusal
 
 
 def test_a_killed_relay_loses_and_doubles_nothing(bench: Any, tmp_path: Path) -> None:

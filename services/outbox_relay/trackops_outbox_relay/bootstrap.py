@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from trackops.relay.v1 import relay_service_pb2
+
 from trackops_common import background, kafka
 from trackops_common.database import Database
 from trackops_common.grpc.endpoints import RpcService
 from trackops_common.grpc.server import Application, wait_for_dependency
-
 from trackops_outbox_relay.adapters.checkpoints import KafkaCheckpoints
 from trackops_outbox_relay.adapters.leases import GroupLeases, SourceLease
 from trackops_outbox_relay.adapters.postgres import PostgresKnownSources, PostgresOutboxes

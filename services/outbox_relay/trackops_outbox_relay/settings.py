@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import field_validator
 from pydantic_settings import NoDecode
+
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import RELAY_CHECKPOINTS
 

@@ -15,7 +15,6 @@ from uuid import UUID
 from trackops_common.errors import DependencyUnavailable
 from trackops_common.idempotency import StoredRequest
 from trackops_common.testing import InMemoryRequestStore
-
 from trackops_payment.application.ports import (
     AuthorizationAnswer,
     AuthorizationRequest,

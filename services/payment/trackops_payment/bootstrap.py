@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from trackops.payment.v1 import payment_service_pb2
+
 from trackops_common.clock import SystemClock
 from trackops_common.database import Database
 from trackops_common.grpc.endpoints import RpcService
@@ -13,7 +14,6 @@ from trackops_common.grpc.server import Application
 from trackops_common.hosting import BatcherFactory, batcher_factory, own_database
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import PAYMENT_EVENTS
-
 from trackops_payment.adapters.encoding import encode_payment
 from trackops_payment.adapters.postgres import PostgresPaymentReader, PostgresUnitOfWorkFactory
 from trackops_payment.adapters.simulator import SimulatedProvider

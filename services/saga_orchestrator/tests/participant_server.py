@@ -11,6 +11,7 @@ from google.rpc import error_details_pb2, status_pb2
 from trackops.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
 from trackops.order.v1 import order_saga_service_pb2, order_saga_service_pb2_grpc
 from trackops.payment.v1 import payment_service_pb2, payment_service_pb2_grpc
+
 from trackops_common.grpc.failures import status_details
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+
 from trackops_saga_orchestrator.domain.rules import BadDefinition
 from trackops_saga_orchestrator.domain.saga import Definitions, DuplicateDefinition, Saga
 from trackops_saga_orchestrator.domain.steps import (

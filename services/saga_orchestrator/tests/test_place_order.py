@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
+
 from trackops_saga_orchestrator.domain.instance import Phase, SagaInstance, StepCommand
 from trackops_saga_orchestrator.domain.participants import inventory, order, payment
 from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER

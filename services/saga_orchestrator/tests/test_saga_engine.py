@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+
 from trackops_saga_orchestrator.application.check_definitions import (
     OrphanedSagas,
     check_definitions,
@@ -295,6 +296,8 @@ async def test_lease_of_a_saga_that_takes_long_is_renewed() -> None:
         go_on.set()
         await engine.idle()
     assert mesh.states() == {SagaState.COMPLETED}
+    assert {row.epoch for row in mesh.store.rows.values()} == {1}
+    assert len(mesh.participants.commands("reserve-stock")) == 1
 
 
 async def test_write_leaves_the_lease_while_half_of_it_is_left() -> None:

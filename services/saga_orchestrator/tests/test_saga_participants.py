@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from google.rpc import code_pb2, status_pb2
+
 from trackops_common.grpc.channels import open_channel
 from trackops_saga_orchestrator.adapters.participants import grpc_participants
 from trackops_saga_orchestrator.application.ports import Participants

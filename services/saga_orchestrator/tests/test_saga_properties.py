@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
 from trackops_saga_orchestrator.domain.instance import Phase, SagaInstance, StepCommand
 from trackops_saga_orchestrator.domain.progress import (
     Done,

@@ -15,6 +15,7 @@ from google.rpc import code_pb2
 from pydantic import SecretStr
 from trackops.order.v1 import order_events_pb2, order_pb2
 from trackops.saga.v1 import saga_pb2, saga_service_pb2, saga_service_pb2_grpc
+
 from trackops_common.database import Database
 from trackops_common.envelope import HeaderWriter
 from trackops_common.grpc.endpoints import handlers_of

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 import pytest
+
 from trackops_common.database import Database
 from trackops_saga_orchestrator.adapters.postgres import (
     PostgresNewSagas,

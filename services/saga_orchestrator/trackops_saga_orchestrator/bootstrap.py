@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 from trackops.saga.v1 import saga_service_pb2
+
 from trackops_common.background import running
 from trackops_common.database import Database
 from trackops_common.grpc.channels import open_channel
@@ -19,7 +20,6 @@ from trackops_common.inbox import Inbox, InboxSettings
 from trackops_common.kafka import check_topics
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import ORDER_EVENTS
-
 from trackops_saga_orchestrator.adapters.participants import grpc_participants
 from trackops_saga_orchestrator.adapters.postgres import (
     PostgresNewSagas,

@@ -10,8 +10,8 @@ from functools import lru_cache
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from trackops.inventory.v1 import inventory_events_pb2, inventory_pb2, inventory_service_pb2
-from trackops_common.outbox import OutboxEvent
 
+from trackops_common.outbox import OutboxEvent
 from trackops_inventory.domain.events import ReservationEvent, StockReleased, StockReserved
 from trackops_inventory.domain.reservation import Reservation, ReservationState
 from trackops_inventory.domain.stock import StockItem, StockLevel

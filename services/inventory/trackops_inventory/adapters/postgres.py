@@ -11,7 +11,6 @@ from uuid import UUID
 from trackops_common import arrays
 from trackops_common.database import Database, Rows, Transaction
 from trackops_common.request_store import PostgresRequestStore
-
 from trackops_inventory.adapters.encoding import outbox_event
 from trackops_inventory.domain.events import ReservationEvent
 from trackops_inventory.domain.reservation import Reservation

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from trackops_common.errors import RequestIdReused
 from trackops_common.idempotency import RequestLedger, fingerprint, request_key
-
 from trackops_inventory.application.ports import EncodeStockLevel, UnitOfWorkFactory
 from trackops_inventory.domain.errors import InventoryError
 from trackops_inventory.domain.stock import StockLedger

@@ -8,7 +8,6 @@ from typing import Protocol
 from uuid import UUID
 
 from trackops_common.idempotency import RequestStore
-
 from trackops_inventory.domain.events import ReservationEvent
 from trackops_inventory.domain.reservation import Reservation
 from trackops_inventory.domain.stock import StockLevel

@@ -11,7 +11,6 @@ from uuid import UUID
 from trackops_common.clock import Clock
 from trackops_common.errors import RequestIdReused
 from trackops_common.idempotency import JsonValue, RequestLedger, fingerprint, request_key
-
 from trackops_inventory.application.ports import EncodeReservation, UnitOfWorkFactory
 from trackops_inventory.domain.errors import InventoryError
 from trackops_inventory.domain.events import StockReserved

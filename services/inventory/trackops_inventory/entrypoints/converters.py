@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from trackops.inventory.v1 import inventory_pb2, inventory_service_pb2
-from trackops_common.auth import Principal
 
+from trackops_common.auth import Principal
 from trackops_inventory.application.adjust_stock import AdjustStock
 from trackops_inventory.application.release_stock import ReleaseStock
 from trackops_inventory.application.reserve_stock import ReserveStock

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trackops.inventory.v1 import inventory_service_pb2
+
 from trackops_common.auth import principal_of
 from trackops_common.batching import Batcher
 from trackops_common.grpc.endpoints import Context, Encoded, batch_results, unwrap
-
 from trackops_inventory.application.adjust_stock import AdjustStock, AdjustStockOutcome
 from trackops_inventory.application.release_stock import ReleaseStock, ReleaseStockOutcome
 from trackops_inventory.application.reserve_stock import ReserveStock, ReserveStockOutcome

@@ -14,8 +14,8 @@ from trackops.order.v1 import (
     order_saga_service_pb2,
     order_service_pb2,
 )
-from trackops_common.outbox import OutboxEvent
 
+from trackops_common.outbox import OutboxEvent
 from trackops_order.domain.events import OrderConfirmed, OrderEvent, OrderPlaced, OrderRejected
 from trackops_order.domain.order import Order, OrderState, Rejection
 

@@ -10,7 +10,6 @@ from uuid import UUID
 from trackops_common import arrays
 from trackops_common.database import Database, Rows, Transaction
 from trackops_common.request_store import PostgresRequestStore
-
 from trackops_order.adapters.encoding import outbox_event
 from trackops_order.application.ports import TimelineEntry
 from trackops_order.domain.events import OrderEvent

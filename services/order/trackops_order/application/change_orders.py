@@ -11,7 +11,6 @@ from uuid import UUID
 from trackops_common.clock import Clock
 from trackops_common.errors import RequestIdReused
 from trackops_common.idempotency import IdempotentCommand, RequestLedger
-
 from trackops_order.application.ports import EncodeOrder, OrderCache, UnitOfWorkFactory
 from trackops_order.domain.errors import OrderError, OrderNotFound
 from trackops_order.domain.events import OrderEvent

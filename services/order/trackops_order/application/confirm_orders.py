@@ -8,7 +8,6 @@ from functools import cached_property
 from uuid import UUID
 
 from trackops_common.idempotency import fingerprint, request_key
-
 from trackops_order.application.change_orders import ChangeOrders, ChangeOutcome
 
 __all__ = ["ConfirmOrder", "ConfirmOrders"]

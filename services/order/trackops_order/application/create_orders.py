@@ -10,7 +10,6 @@ from uuid import UUID
 from trackops_common.clock import Clock
 from trackops_common.errors import RequestIdExpired, RequestIdReused
 from trackops_common.idempotency import RequestLedger, fingerprint, request_key
-
 from trackops_order.application.ports import EncodeOrder, UnitOfWorkFactory
 from trackops_order.domain.errors import InvalidOrder
 from trackops_order.domain.events import OrderPlaced

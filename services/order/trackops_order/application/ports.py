@@ -10,7 +10,6 @@ from typing import Protocol
 from uuid import UUID
 
 from trackops_common.idempotency import RequestStore
-
 from trackops_order.domain.events import OrderEvent
 from trackops_order.domain.order import Order, OrderState, Rejection
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from trackops.order.v1 import order_pb2, order_saga_service_pb2, order_service_pb2
-from trackops_common.auth import Principal
 
+from trackops_common.auth import Principal
 from trackops_order.application.close_orders import CloseOrder
 from trackops_order.application.confirm_orders import ConfirmOrder
 from trackops_order.application.create_orders import CreateOrder

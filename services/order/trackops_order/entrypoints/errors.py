@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import grpc
 from trackops.common.v1.error_reason_pb2 import ErrorReason
-from trackops_common.grpc.failures import Failure
 
+from trackops_common.grpc.failures import Failure
 from trackops_order.domain.errors import ForbiddenTransition, InvalidOrder, OrderNotFound
 
 __all__ = ["order_failure"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trackops.order.v1 import order_saga_service_pb2
+
 from trackops_common.auth import principal_of
 from trackops_common.batching import Batcher
 from trackops_common.grpc.endpoints import Context, Encoded, batch_results, unwrap
-
 from trackops_order.application.change_orders import ChangeOutcome
 from trackops_order.application.close_orders import CloseOrder
 from trackops_order.application.confirm_orders import ConfirmOrder

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from trackops.order.v1 import order_service_pb2
+
 from trackops_common.auth import principal_of
 from trackops_common.batching import Batcher
 from trackops_common.grpc.endpoints import Context, Encoded, batch_results, unwrap
-
 from trackops_order.application.create_orders import CreateOrder, CreateOrderOutcome
 from trackops_order.application.ports import TimelineEntry
 from trackops_order.domain.errors import OrderNotFound

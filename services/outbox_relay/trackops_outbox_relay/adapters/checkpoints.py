@@ -10,9 +10,9 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from trackops.relay.v1.relay_service_pb2 import CheckpointRecord
+
 from trackops_common import kafka
 from trackops_common.errors import TransientError
-
 from trackops_outbox_relay.domain.checkpoint import Checkpoint
 from trackops_outbox_relay.domain.sources import partition_of
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import structlog
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
-from trackops_common import kafka
 
+from trackops_common import kafka
 from trackops_outbox_relay.domain.sources import partition_of
 
 __all__ = ["GroupLeases", "SourceLease"]

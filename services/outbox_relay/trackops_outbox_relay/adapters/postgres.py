@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy.exc import ProgrammingError
+
 from trackops_common.database import Database
 from trackops_common.errors import DependencyUnavailable, TransientError
-
 from trackops_outbox_relay.domain.checkpoint import Backlog, Checkpoint, OutboxRow
 from trackops_outbox_relay.domain.errors import OutboxDiverged
 

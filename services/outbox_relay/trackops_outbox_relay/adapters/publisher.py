@@ -8,10 +8,10 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from trackops.relay.v1.relay_service_pb2 import CheckpointRecord
+
 from trackops_common import kafka
 from trackops_common.envelope import HeaderWriter
 from trackops_common.errors import TransientError
-
 from trackops_outbox_relay.application.ports import Fenced
 from trackops_outbox_relay.domain.checkpoint import Checkpoint, OutboxRow
 from trackops_outbox_relay.domain.sources import partition_of

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg2
 import structlog
+
 from trackops_common.outbox import WAKE_UP_CHANNEL
 
 __all__ = ["Bell", "PostgresWakeUps"]

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from trackops_common.errors import TransientError
-
 from trackops_outbox_relay.domain.checkpoint import Backlog, Checkpoint, OutboxRow
 
 __all__ = [

@@ -9,8 +9,8 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
 import structlog
-from trackops_common.errors import TransientError
 
+from trackops_common.errors import TransientError
 from trackops_outbox_relay.application.ports import (
     Fenced,
     Lease,

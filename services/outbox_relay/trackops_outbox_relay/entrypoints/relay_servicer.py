@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass
 
 from trackops.relay.v1 import relay_service_pb2 as pb
-from trackops_common.grpc.endpoints import Context
 
+from trackops_common.grpc.endpoints import Context
 from trackops_outbox_relay.application.get_checkpoint import GetCheckpoint
 from trackops_outbox_relay.application.list_sources import ListSources, SourceStatus
 from trackops_outbox_relay.domain.checkpoint import Checkpoint
@@ -45,6 +45,7 @@ def _source_message(status: SourceStatus) -> pb.Source:
         checkpoint=_checkpoint_message(status.checkpoint),
         rows_behind=status.backlog.rows,
         leased_here=status.leased_here,
+        refusal=str(status.refusal or ""),
     )
     if status.backlog.oldest_time is not None:
         message.oldest_unpublished_time.FromDatetime(status.backlog.oldest_time)

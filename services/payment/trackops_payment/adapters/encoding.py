@@ -9,8 +9,8 @@ from functools import lru_cache
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from trackops.payment.v1 import payment_events_pb2, payment_pb2, payment_service_pb2
-from trackops_common.outbox import OutboxEvent
 
+from trackops_common.outbox import OutboxEvent
 from trackops_payment.domain.events import (
     PaymentAuthorized,
     PaymentDeclined,

@@ -10,7 +10,6 @@ from uuid import UUID
 from trackops_common import arrays
 from trackops_common.database import Database, Rows, Transaction
 from trackops_common.request_store import PostgresRequestStore
-
 from trackops_payment.adapters.encoding import outbox_event
 from trackops_payment.domain.events import PaymentEvent
 from trackops_payment.domain.payment import Payment, PaymentTerms

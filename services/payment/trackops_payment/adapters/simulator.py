@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Sequence
 
 from trackops_common.errors import DependencyUnavailable
-
 from trackops_payment.application.ports import (
     AuthorizationAnswer,
     AuthorizationRequest,

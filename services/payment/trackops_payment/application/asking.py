@@ -12,7 +12,6 @@ from uuid import UUID
 
 from trackops_common.errors import RequestIdReused, TransientError
 from trackops_common.idempotency import IdempotentCommand, StoredRequest
-
 from trackops_payment.application.ports import AuthorizationRequest, VoidRequest
 from trackops_payment.domain.errors import PaymentError
 from trackops_payment.domain.payment import Payment

@@ -10,7 +10,6 @@ from uuid import UUID
 
 from trackops_common.errors import TransientError
 from trackops_common.idempotency import RequestStore
-
 from trackops_payment.domain.events import PaymentEvent
 from trackops_payment.domain.payment import Payment, PaymentTerms
 

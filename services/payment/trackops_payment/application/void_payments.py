@@ -10,7 +10,6 @@ from uuid import UUID
 from trackops_common.clock import Clock
 from trackops_common.errors import TransientError
 from trackops_common.idempotency import RequestLedger, fingerprint, request_key
-
 from trackops_payment.application.asking import (
     ASK,
     PaymentOutcome,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from uuid import UUID
 
 from trackops.payment.v1 import payment_service_pb2
-from trackops_common.auth import Principal
 
+from trackops_common.auth import Principal
 from trackops_payment.application.authorize_payments import AuthorizePayment
 from trackops_payment.application.void_payments import VoidPayment
 from trackops_payment.domain.payment import PaymentTerms

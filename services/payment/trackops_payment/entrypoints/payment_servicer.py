@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from trackops.payment.v1 import payment_service_pb2
+
 from trackops_common.auth import principal_of
 from trackops_common.batching import Batcher
 from trackops_common.grpc.endpoints import Context, Encoded, batch_results, unwrap
-
 from trackops_payment.application.asking import PaymentOutcome
 from trackops_payment.application.authorize_payments import AuthorizePayment
 from trackops_payment.application.void_payments import VoidPayment

@@ -12,9 +12,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row
+
 from trackops_common import arrays
 from trackops_common.database import Database, Transaction
-
 from trackops_saga_orchestrator.adapters.encoding import decode_steps, encode_input, encode_steps
 from trackops_saga_orchestrator.adapters.postgres_clock import PostgresClock
 from trackops_saga_orchestrator.application.ports import (

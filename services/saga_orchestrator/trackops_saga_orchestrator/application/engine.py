@@ -21,9 +21,9 @@ from typing import TypeVar
 from uuid import UUID
 
 import structlog
+
 from trackops_common.clock import Clock
 from trackops_common.errors import TransientError
-
 from trackops_saga_orchestrator.application.lanes import Lane
 from trackops_saga_orchestrator.application.ports import Lease, Participants, SagaStore, SagaWrite
 from trackops_saga_orchestrator.application.start_sagas import StartedSaga

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from trackops_common.clock import Clock
-
 from trackops_saga_orchestrator.application.ports import NewSagas
 from trackops_saga_orchestrator.domain.instance import SagaInstance, StepCommand
 from trackops_saga_orchestrator.domain.progress import Json

@@ -259,10 +259,10 @@ class SagaInstance:
 
     def _go_back(self, now: datetime) -> None:
         """Undo in reverse: a step once all that was sent after it is undone."""
-        for step in reversed(self.definition.steps):
-            if step.kind is COMPENSATABLE and self._to_undo(step.name):
-                self._begin_compensation(step.name, now)
         undoable = [step.name for step in self.definition.steps if step.kind is COMPENSATABLE]
+        for name in reversed(undoable):
+            if self._to_undo(name):
+                self._begin_compensation(name, now)
         if any(self._steps[name].state not in _UNDONE for name in undoable):
             return
         last = self.definition.failure_step

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trackops.order.v1 import order_events_pb2
+
 from trackops_common.database import Transaction
 from trackops_common.inbox import Handled, Message
-
 from trackops_saga_orchestrator.application.ports import NewSagas
 from trackops_saga_orchestrator.application.start_sagas import StartedSaga, StartSagas
 from trackops_saga_orchestrator.entrypoints.converters import place_order

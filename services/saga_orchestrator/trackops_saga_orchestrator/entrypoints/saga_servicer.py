@@ -9,8 +9,8 @@ from functools import partial
 from uuid import UUID
 
 from trackops.saga.v1 import saga_service_pb2
-from trackops_common.grpc.endpoints import Context
 
+from trackops_common.grpc.endpoints import Context
 from trackops_saga_orchestrator.application.ports import SagaFilter
 from trackops_saga_orchestrator.application.show_sagas import GetSaga, ListSagas
 from trackops_saga_orchestrator.entrypoints.converters import (

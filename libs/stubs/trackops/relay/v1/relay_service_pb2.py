@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%trackops/relay/v1/relay_service.proto\x12\x11trackops.relay.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"+\n\nCheckpoint\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\"\xb0\x01\n\x06Source\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x1d.trackops.relay.v1.Checkpoint\x12\x13\n\x0brows_behind\x18\x03 \x01(\x03\x12;\n\x17oldest_unpublished_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bleased_here\x18\x05 \x01(\x08\"1\n\x14GetCheckpointRequest\x12\x19\n\x06source\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\"J\n\x15GetCheckpointResponse\x12\x31\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x1d.trackops.relay.v1.Checkpoint\"\x14\n\x12ListSourcesRequest\"A\n\x13ListSourcesResponse\x12*\n\x07sources\x18\x01 \x03(\x0b\x32\x19.trackops.relay.v1.Source\"1\n\x10\x43heckpointRecord\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t2\xd0\x01\n\x0cRelayService\x12\x62\n\rGetCheckpoint\x12\'.trackops.relay.v1.GetCheckpointRequest\x1a(.trackops.relay.v1.GetCheckpointResponse\x12\\\n\x0bListSources\x12%.trackops.relay.v1.ListSourcesRequest\x1a&.trackops.relay.v1.ListSourcesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%trackops/relay/v1/relay_service.proto\x12\x11trackops.relay.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"+\n\nCheckpoint\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\"\xc1\x01\n\x06Source\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x1d.trackops.relay.v1.Checkpoint\x12\x13\n\x0brows_behind\x18\x03 \x01(\x03\x12;\n\x17oldest_unpublished_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bleased_here\x18\x05 \x01(\x08\x12\x0f\n\x07refusal\x18\x06 \x01(\t\"1\n\x14GetCheckpointRequest\x12\x19\n\x06source\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\"J\n\x15GetCheckpointResponse\x12\x31\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x1d.trackops.relay.v1.Checkpoint\"\x14\n\x12ListSourcesRequest\"A\n\x13ListSourcesResponse\x12*\n\x07sources\x18\x01 \x03(\x0b\x32\x19.trackops.relay.v1.Source\"1\n\x10\x43heckpointRecord\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t2\xd0\x01\n\x0cRelayService\x12\x62\n\rGetCheckpoint\x12\'.trackops.relay.v1.GetCheckpointRequest\x1a(.trackops.relay.v1.GetCheckpointResponse\x12\\\n\x0bListSources\x12%.trackops.relay.v1.ListSourcesRequest\x1a&.trackops.relay.v1.ListSourcesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,17 +38,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKPOINT']._serialized_start=122
   _globals['_CHECKPOINT']._serialized_end=165
   _globals['_SOURCE']._serialized_start=168
-  _globals['_SOURCE']._serialized_end=344
-  _globals['_GETCHECKPOINTREQUEST']._serialized_start=346
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=395
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=397
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=471
-  _globals['_LISTSOURCESREQUEST']._serialized_start=473
-  _globals['_LISTSOURCESREQUEST']._serialized_end=493
-  _globals['_LISTSOURCESRESPONSE']._serialized_start=495
-  _globals['_LISTSOURCESRESPONSE']._serialized_end=560
-  _globals['_CHECKPOINTRECORD']._serialized_start=562
-  _globals['_CHECKPOINTRECORD']._serialized_end=611
-  _globals['_RELAYSERVICE']._serialized_start=614
-  _globals['_RELAYSERVICE']._serialized_end=822
+  _globals['_SOURCE']._serialized_end=361
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=363
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=412
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=414
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=488
+  _globals['_LISTSOURCESREQUEST']._serialized_start=490
+  _globals['_LISTSOURCESREQUEST']._serialized_end=510
+  _globals['_LISTSOURCESRESPONSE']._serialized_start=512
+  _globals['_LISTSOURCESRESPONSE']._serialized_end=577
+  _globals['_CHECKPOINTRECORD']._serialized_start=579
+  _globals['_CHECKPOINTRECORD']._serialized_end=628
+  _globals['_RELAYSERVICE']._serialized_start=631
+  _globals['_RELAYSERVICE']._serialized_end=839
 # @@protoc_insertion_point(module_scope)

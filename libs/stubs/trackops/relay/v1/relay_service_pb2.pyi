@@ -54,12 +54,18 @@ class Source(message.Message):
     ROWS_BEHIND_FIELD_NUMBER: builtins.int
     OLDEST_UNPUBLISHED_TIME_FIELD_NUMBER: builtins.int
     LEASED_HERE_FIELD_NUMBER: builtins.int
+    REFUSAL_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The schema's name, such as "trackops_order"."""
     rows_behind: builtins.int
     """Rows above the checkpoint."""
     leased_here: builtins.bool
     """Whether the replica that answers holds the lease of this source."""
+    refusal: builtins.str
+    """Why the source stands still, where the replica that answers holds its
+    lease and must not publish from it; empty otherwise. An operator decides
+    what comes next.
+    """
     @builtins.property
     def checkpoint(self) -> Checkpoint: ...
     @builtins.property
@@ -74,10 +80,11 @@ class Source(message.Message):
         rows_behind: builtins.int = ...,
         oldest_unpublished_time: timestamp_pb2.Timestamp | None = ...,
         leased_here: builtins.bool = ...,
+        refusal: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["checkpoint", b"checkpoint", "oldest_unpublished_time", b"oldest_unpublished_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["checkpoint", b"checkpoint", "leased_here", b"leased_here", "name", b"name", "oldest_unpublished_time", b"oldest_unpublished_time", "rows_behind", b"rows_behind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["checkpoint", b"checkpoint", "leased_here", b"leased_here", "name", b"name", "oldest_unpublished_time", b"oldest_unpublished_time", "refusal", b"refusal", "rows_behind", b"rows_behind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,6 +1,7 @@
 """Stock and reservations; outbox and stored requests."""
 
 from alembic import op
+
 from trackops_common.migrations.tables import OUTBOX_V1, REQUESTS_V1
 
 revision = "0001"

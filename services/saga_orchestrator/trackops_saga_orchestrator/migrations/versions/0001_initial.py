@@ -1,6 +1,7 @@
 """Sagas, and how far their triggers were consumed."""
 
 from alembic import op
+
 from trackops_common.migrations.tables import CONSUMER_OFFSETS_V1
 
 revision = "0001"
