@@ -7,17 +7,26 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+from pydantic import SecretStr
 from trackops.relay.v1 import relay_service_pb2 as pb
 
-from trackops_cli.testing import wait_for
-from trackops_common import kafka
+from trackops_cli.testing import Database as MigratedDatabase
+from trackops_cli.testing import KafkaCluster, wait_for
+from trackops_common import envelope, kafka
+from trackops_common.database import Database
+from trackops_common.outbox import OutboxEvent
+from trackops_common.partitions import maintain_outbox
 from trackops_outbox_relay.adapters.checkpoints import KafkaCheckpoints
 from trackops_outbox_relay.adapters.postgres import PostgresOutbox
 from trackops_outbox_relay.adapters.publisher import KafkaPublishers
@@ -25,12 +34,123 @@ from trackops_outbox_relay.application.ports import Fenced
 from trackops_outbox_relay.bootstrap import bootstrap
 from trackops_outbox_relay.domain.checkpoint import START, Checkpoint, OutboxRow
 from trackops_outbox_relay.domain.errors import OutboxDiverged, SourceNotFound
+from trackops_outbox_relay.settings import RelaySettings
 
 ORDER, INVENTORY, PAYMENT = "trackops_order", "trackops_inventory", "trackops_payment"
+SOURCES = (ORDER, INVENTORY, PAYMENT)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything around one relay."""
+
+    settings: RelaySettings
+    topic: str
+    databases: dict[str, Database]
+    """Of each source, as its owner."""
+    own: Database
+    """As the relay itself."""
+
+    def write(self, source: str, count: int) -> list[str]:
+        """Commit that many events; their ids."""
+        events = [self._event(number) for number in range(count)]
+        with self.databases[source].transaction() as transaction:
+            transaction.commit(events)
+        return [str(event.event_id) for event in events]
+
+    def published(self, source: str) -> list[str]:
+        """Ids of the source's committed events, in their order and as often as they are there."""
+        return [
+            attributes.id
+            for attributes in self.read()
+            if attributes.source == f"/trackops/{source}"
+        ]
+
+    def read(self) -> list[envelope.Attributes]:
+        """Every committed event, in order."""
+        return [envelope.parse(headers) for headers in self._records()]
+
+    def has_events(self) -> bool:
+        """Whether one is committed."""
+        return next(self._records(), None) is not None
+
+    def wait_until_published(self, source: str, ids: Sequence[str]) -> None:
+        """Return once that many are there and they are exactly these, in this order."""
+        wait_for(lambda: len(self.published(source)) >= len(ids), what=f"events of {source}")
+        assert self.published(source) == list(ids)
+
+    def _event(self, number: int) -> OutboxEvent:
+        return OutboxEvent(
+            event_id=uuid.uuid4(),
+            topic=self.topic,
+            key=f"key-{number % 7}",
+            type="trackops.order.v1.OrderPlaced",
+            aggregate_version=number,
+            payload=b"payload",
+            occurred_at=datetime.now(UTC),
+        )
+
+    def _records(self) -> Iterator[list[tuple[str, bytes]]]:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.settings.kafka_bootstrap_servers,
+                "group.id": "test-reader",
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+            }
+        )
+        try:
+            consumer.assign([TopicPartition(self.topic, 0, 0)])
+            while True:
+                message = consumer.poll(10)
+                assert message is not None, "the broker does not answer"
+                error = message.error()
+                if error is not None:
+                    assert error.code() == KafkaError._PARTITION_EOF, error
+                    return
+                yield message.headers()  # type: ignore[misc]
+        finally:
+            consumer.close()
+
+
+BenchMaker = Callable[..., Bench]
+
+
+@pytest.fixture
+def make_bench(database: MigratedDatabase, kafka: KafkaCluster) -> Iterator[BenchMaker]:
+    opened: list[Database] = []
+
+    def database_of(role: str) -> Database:
+        opened.append(Database(database.url(role), application_name="test"))
+        return opened[-1]
+
+    def make(*, checkpoint_partitions: int = 8) -> Bench:
+        databases = {source: database_of(source) for source in SOURCES}
+        for source in databases.values():
+            maintain_outbox(source)
+        settings = RelaySettings(
+            listen="127.0.0.1:0",
+            database_url=SecretStr(database.url("trackops_outbox_relay")),
+            kafka_bootstrap_servers=kafka.bootstrap,
+            checkpoint_topic=kafka.topic(checkpoint_partitions, cleanup_policy="compact"),
+            relay_group=f"test-{uuid.uuid4().hex}",
+            relay_batch_rows=50,
+            sources=SOURCES,
+        )
+        return Bench(settings, kafka.topic(), databases, database_of("trackops_outbox_relay"))
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def bench(make_bench: BenchMakerMaker) -> Bench:
+    return make_bench()
 
 
 @asynccontextmanager
-async def _relaying(bench: Any) -> AsyncIterator[Any]:
+async def _relaying(bench: Bench) -> AsyncIterator[Any]:
     """The relay in this process; its servicer."""
     async with bootstrap(bench.settings) as application:
         yield application.rpc_services[0].servicer
@@ -42,13 +162,13 @@ async def _until(condition: Callable[[], object], what: str) -> None:
     await asyncio.to_thread(wait_for, condition, what=what)
 
 
-async def _published(bench: Any, source: str, ids: list[str]) -> None:
+async def _published(bench: Bench, source: str, ids: list[str]) -> None:
     await asyncio.to_thread(bench.wait_until_published, source, ids)
 
 
 @pytest.mark.parametrize("checkpoint_partitions", [8, 1])
 async def test_events_of_several_sources_arrive_once_and_in_order(
-    make_bench: Any, checkpoint_partitions: int
+    make_bench: BenchMaker, checkpoint_partitions: int
 ) -> None:
     bench = make_bench(checkpoint_partitions=checkpoint_partitions)
     written = {source: bench.write(source, 120) for source in (ORDER, INVENTORY)}
@@ -73,7 +193,7 @@ async def _shows(servicer: Any, source: str, *, seq: int, event_id: str) -> None
         await servicer.GetCheckpoint(pb.GetCheckpointRequest(source="elsewhere"), None)
 
 
-async def test_a_restarted_relay_goes_on_from_the_checkpoint(bench: Any) -> None:
+async def test_a_restarted_relay_goes_on_from_the_checkpoint(bench: Bench) -> None:
     ids = bench.write(ORDER, 120)
     async with _relaying(bench):
         await _published(bench, ORDER, ids)
@@ -83,7 +203,7 @@ async def test_a_restarted_relay_goes_on_from_the_checkpoint(bench: Any) -> None
 
 
 async def test_an_abandoned_transaction_is_ended_and_its_rows_are_published_once(
-    bench: Any,
+    bench: Bench,
 ) -> None:
     ids = bench.write(ORDER, 120)
     rows = PostgresOutbox(bench.own, ORDER).read(START, limit=60)
@@ -97,7 +217,7 @@ async def test_an_abandoned_transaction_is_ended_and_its_rows_are_published_once
     assert bench.published(ORDER) == ids
 
 
-async def test_a_relay_that_is_fenced_starts_over_while_it_holds_the_lease(bench: Any) -> None:
+async def test_a_relay_that_is_fenced_starts_over_while_it_holds_the_lease(bench: Bench) -> None:
     ids = bench.write(ORDER, 10)
     async with _relaying(bench):
         await _published(bench, ORDER, ids)
@@ -106,7 +226,7 @@ async def test_a_relay_that_is_fenced_starts_over_while_it_holds_the_lease(bench
             await _published(bench, ORDER, ids)
 
 
-async def test_a_checkpoint_topic_that_was_made_again_is_refused(bench: Any) -> None:
+async def test_a_checkpoint_topic_that_was_made_again_is_refused(bench: Bench) -> None:
     bench.own.execute("INSERT INTO known_sources VALUES ('trackops_order', 'another id', now())")
     bench.write(ORDER, 10)
     others = bench.write(INVENTORY, 10)
@@ -116,7 +236,7 @@ async def test_a_checkpoint_topic_that_was_made_again_is_refused(bench: Any) -> 
     assert bench.published(ORDER) == []
 
 
-async def test_a_known_source_without_a_checkpoint_is_refused(bench: Any) -> None:
+async def test_a_known_source_without_a_checkpoint_is_refused(bench: Bench) -> None:
     bench.own.execute(
         "INSERT INTO known_sources VALUES ('trackops_order', %(id)s, now())",
         {"id": _checkpoints(bench).topic_id()},
@@ -134,7 +254,7 @@ async def test_a_known_source_without_a_checkpoint_is_refused(bench: Any) -> Non
         "UPDATE outbox SET event_id = gen_random_uuid() WHERE seq = 120",
     ],
 )
-async def test_a_database_of_an_older_state_is_refused(bench: Any, restore: str) -> None:
+async def test_a_database_of_an_older_state_is_refused(bench: Bench, restore: str) -> None:
     ids = bench.write(ORDER, 120)
     async with _relaying(bench):
         await _published(bench, ORDER, ids)
@@ -145,7 +265,7 @@ async def test_a_database_of_an_older_state_is_refused(bench: Any, restore: str)
     assert bench.published(ORDER) == ids
 
 
-async def test_a_database_that_goes_back_under_a_running_relay_is_refused(bench: Any) -> None:
+async def test_a_database_that_goes_back_under_a_running_relay_is_refused(bench: Bench) -> None:
     ids = bench.write(ORDER, 120)
     async with _relaying(bench) as servicer:
         await _published(bench, ORDER, ids)
@@ -167,7 +287,7 @@ async def _refused(servicer: Any, source: str, reason: str) -> None:
     assert reason in listed.refusal
 
 
-def test_a_killed_relay_loses_and_doubles_nothing(bench: Any, tmp_path: Path) -> None:
+def test_a_killed_relay_loses_and_doubles_nothing(bench: Bench, tmp_path: Path) -> None:
     ids = bench.write(ORDER, 3_000)
     with _process(bench, tmp_path / "first.log") as first:
         wait_for(bench.has_events, what="the first events")
@@ -180,7 +300,7 @@ def test_a_killed_relay_loses_and_doubles_nothing(bench: Any, tmp_path: Path) ->
 
 
 @contextmanager
-def _process(bench: Any, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _process(bench: Bench, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     settings = bench.settings
     environment = {
         **os.environ,
@@ -203,7 +323,7 @@ def _process(bench: Any, log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_checkpoint_is_seen_behind_the_open_transaction_of_another_source(
-    make_bench: Any,
+    make_bench: BenchMaker,
 ) -> None:
     """Sources that share a partition: the last stable offset hides what comes after the first."""
     bench = make_bench(checkpoint_partitions=1)
@@ -221,7 +341,7 @@ def test_a_checkpoint_is_seen_behind_the_open_transaction_of_another_source(
                 assert found.result(30) == Checkpoint(2, "second")
 
 
-def test_a_checkpoint_is_found_far_from_the_end(make_bench: Any) -> None:
+def test_a_checkpoint_is_found_far_from_the_end(make_bench: BenchMaker) -> None:
     bench = make_bench(checkpoint_partitions=1)
     publishers = _publishers(bench, partitions=1)
     with publishers.open(ORDER) as order, publishers.open(PAYMENT) as payment:
@@ -237,7 +357,7 @@ def test_a_checkpoint_is_found_far_from_the_end(make_bench: Any) -> None:
     assert checkpoints.last(INVENTORY) is None
 
 
-def test_the_outbox_is_read_after_the_checkpoint_and_proves_it(bench: Any) -> None:
+def test_the_outbox_is_read_after_the_checkpoint_and_proves_it(bench: Bench) -> None:
     ids = bench.write(ORDER, 5)
     outbox = PostgresOutbox(bench.own, ORDER)
     rows = outbox.read(START, limit=3)
@@ -250,7 +370,7 @@ def test_the_outbox_is_read_after_the_checkpoint_and_proves_it(bench: Any) -> No
     assert outbox.backlog(Checkpoint(5, ids[4])).oldest_time is None
 
 
-def _publishers(bench: Any, *, partitions: int = 8) -> KafkaPublishers:
+def _publishers(bench: Bench, *, partitions: int = 8) -> KafkaPublishers:
     return KafkaPublishers(
         bench.settings.kafka_bootstrap_servers,
         checkpoint_topic=bench.settings.checkpoint_topic,
@@ -258,7 +378,7 @@ def _publishers(bench: Any, *, partitions: int = 8) -> KafkaPublishers:
     )
 
 
-def _checkpoints(bench: Any, *, partitions: int = 8) -> KafkaCheckpoints:
+def _checkpoints(bench: Bench, *, partitions: int = 8) -> KafkaCheckpoints:
     servers, topic = bench.settings.kafka_bootstrap_servers, bench.settings.checkpoint_topic
     assert kafka.check_topics(servers, [topic]) == {topic: partitions}
     return KafkaCheckpoints(servers, topic=topic, partitions=partitions)
