@@ -145,7 +145,7 @@ def make_bench(database: MigratedDatabase, kafka: KafkaCluster) -> Iterator[Benc
 
 
 @pytest.fixture
-def bench(make_bench: BenchMakerMaker) -> Bench:
+def bench(make_bench: BenchMaker) -> Bench:
     return make_bench()
 
 
