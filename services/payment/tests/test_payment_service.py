@@ -1,0 +1,133 @@
+"""Payments as their callers see them, over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+from pydantic import SecretStr
+from trackops.payment.v1 import payment_pb2, payment_service_pb2
+from trackops.payment.v1.payment_service_pb2_grpc import PaymentServiceStub
+
+from trackops_cli.testing import Database
+from trackops_common.testing import ErrorDetails, error_details, serving
+from trackops_payment.bootstrap import PaymentSettings, bootstrap
+
+
+@pytest.fixture
+async def stub(database: Database) -> AsyncIterator[Any]:
+    settings = PaymentSettings(listen="", database_url=SecretStr(database.url("trackops_payment")))
+    async with bootstrap(settings) as application, serving(application) as channel:
+        yield PaymentServiceStub(channel)
+
+
+def authorization(token: str = "tok_visa") -> payment_service_pb2.AuthorizePaymentRequest:
+    return payment_service_pb2.AuthorizePaymentRequest(
+        request_id=str(uuid4()),
+        order_id=str(uuid4()),
+        amount_minor=500,
+        currency_code="EUR",
+        payment_method_token=token,
+    )
+
+
+def void(order_id: str) -> payment_service_pb2.VoidPaymentRequest:
+    return payment_service_pb2.VoidPaymentRequest(request_id=str(uuid4()), order_id=order_id)
+
+
+async def refusal(call: Any) -> ErrorDetails:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call
+    return error_details(raised.value)
+
+
+async def test_an_amount_is_held_and_let_go(stub: Any) -> None:
+    request = authorization()
+    held = (await stub.AuthorizePayment(request)).payment
+    assert held.state == payment_pb2.PAYMENT_STATE_AUTHORIZED
+    assert (held.amount_minor, held.currency_code) == (500, "EUR")
+    voided = (await stub.VoidPayment(void(request.order_id))).payment
+    assert voided.state == payment_pb2.PAYMENT_STATE_VOIDED
+    shown = await stub.GetPayment(payment_service_pb2.GetPaymentRequest(order_id=request.order_id))
+    assert shown.payment == voided
+
+
+async def test_a_repeat_gets_the_same_bytes(stub: Any) -> None:
+    request = authorization()
+    first = await stub.AuthorizePayment(request)
+    assert (await stub.AuthorizePayment(request)).SerializeToString() == first.SerializeToString()
+    request.amount_minor = 1
+    reused = await refusal(stub.AuthorizePayment(request))
+    assert (reused.code, reused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_ID_REUSED")
+
+
+async def test_refusals_say_why(stub: Any) -> None:
+    request = authorization("tok_insufficient_funds")
+    declined = await refusal(stub.AuthorizePayment(request))
+    assert (declined.code, declined.reason) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "PAYMENT_DECLINED",
+    )
+    assert declined.metadata == {
+        "order_id": request.order_id,
+        "decline_code": "insufficient_funds",
+    }
+    request = authorization()
+    await stub.VoidPayment(void(request.order_id))
+    voided = await refusal(stub.AuthorizePayment(request))
+    assert (voided.code, voided.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "PAYMENT_VOIDED")
+    unknown = await refusal(
+        stub.GetPayment(payment_service_pb2.GetPaymentRequest(order_id=str(uuid4())))
+    )
+    assert (unknown.code, unknown.reason) == (grpc.StatusCode.NOT_FOUND, "PAYMENT_NOT_FOUND")
+
+
+async def test_a_provider_that_is_away_is_unavailable_for_that_command_only(stub: Any) -> None:
+    away = await refusal(stub.AuthorizePayment(authorization("tok_unavailable")))
+    assert (away.code, away.reason) == (
+        grpc.StatusCode.UNAVAILABLE,
+        "DEPENDENCY_UNAVAILABLE",
+    )
+    requests = [authorization(), authorization("tok_unavailable"), authorization("tok_declined")]
+    answer = await stub.BatchAuthorizePayments(
+        payment_service_pb2.BatchAuthorizePaymentsRequest(requests=requests)
+    )
+    reasons = [
+        ErrorDetails.of_status(one.error).reason if one.HasField("error") else ""
+        for one in answer.results
+    ]
+    assert reasons == ["", "DEPENDENCY_UNAVAILABLE", "PAYMENT_DECLINED"]
+    answer = await stub.BatchVoidPayments(
+        payment_service_pb2.BatchVoidPaymentsRequest(
+            requests=[void(requests[0].order_id), void(requests[2].order_id)]
+        )
+    )
+    assert [one.response.payment.state for one in answer.results] == [
+        payment_pb2.PAYMENT_STATE_VOIDED,
+        payment_pb2.PAYMENT_STATE_DECLINED,
+    ]
+
+
+async def test_every_wrong_field_is_named(stub: Any) -> None:
+    wrong = await refusal(
+        stub.AuthorizePayment(
+            payment_service_pb2.AuthorizePaymentRequest(
+                request_id="1",
+                order_id="2",
+                amount_minor=-1,
+                currency_code="eur",
+                payment_method_token="a card",
+            )
+        )
+    )
+    assert (wrong.code, wrong.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+    assert set(wrong.violations) == {
+        "request_id",
+        "order_id",
+        "amount_minor",
+        "currency_code",
+        "payment_method_token",
+    }
