@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from uuid import UUID
 
@@ -62,48 +63,55 @@ class CreateOrders:
     clock: Clock
 
     def __call__(self, commands: Sequence[CreateOrder]) -> Sequence[CreateOrderOutcome]:
-        placed = self._place(commands)
+        now = self.clock.now()
+        attempts = [_place(command, now) for command in commands]
         with self.unit_of_work() as work:
-            facts = [fact for fact in placed.values() if isinstance(fact, OrderPlaced)]
+            facts = _first_of_each(attempts)
             added = work.orders.add([fact.order for fact in facts])
-            repeated = placed.keys() - added
-            ledger = RequestLedger(work.requests.find(repeated))
-            outcomes = [self._answer(command, placed, added, ledger) for command in commands]
+            repeated = {command.request_key for command in commands} - added
+            ledger = RequestLedger(work.requests.find(repeated) if repeated else ())
+            outcomes = [
+                self._answer(command, attempt, added, ledger)
+                for command, attempt in zip(commands, attempts, strict=True)
+            ]
             work.requests.save(ledger.new)
             work.commit([fact for fact in facts if fact.order.order_id in added])
         return outcomes
 
-    def _place(self, commands: Sequence[CreateOrder]) -> dict[UUID, OrderPlaced | InvalidOrder]:
-        now = self.clock.now()
-        placed: dict[UUID, OrderPlaced | InvalidOrder] = {}
-        for command in commands:
-            if command.request_key in placed:
-                continue
-            try:
-                placed[command.request_key] = Order.place(
-                    command.request_key,
-                    customer_id=command.customer_id,
-                    currency_code=command.currency_code,
-                    lines=command.lines,
-                    payment_method_token=command.payment_method_token,
-                    now=now,
-                )
-            except InvalidOrder as error:
-                placed[command.request_key] = error
-        return placed
-
     def _answer(
         self,
         command: CreateOrder,
-        placed: dict[UUID, OrderPlaced | InvalidOrder],
+        attempt: OrderPlaced | InvalidOrder,
         added: set[UUID],
         ledger: RequestLedger,
     ) -> CreateOrderOutcome:
         if (known := ledger.replay(command)) is not None:
             return known
-        fact = placed[command.request_key]
-        if isinstance(fact, InvalidOrder):
-            return fact
+        if isinstance(attempt, InvalidOrder):
+            return attempt
         if command.request_key not in added:
             return RequestIdExpired(command.request_id)
-        return ledger.record(command, self.encode(fact.order))
+        return ledger.record(command, self.encode(attempt.order))
+
+
+def _place(command: CreateOrder, now: datetime) -> OrderPlaced | InvalidOrder:
+    try:
+        return Order.place(
+            command.request_key,
+            customer_id=command.customer_id,
+            currency_code=command.currency_code,
+            lines=command.lines,
+            payment_method_token=command.payment_method_token,
+            now=now,
+        )
+    except InvalidOrder as error:
+        return error
+
+
+def _first_of_each(attempts: Sequence[OrderPlaced | InvalidOrder]) -> Sequence[OrderPlaced]:
+    """The first order of each id; one that is not valid does not stand in a later one's way."""
+    facts: dict[UUID, OrderPlaced] = {}
+    for attempt in attempts:
+        if isinstance(attempt, OrderPlaced):
+            facts.setdefault(attempt.order.order_id, attempt)
+    return list(facts.values())
