@@ -7,7 +7,9 @@ reader that was slow cannot bring back the past.
 
 Whoever fails to mark a commit (Redis was away) leaves an old entry behind, so
 it starts a new generation before it reads again; entries of older generations
-count as absent. Entries live 30 s at most.
+count as absent. A Redis that was restarted has forgotten the marks with all
+else: its first generation is the time, so that what was read before is refused.
+Entries live 30 s at most.
 """
 
 from __future__ import annotations
@@ -55,6 +57,11 @@ return 1
 """
 """KEYS: generation, entries…; ARGV: expected generation or -1, lifetime, (version, payload)…"""
 
+_BUMP = """
+if redis.call('INCR', KEYS[1]) == 1 then redis.call('SET', KEYS[1], ARGV[1]) end
+"""
+"""KEYS: generation; ARGV: the time in milliseconds."""
+
 
 class RedisOrderCache:
     """An `OrderCache`. Without Redis it knows nothing, and tries again after a second."""
@@ -67,7 +74,9 @@ class RedisOrderCache:
         self._put_script = self._redis.register_script(_PUT)
         self._lock = threading.Lock()
         self._away_until = 0.0
-        self._missed_a_mark = False
+        self._bump_script = self._redis.register_script(_BUMP)
+        self._missed_marks = 0
+        self._mended_marks = 0
 
     def get(self, order_ids: Sequence[UUID]) -> CacheSnapshot:
         nothing = CacheSnapshot(generation=-1, entries={})
@@ -78,7 +87,10 @@ class RedisOrderCache:
         except redis.RedisError as error:
             self._went_away(error)
             return nothing
-        current = int(generation or 0)
+        if generation is None:
+            self._start_generation()
+            return nothing
+        current = int(generation)
         return CacheSnapshot(current, _valid_entries(order_ids, values, current))
 
     def put(self, generation: int, orders: Mapping[UUID, tuple[int, bytes]]) -> None:
@@ -90,7 +102,8 @@ class RedisOrderCache:
             return
         marks = {order_id: (version, b"") for order_id, version in versions.items()}
         if self._is_away() or not self._write(-1, marks):
-            self._missed_a_mark = True
+            with self._lock:
+                self._missed_marks += 1
 
     def close(self) -> None:
         """Close the connections."""
@@ -109,16 +122,22 @@ class RedisOrderCache:
 
     def _generation_is_sound(self) -> bool:
         """Start a new generation where a mark was missed; whether reads may go on."""
-        if not self._missed_a_mark:
+        if self._missed_marks == self._mended_marks:
             return True
         with self._lock:
-            try:
-                self._redis.incr(_GENERATION_KEY)
-            except redis.RedisError as error:
-                self._went_away(error)
+            missed = self._missed_marks
+            if not self._start_generation():
                 return False
-            self._missed_a_mark = False
+            self._mended_marks = missed
             return True
+
+    def _start_generation(self) -> bool:
+        try:
+            self._bump_script(keys=[_GENERATION_KEY], args=[time.time_ns() // 1_000_000])
+        except redis.RedisError as error:
+            self._went_away(error)
+            return False
+        return True
 
     def _is_away(self) -> bool:
         return time.monotonic() < self._away_until
