@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+import pytest
+
+from trackops_common.errors import RequestIdReused
+from trackops_common.testing import ManualClock
+from trackops_order.application.change_orders import ChangeOrders, ChangeOutcome
+from trackops_order.application.close_orders import CloseOrder, CloseOrders
+from trackops_order.application.confirm_orders import ConfirmOrder, ConfirmOrders
+from trackops_order.domain.errors import ForbiddenTransition, OrderNotFound
+from trackops_order.domain.events import OrderConfirmed, OrderRejected
+from trackops_order.domain.order import Order, OrderState, Rejection
+from trackops_order.testing import InMemoryOrderCache, InMemoryOrders, placed
+
+REJECTION = Rejection("INSUFFICIENT_STOCK", "no tea is left")
+
+
+def _encode(order: Order) -> bytes:
+    return f"{order.order_id} v{order.version}".encode()
+
+
+class World:
+    def __init__(self) -> None:
+        self.orders = InMemoryOrders()
+        self.cache = InMemoryOrderCache()
+        self.clock = ManualClock()
+        change_orders = ChangeOrders(self.orders, self.cache, _encode, self.clock)
+        self.confirm = ConfirmOrders(change_orders)
+        self.close = CloseOrders(change_orders)
+
+    def place(self) -> UUID:
+        fact = placed(now=self.clock.now())
+        with self.orders() as work:
+            work.orders.add([fact.order])
+            work.commit([])
+        return fact.order.order_id
+
+    def order(self, order_id: UUID) -> Order:
+        return self.orders.get([order_id])[order_id]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def _confirm(order_id: UUID, request_id: str | None = None) -> ConfirmOrder:
+    return ConfirmOrder("orchestrator", request_id or str(uuid.uuid4()), order_id)
+
+
+def _close(order_id: UUID, request_id: str | None = None) -> CloseOrder:
+    return CloseOrder("orchestrator", request_id or str(uuid.uuid4()), order_id, REJECTION)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A use case, by what it does."""
+
+    state: OrderState
+    event: type
+    run: Callable[[World, Sequence[UUID], str | None], Sequence[ChangeOutcome]]
+
+
+CONFIRM = Kind(
+    OrderState.CONFIRMED,
+    OrderConfirmed,
+    lambda world, ids, request_id: world.confirm([_confirm(id_, request_id) for id_ in ids]),
+)
+CLOSE = Kind(
+    OrderState.REJECTED,
+    OrderRejected,
+    lambda world, ids, request_id: world.close([_close(id_, request_id) for id_ in ids]),
+)
+each_kind = pytest.mark.parametrize("kind", [CONFIRM, CLOSE], ids=["confirm", "close"])
+
+
+@each_kind
+def test_each_order_of_a_batch_is_changed_told_and_shown(world: World, kind: Kind) -> None:
+    ids = [world.place() for _ in range(3)]
+    world.clock.advance(minutes=1)
+
+    outcomes = kind.run(world, ids, None)
+
+    assert outcomes == [f"{order_id} v2".encode() for order_id in ids]
+    assert [type(event) for event in world.orders.events] == [kind.event] * 3
+    assert [event.order.order_id for event in world.orders.events] == ids
+    for order_id in ids:
+        order = world.order(order_id)
+        assert (order.state, order.version) == (kind.state, 2)
+        assert order.update_time == world.clock.now()
+
+
+def test_a_closed_order_keeps_the_reason(world: World) -> None:
+    order_id = world.place()
+
+    world.close([_close(order_id)])
+
+    assert world.order(order_id).rejection == REJECTION
+    assert world.orders.timelines([order_id])[order_id][-1].rejection == REJECTION
+
+
+@each_kind
+def test_a_repeat_gets_the_same_response_and_changes_nothing(world: World, kind: Kind) -> None:
+    order_id, request_id = world.place(), str(uuid.uuid4())
+
+    first, again = kind.run(world, [order_id, order_id], request_id)
+    world.clock.advance(hours=1)
+    (later,) = kind.run(world, [order_id], request_id)
+
+    assert first == again == later
+    assert world.order(order_id).version == 2
+    assert len(world.orders.events) == len(world.orders.requests) == 1
+
+
+@each_kind
+def test_the_same_request_id_for_another_order_is_refused(world: World, kind: Kind) -> None:
+    one, other, request_id = world.place(), world.place(), str(uuid.uuid4())
+
+    _, outcome = kind.run(world, [one, other], request_id)
+
+    assert isinstance(outcome, RequestIdReused)
+    assert world.order(other).state is OrderState.PENDING
+
+
+def test_closing_for_another_reason_under_the_same_request_id_is_refused(world: World) -> None:
+    command = _close(world.place())
+    world.close([command])
+
+    (outcome,) = world.close([replace(command, rejection=Rejection("OTHER", ""))])
+
+    assert isinstance(outcome, RequestIdReused)
+
+
+def test_confirming_and_closing_under_one_request_id_are_two_requests(world: World) -> None:
+    one, other, request_id = world.place(), world.place(), str(uuid.uuid4())
+
+    assert world.confirm([_confirm(one, request_id)]) == [f"{one} v2".encode()]
+    assert world.close([_close(other, request_id)]) == [f"{other} v2".encode()]
+
+
+@each_kind
+def test_an_unknown_order_fails_alone_and_leaves_nothing(world: World, kind: Kind) -> None:
+    known, unknown = world.place(), uuid.uuid4()
+
+    outcomes = kind.run(world, [unknown, known], None)
+
+    assert isinstance(outcomes[0], OrderNotFound)
+    assert outcomes[0].order_id == unknown
+    assert outcomes[1] == f"{known} v2".encode()
+    assert len(world.orders.requests) == 1
+
+
+def test_a_forbidden_transition_is_refused_and_leaves_nothing(world: World) -> None:
+    order_id = world.place()
+    world.close([_close(order_id)])
+    before = world.order(order_id)
+
+    (outcome,) = world.confirm([_confirm(order_id)])
+
+    assert isinstance(outcome, ForbiddenTransition)
+    assert (outcome.frm, outcome.to) == ("REJECTED", "CONFIRMED")
+    assert world.order(order_id) == before
+    assert len(world.orders.events) == len(world.orders.requests) == 1
+
+
+def test_a_refused_request_is_looked_at_anew_when_it_comes_again(world: World) -> None:
+    """Only what had an effect is remembered (AIP-155 stores responses, not refusals)."""
+    missing = uuid.uuid4()
+    command = _confirm(missing)
+    (refused,) = world.confirm([command])
+    with world.orders() as work:
+        work.orders.add([placed(order_id=missing).order])
+        work.commit([])
+
+    assert isinstance(refused, OrderNotFound)
+    assert world.confirm([command]) == [f"{missing} v2".encode()]
+
+
+def test_two_requests_for_one_order_in_a_batch_run_one_after_the_other(world: World) -> None:
+    order_id = world.place()
+
+    first, second = world.confirm([_confirm(order_id), _confirm(order_id)])
+
+    assert first == f"{order_id} v2".encode()
+    assert isinstance(second, ForbiddenTransition)
+
+
+@each_kind
+def test_what_the_cache_had_is_superseded(world: World, kind: Kind) -> None:
+    order_id = world.place()
+    generation = world.cache.get([order_id]).generation
+    world.cache.put(generation, {order_id: (1, b"old")})
+
+    kind.run(world, [order_id], None)
+    world.cache.put(generation, {order_id: (1, b"old, read before and put after")})
+
+    assert world.cache.get([order_id]).entries == {}
+
+
+@each_kind
+def test_a_cache_that_is_away_stops_no_change(world: World, kind: Kind) -> None:
+    order_id = world.place()
+    world.cache.away = True
+
+    assert kind.run(world, [order_id], None) == [f"{order_id} v2".encode()]
+
+
+def test_the_clock_of_a_batch_is_read_once(world: World) -> None:
+    ids = [world.place() for _ in range(3)]
+
+    world.confirm([_confirm(order_id) for order_id in ids])
+
+    moments: set[datetime] = {world.order(order_id).update_time for order_id in ids}
+    assert moments == {world.clock.now()}
