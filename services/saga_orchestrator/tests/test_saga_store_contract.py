@@ -171,11 +171,13 @@ def test_claim_returns_the_whole_instance(world: World) -> None:
 
 
 def test_claim_takes_the_most_overdue_first(world: World) -> None:
-    for number, lease in enumerate((0.5, 0, 1)):
+    leases = (0.5, 0, 1, 0.2, 0.8, 0.1)
+    for number, lease in enumerate(leases):
         world.insert([new_saga(str(number)).snapshot()], lease_seconds=lease)
     world.pass_time(5)
-    order = [*claim(world, limit=1), *claim(world, limit=1), *claim(world, limit=1)]
-    assert order == [new_saga(subject).saga_id for subject in ("1", "0", "2")]
+    order = [saga_id for _ in leases for saga_id in claim(world, limit=1)]
+    overdue = sorted(range(len(leases)), key=leases.__getitem__)
+    assert order == [new_saga(str(number)).saga_id for number in overdue]
 
 
 def test_claim_leaves_what_it_cannot_run_and_what_has_ended(world: World) -> None:
