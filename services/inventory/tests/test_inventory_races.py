@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import random
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
 from uuid import UUID, uuid4
 
 import pytest
@@ -15,6 +13,7 @@ import pytest
 from trackops_cli import testing
 from trackops_cli.testing import wait_for
 from trackops_common.database import Database
+from trackops_common.racing import at_once, waits_for_a_lock
 from trackops_inventory.application.release_stock import ReleaseStock
 from trackops_inventory.application.reserve_stock import ReserveStock
 from trackops_inventory.domain.errors import InsufficientStock, ReservationReleased
@@ -22,8 +21,6 @@ from trackops_inventory.domain.reservation import Reservation
 from trackops_inventory.domain.stock import StockItem
 
 from .inventory_fakes import Inventory, PostgresTables
-
-R = TypeVar("R")
 
 THREADS = 8
 
@@ -45,26 +42,6 @@ def tables(connections: Database) -> PostgresTables:
 @pytest.fixture
 def inventory(tables: PostgresTables) -> Inventory:
     return Inventory(tables)
-
-
-def at_once(*calls: Callable[[], R]) -> Sequence[R]:
-    """The results of calls that start together, each in a thread."""
-    barrier = threading.Barrier(len(calls))
-
-    def run(call: Callable[[], R]) -> R:
-        barrier.wait(timeout=10)
-        return call()
-
-    with ThreadPoolExecutor(len(calls)) as threads:
-        return list(threads.map(run, calls))
-
-
-def waits_for_a_lock(connections: Database) -> bool:
-    rows = connections.fetch(
-        "SELECT FROM pg_stat_activity WHERE application_name = 'test'"
-        " AND datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    return bool(rows)
 
 
 def test_a_hot_sku_is_never_oversold(tables: PostgresTables, inventory: Inventory) -> None:

@@ -3,46 +3,37 @@
 from __future__ import annotations
 
 import random
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from trackops_cli import testing
+from trackops_cli.testing import wait_for
 from trackops_common.database import Database
+from trackops_common.racing import at_once, waits_for_a_lock
 from trackops_payment.application.void_payments import VoidPayment
 from trackops_payment.domain.payment import PaymentState
 
 from .payment_fakes import Payments, PostgresTables
 
-R = TypeVar("R")
-
 THREADS = 8
 
 
 @pytest.fixture
-def payments(database: testing.Database) -> Iterator[Payments]:
+def connections(database: testing.Database) -> Iterator[Database]:
     connections = Database(
-        database.url("trackops_payment"), application_name="test", pool_size=THREADS
+        database.url("trackops_payment"), application_name="test", pool_size=THREADS + 2
     )
-    yield Payments(PostgresTables(connections))
+    yield connections
     connections.close()
 
 
-def at_once(*calls: Callable[[], R]) -> Sequence[R]:
-    """The results of calls that start together, each in a thread."""
-    barrier = threading.Barrier(len(calls))
-
-    def run(call: Callable[[], R]) -> R:
-        barrier.wait(timeout=10)
-        return call()
-
-    with ThreadPoolExecutor(len(calls)) as threads:
-        return list(threads.map(run, calls))
+@pytest.fixture
+def payments(connections: Database) -> Payments:
+    return Payments(PostgresTables(connections))
 
 
 def test_one_request_sent_many_times_at_once_holds_once(payments: Payments) -> None:
@@ -57,6 +48,24 @@ def test_one_request_sent_many_times_at_once_holds_once(payments: Payments) -> N
     assert len(responses) == 20
     assert payments.provider.holds == 20
     assert len(payments.tables.events()) == 20
+
+
+def test_payments_are_locked_in_the_order_of_their_ids(
+    connections: Database, payments: Payments
+) -> None:
+    """Stored 3, 2, 1; while 2 is taken, a batch that wants all three has 1 and not yet 3."""
+    first, second, third = orders = [UUID(int=number) for number in (1, 2, 3)]
+    for order_id in reversed(orders):
+        payments.authorize(order_id)
+    with ThreadPoolExecutor(1) as threads:
+        with payments.tables.unit_of_work() as other:
+            other.payments.lock([second])
+            commands = [VoidPayment("me", str(uuid4()), id_) for id_ in (third, second, first)]
+            batch = threads.submit(payments.void_all, commands)
+            wait_for(lambda: waits_for_a_lock(connections), what="the batch waits for the second")
+            free = connections.fetch("SELECT order_id FROM payments FOR UPDATE SKIP LOCKED")
+            assert [row[0] for row in free] == [third]
+        assert all(isinstance(outcome, bytes) for outcome in batch.result(timeout=10))
 
 
 def test_one_void_sent_many_times_at_once_is_told_once(payments: Payments) -> None:
