@@ -23,13 +23,13 @@ from trackops.relay.v1 import relay_service_pb2 as pb
 
 from trackops_cli.testing import Database as MigratedDatabase
 from trackops_cli.testing import KafkaCluster, wait_for
-from trackops_common import envelope, kafka
+from trackops_common import envelope
 from trackops_common.database import Database
 from trackops_common.outbox import OutboxEvent
 from trackops_common.partitions import maintain_outbox
 from trackops_outbox_relay.adapters.checkpoints import KafkaCheckpoints
 from trackops_outbox_relay.adapters.postgres import PostgresOutbox
-from trackops_outbox_relay.adapters.publisher import KafkaPublishers
+from trackops_outbox_relay.adapters.publisher import KafkaPublisher, KafkaPublishers
 from trackops_outbox_relay.application.ports import Fenced
 from trackops_outbox_relay.bootstrap import bootstrap
 from trackops_outbox_relay.domain.checkpoint import START, Checkpoint, OutboxRow
@@ -60,11 +60,7 @@ class Bench:
 
     def published(self, source: str) -> list[str]:
         """Ids of the source's committed events, in their order and as often as they are there."""
-        return [
-            attributes.id
-            for attributes in self.read()
-            if attributes.source == f"/trackops/{source}"
-        ]
+        return [event.id for event in self.read() if event.source == f"/trackops/{source}"]
 
     def read(self) -> list[envelope.Attributes]:
         """Every committed event, in order."""
@@ -210,11 +206,29 @@ async def test_an_abandoned_transaction_is_ended_and_its_rows_are_published_once
     with _publishers(bench).open(ORDER) as abandoned:
         abandoned.publish(rows)
         abandoned._producer.flush(10)  # sent, but not committed
+        async with _relaying(bench) as servicer:
+            # Long before the broker would end the transaction by itself.
+            await _until(lambda: servicer.get_checkpoint(ORDER).seq == 120, "the checkpoint")
+            with pytest.raises(Fenced):
+                abandoned.commit()
+            await _published(bench, ORDER, ids)
+
+
+async def test_a_publisher_that_slept_wakes_up_fenced(bench: Bench) -> None:
+    ids = bench.write(ORDER, 60)
+    rows = PostgresOutbox(bench.own, ORDER).read(START, limit=60)
+    with _publishers(bench).open(ORDER) as asleep:
         async with _relaying(bench):
             await _published(bench, ORDER, ids)
-        with pytest.raises(Fenced):
-            abandoned.commit()
-    assert bench.published(ORDER) == ids
+            with pytest.raises(Fenced):
+                _publish(asleep, rows)
+            ids += bench.write(ORDER, 1)
+            await _published(bench, ORDER, ids)
+
+
+def _publish(publisher: KafkaPublisher, rows: Sequence[OutboxRow]) -> None:
+    publisher.publish(rows)
+    publisher.commit()
 
 
 async def test_a_relay_that_is_fenced_starts_over_while_it_holds_the_lease(bench: Bench) -> None:
@@ -337,7 +351,9 @@ def test_a_checkpoint_is_seen_behind_the_open_transaction_of_another_source(
         order.commit()
         with ThreadPoolExecutor(1) as pool:
             found = pool.submit(_checkpoints(bench, partitions=1).last, ORDER)
-            with publishers.open(PAYMENT):  # its new owner ends it
+            with pytest.raises(TimeoutError):
+                found.result(3)  # what is visible so far is not the last
+            with publishers.open(PAYMENT):  # its new owner ends the transaction
                 assert found.result(30) == Checkpoint(2, "second")
 
 
@@ -362,7 +378,6 @@ def test_the_outbox_is_read_after_the_checkpoint_and_proves_it(bench: Bench) -> 
     outbox = PostgresOutbox(bench.own, ORDER)
     rows = outbox.read(START, limit=3)
     assert [row.event_id for row in rows] == ids[:3]
-    assert isinstance(rows[0], OutboxRow)
     assert [row.seq for row in outbox.read(rows[1].checkpoint, limit=2)] == [3, 4]
     with pytest.raises(OutboxDiverged):
         outbox.read(Checkpoint(3, ids[0]), limit=2)
@@ -380,5 +395,4 @@ def _publishers(bench: Bench, *, partitions: int = 8) -> KafkaPublishers:
 
 def _checkpoints(bench: Bench, *, partitions: int = 8) -> KafkaCheckpoints:
     servers, topic = bench.settings.kafka_bootstrap_servers, bench.settings.checkpoint_topic
-    assert kafka.check_topics(servers, [topic]) == {topic: partitions}
     return KafkaCheckpoints(servers, topic=topic, partitions=partitions)
