@@ -74,7 +74,7 @@ async def world(database: Any, kafka: Any) -> AsyncIterator[World]:
             inventory_target=target,
             payment_target=target,
             order_target=target,
-            order_events_topic=kafka.topic(partitions=2),
+            order_events_topic=kafka.topic(),
             order_events_consumer=f"test-{uuid.uuid4()}",
         )
         mine = Database(database.url(ROLE), application_name="test")
@@ -144,10 +144,11 @@ async def test_repeated_and_other_events_start_nothing(world: World) -> None:
     (order_id,) = new_ids(1)
     async with serve(world):
         world.place(order_id, order_id)
-        world.place(order_id, type_="OrderConfirmed")
+        world.place(*new_ids(1), type_="OrderConfirmed")
         await world.until_ended(1)
         world.place(order_id, *new_ids(1))
         await world.until_ended(2)
+    assert len(world.states()) == 2
     reservations = [
         one.order_id
         for request in world.participant.requests
