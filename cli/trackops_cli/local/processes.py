@@ -190,9 +190,13 @@ def _wait_for_end(processes: Sequence[psutil.Process], seconds: float) -> None:
 
 
 def _has_ended(process: psutil.Process) -> bool:
-    """A zombie has: who must reap it (pid 1 of a container, say) may take its time."""
+    """A zombie has: who must reap it (pid 1 of a container, say) may take its time.
+
+    While other threads of it are still exiting, it has not: they hold its ports.
+    """
     try:
-        return not process.is_running() or bool(process.status() == psutil.STATUS_ZOMBIE)
+        zombie = process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
+        return not process.is_running() or zombie
     except psutil.NoSuchProcess:
         return True
 
