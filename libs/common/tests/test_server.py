@@ -93,7 +93,7 @@ def programs(tmp_path: Path) -> Iterator[Programs]:
 
 def test_a_service_stops_in_order_when_it_is_told_to(programs: Programs) -> None:
     process = programs.start()
-    wait_for(lambda: process.logged("serving"))
+    process.wait_logged("serving")
 
     process.terminate()
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +31,7 @@ __all__ = [
     "InMemoryRequestStore",
     "ManualClock",
     "ServiceProcess",
+    "TcpLink",
     "error_details",
     "eventually",
     "serving",
@@ -170,9 +173,18 @@ class ServiceProcess:
         lines = [json.loads(line) for line in self.output if line.startswith("{")]
         return [line for line in lines if line["event"] == event]
 
-    @property
-    def running(self) -> bool:
-        return self._process.poll() is None
+    def wait_logged(self, event: str, *, seconds: float = 30) -> Sequence[Mapping[str, Any]]:
+        """Its log lines of this event, once there is one.
+
+        Raises AssertionError, with all it wrote, if it ends or `seconds` pass before.
+        """
+        deadline = time.monotonic() + seconds
+        pause = threading.Event()
+        while not (lines := self.logged(event)):
+            alive = self._process.poll() is None and time.monotonic() < deadline
+            assert alive, "\n".join([f"never said {event!r}:", *self.output])
+            pause.wait(0.02)
+        return lines
 
     def terminate(self) -> None:
         """Send SIGTERM."""
@@ -186,3 +198,74 @@ class ServiceProcess:
         """End it at once, if it runs."""
         self._process.kill()
         self._process.wait()
+
+
+class TcpLink:
+    """A way to a server on loopback that can be cut and restored; the server notices nothing."""
+
+    def __init__(self, port: int) -> None:
+        self._server = ("127.0.0.1", port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._sockets: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._whole = True
+        self._start(self._accept)
+
+    @property
+    def port(self) -> int:
+        """Where clients connect to."""
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    def cut(self) -> None:
+        """End every connection, and each new one at once."""
+        with self._lock:
+            self._whole = False
+            for end in self._sockets:
+                _shut(end)
+
+    def restore(self) -> None:
+        """Let new connections through again."""
+        with self._lock:
+            self._whole = True
+
+    def close(self) -> None:
+        """Cut it for good."""
+        self.cut()
+        _shut(self._listener)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._connect(client)
+
+    def _connect(self, client: socket.socket) -> None:
+        with self._lock:
+            if not self._whole:
+                client.close()
+                return
+            server = socket.create_connection(self._server)
+            self._sockets |= {client, server}
+        self._start(self._pump, client, server)
+        self._start(self._pump, server, client)
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                sink.sendall(data)
+        _shut(sink)
+        with self._lock:
+            self._sockets.discard(source)
+            _shut(source)
+        source.close()
+
+    @staticmethod
+    def _start(work: Callable[..., None], *arguments: socket.socket) -> None:
+        threading.Thread(target=work, args=arguments, daemon=True).start()
+
+
+def _shut(end: socket.socket) -> None:
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)

@@ -206,7 +206,7 @@ def test_what_the_cache_had_is_superseded(world: World, kind: Kind) -> None:
 @each_kind
 def test_a_cache_that_is_away_stops_no_change(world: World, kind: Kind) -> None:
     order_id = world.place()
-    world.cache.away = True
+    world.cache.cut()
 
     assert kind.run(world, [order_id], None) == [f"{order_id} v2".encode()]
 

@@ -143,12 +143,12 @@ def test_without_its_cache_every_read_is_right(
 ) -> None:
     order_id = _place(orders)
     get([order_id])
-    cache.away = True
+    cache.cut()
     _confirm(orders, order_id)
     cache.supersede({order_id: 2})
 
     while_away = get([order_id])
-    cache.away = False
+    cache.restore()
 
     assert while_away == get([order_id]) == [f"{order_id} CONFIRMED v2".encode()]
 

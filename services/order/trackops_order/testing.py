@@ -1,23 +1,39 @@
-"""The order service's world in memory; each fake passes the suite of the real adapter."""
+"""The order service's world in memory, and the service itself as a process.
+
+Each fake passes the suite of the real adapter.
+"""
 
 from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID
 
+import grpc
+from trackops.order.v1 import order_pb2, order_service_pb2
+from trackops.order.v1.order_saga_service_pb2_grpc import OrderSagaServiceStub
+from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
+
 from trackops_common.idempotency import StoredRequest
-from trackops_common.testing import InMemoryRequestStore
+from trackops_common.testing import InMemoryRequestStore, ServiceProcess
 from trackops_order.application.ports import CacheSnapshot, TimelineEntry
 from trackops_order.domain.events import OrderEvent, OrderPlaced
 from trackops_order.domain.order import Order, OrderLine
 
-__all__ = ["InMemoryOrderCache", "InMemoryOrders", "placed"]
+__all__ = [
+    "InMemoryOrderCache",
+    "InMemoryOrders",
+    "OrderServer",
+    "OrderServices",
+    "create_request",
+    "placed",
+]
 
 
 def placed(
@@ -119,16 +135,16 @@ def _copies(rows: Mapping[UUID, Order], order_ids: Iterable[UUID]) -> Mapping[UU
 
 
 class InMemoryOrderCache:
-    """An `OrderCache`. While it is `away` it knows nothing, as one behind a cut network."""
+    """An `OrderCache`. While it is cut off it knows nothing."""
 
     def __init__(self) -> None:
-        self.away = False
+        self._away = False
         self._entries: dict[UUID, tuple[int, int, bytes]] = {}
         self._generation = 1
         self._missed_a_mark = False
 
     def get(self, order_ids: Sequence[UUID]) -> CacheSnapshot:
-        if self.away:
+        if self._away:
             return CacheSnapshot(generation=-1, entries={})
         if self._missed_a_mark:
             self._generation += 1
@@ -144,14 +160,22 @@ class InMemoryOrderCache:
         )
 
     def put(self, generation: int, orders: Mapping[UUID, tuple[int, bytes]]) -> None:
-        if not self.away and generation == self._generation:
+        if not self._away and generation == self._generation:
             self._write(orders)
 
     def supersede(self, versions: Mapping[UUID, int]) -> None:
-        if self.away and versions:
+        if self._away and versions:
             self._missed_a_mark = True
-        elif not self.away:
+        elif not self._away:
             self._write({order_id: (version, b"") for order_id, version in versions.items()})
+
+    def cut(self) -> None:
+        """Take it away, as a network that fails does."""
+        self._away = True
+
+    def restore(self) -> None:
+        """Bring it back, with what it knew."""
+        self._away = False
 
     def _write(self, orders: Mapping[UUID, tuple[int, bytes]]) -> None:
         for order_id, (version, payload) in orders.items():
@@ -163,3 +187,71 @@ class InMemoryOrderCache:
         if generation < self._generation or known_version < version:
             return True
         return known_version == version and not payload
+
+
+def create_request(
+    *, request_id: str | None = None, customer_id: str = "customer-1", lines: int = 3
+) -> order_service_pb2.CreateOrderRequest:
+    """A valid request, under a new id unless one is given."""
+    return order_service_pb2.CreateOrderRequest(
+        request_id=request_id or str(uuid.uuid4()),
+        customer_id=customer_id,
+        currency_code="EUR",
+        lines=[
+            order_pb2.OrderLine(sku=f"SKU-{number}", quantity=number, unit_price_minor=100)
+            for number in range(1, lines + 1)
+        ],
+        payment_method_token="tok_ok",  # noqa: S106 - the name of a method, no secret
+    )
+
+
+class OrderServer:
+    """An order service as a process, and stubs for it."""
+
+    def __init__(self, process: ServiceProcess, target: str, database_url: str) -> None:
+        self.process = process
+        self.target = target
+        self.database_url = database_url
+        self.channel = grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)])
+        self.orders = OrderServiceStub(self.channel)
+        self.sagas = OrderSagaServiceStub(self.channel)
+
+
+class OrderServices:
+    """Starts order services as processes, their logs in `folder`; `close` kills what is left."""
+
+    def __init__(self, folder: Path, *, free_port: Callable[[], int]) -> None:
+        self._folder = folder
+        self._free_port = free_port
+        self._processes: list[ServiceProcess] = []
+        self._servers: list[OrderServer] = []
+
+    def spawn(self, settings: Mapping[str, str]) -> ServiceProcess:
+        """One with these settings and no others, however it fares."""
+        log = self._folder / f"order-{len(self._processes)}.log"
+        process = ServiceProcess("trackops_order", settings, log)
+        self._processes.append(process)
+        return process
+
+    def settings(self, database_url: str, redis_url: str) -> dict[str, str]:
+        """What a service needs to be told, with an address that is free."""
+        return {
+            "TRACKOPS_LISTEN": f"127.0.0.1:{self._free_port()}",
+            "TRACKOPS_DATABASE_URL": database_url,
+            "TRACKOPS_REDIS_URL": redis_url,
+        }
+
+    def serve(self, database_url: str, redis_url: str) -> OrderServer:
+        """One that serves."""
+        settings = self.settings(database_url, redis_url)
+        process = self.spawn(settings)
+        process.wait_logged("serving")
+        server = OrderServer(process, settings["TRACKOPS_LISTEN"], database_url)
+        self._servers.append(server)
+        return server
+
+    def close(self) -> None:
+        for server in self._servers:
+            server.channel.close()
+        for process in self._processes:
+            process.kill()

@@ -1,0 +1,225 @@
+"""What every store of orders promises, whether it stands in memory or in Postgres."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from trackops_common.database import Database
+from trackops_common.idempotency import StoredRequest
+from trackops_order.adapters.postgres import PostgresOrderReader, PostgresUnitOfWorkFactory
+from trackops_order.application.ports import OrderReader, UnitOfWork
+from trackops_order.domain.order import Order, OrderLine, OrderState, Rejection
+from trackops_order.testing import InMemoryOrders, placed
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+NASTY = "\\ \" ' {} , NULL %s é 漢\n"
+REJECTION = Rejection("PAYMENT_DECLINED", NASTY)
+
+
+@dataclass(frozen=True)
+class Store:
+    work: Callable[[], AbstractContextManager[UnitOfWork]]
+    reader: OrderReader
+
+    def order(self, order_id: UUID) -> Order:
+        return self.reader.get([order_id])[order_id]
+
+    def add(self, *orders: Order) -> set[UUID]:
+        with self.work() as work:
+            added = work.orders.add(orders)
+            work.commit([])
+        return added
+
+    def change(self, order_id: UUID, change: Callable[[Order], object]) -> None:
+        with self.work() as work:
+            order = work.orders.lock([order_id])[order_id]
+            change(order)
+            work.orders.save([order])
+            work.commit([])
+
+
+@pytest.fixture(params=["in memory", "Postgres"])
+def store(request: pytest.FixtureRequest) -> Store:
+    if request.param == "in memory":
+        orders = InMemoryOrders()
+        return Store(orders, orders)
+    schema: Database = request.getfixturevalue("schema")
+    return Store(PostgresUnitOfWorkFactory(schema, events_topic="t"), PostgresOrderReader(schema))
+
+
+def _order(*lines: OrderLine) -> Order:
+    return placed(lines=list(lines) or [OrderLine("B", 1, 2), OrderLine("A", 3, 4)], now=NOW).order
+
+
+def test_an_order_is_read_as_it_was_added(store: Store) -> None:
+    orders = [
+        _order(),
+        _order(OrderLine("X", 1_000_000, 10**12)),
+        _order(*(OrderLine(f"S-{n}", n, n) for n in range(1, 501))),
+    ]
+
+    added = store.add(*orders)
+
+    assert added == {order.order_id for order in orders}
+    assert store.reader.get([order.order_id for order in orders]) == {
+        order.order_id: order for order in orders
+    }
+
+
+def test_strings_are_kept_as_they_are(store: Store) -> None:
+    order = placed(customer_id=NASTY, lines=[OrderLine(NASTY, 1, 1)], now=NOW).order
+
+    store.add(order)
+
+    assert store.order(order.order_id) == order
+
+
+def test_what_is_not_committed_never_was(store: Store) -> None:
+    order = _order()
+    with store.work() as work:
+        work.orders.add([order])
+        work.requests.save([StoredRequest(order.order_id, b"h", b"r")])
+
+    assert store.reader.get([order.order_id]) == {}
+    with store.work() as work:
+        assert list(work.requests.find([order.order_id])) == []
+
+
+def test_an_error_undoes_everything(store: Store) -> None:
+    order = _order()
+    with pytest.raises(LookupError), store.work() as work:
+        work.orders.add([order])
+        raise LookupError
+
+    assert store.reader.get([order.order_id]) == {}
+
+
+def test_an_id_that_is_taken_changes_nothing(store: Store) -> None:
+    first = _order()
+    store.add(first)
+    second = placed(order_id=first.order_id, customer_id="somebody else", now=NOW).order
+    new = _order()
+
+    assert store.add(second, new) == {new.order_id}
+    assert store.order(first.order_id) == first
+    assert store.order(new.order_id) == new
+
+
+def test_of_units_of_work_that_add_one_id_at_once_one_has_added_it(store: Store) -> None:
+    order_id = uuid.uuid4()
+    start = threading.Barrier(4, timeout=10)
+
+    def add(number: int) -> int:
+        order = placed(order_id=order_id, customer_id=f"c-{number}", now=NOW).order
+        start.wait()
+        return len(store.add(order))
+
+    with ThreadPoolExecutor(4) as threads:
+        added = list(threads.map(add, range(4)))
+
+    assert sum(added) == 1
+    assert store.order(order_id).customer_id == f"c-{added.index(1)}"
+    assert len(store.order(order_id).lines) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda order: order.confirm(NOW + timedelta(minutes=1)),
+        lambda order: order.close(REJECTION, NOW + timedelta(minutes=1)),
+    ],
+    ids=["confirmed", "closed"],
+)
+def test_a_changed_order_is_read_as_it_was_saved(
+    store: Store, change: Callable[[Order], object]
+) -> None:
+    order, bystander = _order(), _order()
+    store.add(order, bystander)
+    change(order)
+
+    store.change(order.order_id, change)
+
+    assert store.order(order.order_id) == order
+    assert store.order(bystander.order_id) == bystander
+
+
+def test_who_locks_an_order_waits_for_who_has_it_and_sees_the_change(store: Store) -> None:
+    order = _order()
+    store.add(order)
+    start = threading.Barrier(4, timeout=10)
+
+    def confirm_if_pending(_: int) -> bool:
+        start.wait()
+        with store.work() as work:
+            mine = work.orders.lock([order.order_id])[order.order_id]
+            if mine.state is not OrderState.PENDING:
+                return False
+            mine.confirm(NOW)
+            work.orders.save([mine])
+            work.commit([])
+            return True
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(confirm_if_pending, range(4))) == 1
+    assert store.order(order.order_id).version == 2
+
+
+def test_batches_that_lock_the_same_orders_in_any_sequence_all_go_through(store: Store) -> None:
+    ids = [order.order_id for order in (_order() for _ in range(8))]
+    store.add(*(placed(order_id=order_id, now=NOW).order for order_id in ids))
+    start = threading.Barrier(4, timeout=10)
+
+    def lock(number: int) -> int:
+        start.wait()
+        with store.work() as work:
+            return len(work.orders.lock(ids if number % 2 else ids[::-1]))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(lock, range(4))) == [8] * 4
+
+
+def test_only_what_exists_is_found(store: Store) -> None:
+    order, unknown = _order(), uuid.uuid4()
+    store.add(order)
+
+    with store.work() as work:
+        assert dict(work.orders.lock([unknown, order.order_id])) == {order.order_id: order}
+    assert store.reader.get([unknown]) == {}
+    assert store.reader.timelines([unknown]) == {}
+
+
+@pytest.mark.parametrize("nothing", [[]])
+def test_nothing_is_a_set_too(store: Store, nothing: Sequence[Order]) -> None:
+    with store.work() as work:
+        assert work.orders.add(nothing) == set()
+        assert dict(work.orders.lock([])) == {}
+        work.orders.save(nothing)
+        work.commit([])
+    assert store.reader.get([]) == {}
+    assert store.reader.timelines([]) == {}
+
+
+def test_a_timeline_has_every_state_with_its_time_and_reason(store: Store) -> None:
+    closed, pending = _order(), _order()
+    store.add(closed, pending)
+    store.change(closed.order_id, lambda order: order.close(REJECTION, NOW + timedelta(hours=1)))
+
+    timelines = store.reader.timelines([pending.order_id, closed.order_id])
+
+    assert [
+        (entry.version, entry.state, entry.enter_time, entry.rejection)
+        for entry in timelines[closed.order_id]
+    ] == [
+        (1, OrderState.PENDING, NOW, None),
+        (2, OrderState.REJECTED, NOW + timedelta(hours=1), REJECTION),
+    ]
+    assert [entry.state for entry in timelines[pending.order_id]] == [OrderState.PENDING]
