@@ -191,6 +191,36 @@ async def test_a_refused_batch_is_split_until_only_the_bad_ones_fail(bad: set[in
             assert result == str(command)
 
 
+@pytest.mark.parametrize("bad", [{0}, {7}, {3, 4}, set(range(8))])
+async def test_a_refused_command_fails_alone_in_its_submission_too(bad: set[int]) -> None:
+    work = Work()
+    work.refused = bad
+    batcher = Batcher(work)
+
+    results = await batcher.submit_all(range(8))
+
+    assert [number for number, result in enumerate(results) if isinstance(result, str)] == [
+        number for number in range(8) if number not in bad
+    ]
+    assert all(isinstance(results[number], BatchRefused) for number in bad)
+
+
+async def test_a_command_refused_for_what_another_was_writing_is_run_once_more() -> None:
+    work = Work()
+    work.errors = [BatchRefused("a key that is committed by now")]
+
+    assert await Batcher(work).submit(1) == "1"
+    assert work.batches == [[1], [1]]
+
+
+async def test_an_error_in_one_half_of_a_split_submission_is_its_error() -> None:
+    work = Work()
+    work.errors = [BatchRefused("a constraint"), KeyError("a defect")]
+
+    with pytest.raises(KeyError):
+        await Batcher(work).submit_all([1, 2])
+
+
 async def test_an_unexpected_error_reaches_every_caller_and_the_next_batch_runs() -> None:
     work = Work()
     work.errors = [KeyError("a defect")]

@@ -51,10 +51,18 @@ class BatchLimits:
 class _Submission(Generic[C, R]):
     commands: Sequence[C]
     deadline: float
-    done: asyncio.Future[Sequence[R]]
+    done: asyncio.Future[Sequence[R | BatchRefused]]
+
+    def part(self, commands: Sequence[C]) -> _Submission[C, R]:
+        """Some of its commands, as a submission of their own."""
+        return _Submission(commands, self.deadline, asyncio.get_running_loop().create_future())
 
     def expired(self) -> bool:
         return self.done.done() or self.deadline <= time.monotonic()
+
+    def succeed(self, results: Sequence[R | BatchRefused]) -> None:
+        if not self.done.done():
+            self.done.set_result(results)
 
     def fail(self, error: Exception) -> None:
         if not self.done.done():
@@ -74,8 +82,9 @@ class Batcher(Generic[C, R]):
     """Gathers submissions and runs them together, one batch at a time.
 
     A `TransientError` from `run` reruns the batch, with back-off, for callers
-    that still wait; a `BatchRefused` splits it until the submission at fault is
-    alone; any other error goes to every caller of the batch.
+    that still wait; a `BatchRefused` splits it until the command at fault is
+    alone and has that error for its result; any other error goes to every
+    caller of the batch.
     """
 
     def __init__(
@@ -94,14 +103,18 @@ class Batcher(Generic[C, R]):
         self._worker: asyncio.Task[None] | None = None
         self._closing = False
 
-    async def submit(self, command: C, *, timeout_seconds: float | None = None) -> R:
+    async def submit(
+        self, command: C, *, timeout_seconds: float | None = None
+    ) -> R | BatchRefused:
         """The result of `command`; see `submit_all`."""
         return (await self.submit_all([command], timeout_seconds=timeout_seconds))[0]
 
     async def submit_all(
         self, commands: Sequence[C], *, timeout_seconds: float | None = None
-    ) -> Sequence[R]:
+    ) -> Sequence[R | BatchRefused]:
         """The results of `commands`, which run in one batch, in their order.
+
+        A command that the database refuses has a `BatchRefused` for its result.
 
         Raises:
             Overloaded: too much is waiting already; nothing was done.
@@ -113,7 +126,8 @@ class Batcher(Generic[C, R]):
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work(), name="batcher")
         patience = timeout_seconds if timeout_seconds is not None else float("inf")
-        done: asyncio.Future[Sequence[R]] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Sequence[R | BatchRefused]]
+        done = asyncio.get_running_loop().create_future()
         submission = _Submission(commands, time.monotonic() + patience, done)
         self._waiting.append(submission)
         self._waiting_commands += len(commands)
@@ -166,8 +180,8 @@ class Batcher(Generic[C, R]):
                     _fail_all(batch, DependencyUnavailable(self._dependency), cause=error)
                     return
                 await asyncio.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 6)))
-            except BatchRefused as error:
-                await self._split(batch, error)
+            except BatchRefused:
+                await self._split(batch)
                 return
             except Exception as error:  # noqa: BLE001 - every caller is told, whatever it is
                 _fail_all(batch, error)
@@ -187,13 +201,38 @@ class Batcher(Generic[C, R]):
                 submission.done.set_result(results[start:end])
             start = end
 
-    async def _split(self, batch: list[_Submission[C, R]], error: BatchRefused) -> None:
-        if len(batch) == 1:
-            batch[0].fail(error)
-            return
-        middle = len(batch) // 2
-        await self._run_batch(batch[:middle])
-        await self._run_batch(batch[middle:])
+    async def _split(self, batch: list[_Submission[C, R]]) -> None:
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            await self._run_batch(batch[:middle])
+            await self._run_batch(batch[middle:])
+        elif len(batch[0].commands) > 1:
+            await self._split_submission(batch[0])
+        else:
+            await self._run_alone(batch[0])
+
+    async def _split_submission(self, submission: _Submission[C, R]) -> None:
+        middle = len(submission.commands) // 2
+        halves = [
+            submission.part(submission.commands[:middle]),
+            submission.part(submission.commands[middle:]),
+        ]
+        for half in halves:
+            await self._run_batch([half])
+        first, second = await asyncio.gather(*(h.done for h in halves), return_exceptions=True)
+        if isinstance(first, BaseException) or isinstance(second, BaseException):
+            submission.fail(next(one for one in (first, second) if isinstance(one, Exception)))
+        else:
+            submission.succeed([*first, *second])
+
+    async def _run_alone(self, submission: _Submission[C, R]) -> None:
+        """Once more: a row that was in the way, and is committed now, will be found this time."""
+        try:
+            await self._run_once([submission])
+        except BatchRefused as refused:
+            submission.succeed([refused])
+        except Exception as error:  # noqa: BLE001 - the caller is told, whatever it is
+            submission.fail(error)
 
 
 def _still_awaited(batch: list[_Submission[C, R]]) -> list[_Submission[C, R]]:

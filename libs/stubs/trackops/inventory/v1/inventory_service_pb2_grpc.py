@@ -112,7 +112,8 @@ class InventoryServiceServicer:
         """Holds every item for the order, or none.
 
         FAILED_PRECONDITION with reason INSUFFICIENT_STOCK, or
-        RESERVATION_RELEASED: a release for this order came first.
+        RESERVATION_RELEASED: a release for this order came first, or
+        FORBIDDEN_TRANSITION: the order has a reservation of other items.
         NOT_FOUND with reason SKU_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -52,7 +52,8 @@ class InventoryServiceStub:
     """Holds every item for the order, or none.
 
     FAILED_PRECONDITION with reason INSUFFICIENT_STOCK, or
-    RESERVATION_RELEASED: a release for this order came first.
+    RESERVATION_RELEASED: a release for this order came first, or
+    FORBIDDEN_TRANSITION: the order has a reservation of other items.
     NOT_FOUND with reason SKU_NOT_FOUND.
     """
     BatchReserveStock: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.BatchReserveStockRequest, _inventory_service_pb2.BatchReserveStockResponse]
@@ -88,7 +89,8 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
     """Holds every item for the order, or none.
 
     FAILED_PRECONDITION with reason INSUFFICIENT_STOCK, or
-    RESERVATION_RELEASED: a release for this order came first.
+    RESERVATION_RELEASED: a release for this order came first, or
+    FORBIDDEN_TRANSITION: the order has a reservation of other items.
     NOT_FOUND with reason SKU_NOT_FOUND.
     """
     BatchReserveStock: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.BatchReserveStockRequest, _inventory_service_pb2.BatchReserveStockResponse]  # type: ignore[assignment]
@@ -145,7 +147,8 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Holds every item for the order, or none.
 
         FAILED_PRECONDITION with reason INSUFFICIENT_STOCK, or
-        RESERVATION_RELEASED: a release for this order came first.
+        RESERVATION_RELEASED: a release for this order came first, or
+        FORBIDDEN_TRANSITION: the order has a reservation of other items.
         NOT_FOUND with reason SKU_NOT_FOUND.
         """
 

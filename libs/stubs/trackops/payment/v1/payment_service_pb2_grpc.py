@@ -80,7 +80,8 @@ class PaymentServiceServicer:
         """Has the provider hold an amount.
 
         FAILED_PRECONDITION with reason PAYMENT_DECLINED, or PAYMENT_VOIDED: a
-        void for this order came first.
+        void for this order came first, or FORBIDDEN_TRANSITION: the order has a
+        payment on other terms.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,8 @@ class PaymentServiceStub:
     """Has the provider hold an amount.
 
     FAILED_PRECONDITION with reason PAYMENT_DECLINED, or PAYMENT_VOIDED: a
-    void for this order came first.
+    void for this order came first, or FORBIDDEN_TRANSITION: the order has a
+    payment on other terms.
     """
     BatchAuthorizePayments: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.BatchAuthorizePaymentsRequest, _payment_service_pb2.BatchAuthorizePaymentsResponse]
     """AuthorizePayment for many; each succeeds or fails alone."""
@@ -71,7 +72,8 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     """Has the provider hold an amount.
 
     FAILED_PRECONDITION with reason PAYMENT_DECLINED, or PAYMENT_VOIDED: a
-    void for this order came first.
+    void for this order came first, or FORBIDDEN_TRANSITION: the order has a
+    payment on other terms.
     """
     BatchAuthorizePayments: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.BatchAuthorizePaymentsRequest, _payment_service_pb2.BatchAuthorizePaymentsResponse]  # type: ignore[assignment]
     """AuthorizePayment for many; each succeeds or fails alone."""
@@ -102,7 +104,8 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Has the provider hold an amount.
 
         FAILED_PRECONDITION with reason PAYMENT_DECLINED, or PAYMENT_VOIDED: a
-        void for this order came first.
+        void for this order came first, or FORBIDDEN_TRANSITION: the order has a
+        payment on other terms.
         """
 
     @_abc_1.abstractmethod
