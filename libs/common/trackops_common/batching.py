@@ -103,9 +103,7 @@ class Batcher(Generic[C, R]):
         self._worker: asyncio.Task[None] | None = None
         self._closing = False
 
-    async def submit(
-        self, command: C, *, timeout_seconds: float | None = None
-    ) -> R | BatchRefused:
+    async def submit(self, command: C, *, timeout_seconds: float | None = None) -> R | BatchRefused:
         """The result of `command`; see `submit_all`."""
         return (await self.submit_all([command], timeout_seconds=timeout_seconds))[0]
 

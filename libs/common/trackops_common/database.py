@@ -17,7 +17,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from trackops_common import outbox
-from trackops_common.errors import BatchRefused, DependencyUnavailable, TransientError
+from trackops_common.errors import BatchRefused, DependencyUnavailable, StartRefused, TransientError
 
 __all__ = ["Database", "NotMigrated", "Rows", "Transaction"]
 
@@ -36,7 +36,7 @@ _TRANSIENT_SQLSTATE_CLASSES = ("08", "40", "53", "55", "57")
 Rows = Sequence[Row[*tuple[Any, ...]]]
 
 
-class NotMigrated(Exception):
+class NotMigrated(StartRefused):
     """The schema lacks its tables."""
 
     def __init__(self, role: str) -> None:

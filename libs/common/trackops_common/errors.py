@@ -7,7 +7,8 @@
     ├── DeadlineExceeded       the caller stopped waiting before work began
     ├── TransientError         the same work may succeed if it is done again
     │   └── DependencyUnavailable   …and was done again, in vain
-    └── BatchRefused           the database refused the data of a whole batch
+    ├── BatchRefused           the database refused the data of a whole batch
+    └── StartRefused           the service must not start as things are
 
 The type decides what happens next: transient work is run again, a refused
 batch is split until the command at fault stands alone, and the rest is told to
@@ -24,6 +25,7 @@ __all__ = [
     "RequestIdExpired",
     "RequestIdReused",
     "ServiceError",
+    "StartRefused",
     "TransientError",
 ]
 
@@ -77,3 +79,7 @@ class DependencyUnavailable(TransientError):
 
 class BatchRefused(ServiceError):
     """An integrity or data error: at least one command of the batch cannot be stored."""
+
+
+class StartRefused(ServiceError):
+    """The service must not start as things are; the message says what to do."""

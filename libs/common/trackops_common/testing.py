@@ -168,10 +168,17 @@ class ServiceProcess:
         """Every line it wrote so far."""
         return self._log.read_text().splitlines()
 
+    @property
+    def events(self) -> Sequence[str]:
+        """The event of each of its log lines."""
+        return [line["event"] for line in self._lines()]
+
     def logged(self, event: str) -> Sequence[Mapping[str, Any]]:
         """Its log lines of this event."""
-        lines = [json.loads(line) for line in self.output if line.startswith("{")]
-        return [line for line in lines if line["event"] == event]
+        return [line for line in self._lines() if line["event"] == event]
+
+    def _lines(self) -> Sequence[Mapping[str, Any]]:
+        return [json.loads(line) for line in self.output if line.startswith("{")]
 
     def wait_logged(self, event: str, *, seconds: float = 30) -> Sequence[Mapping[str, Any]]:
         """Its log lines of this event, once there is one.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,10 +26,7 @@ from trackops_saga_orchestrator.adapters.postgres import (
     PostgresSagaStore,
 )
 from trackops_saga_orchestrator.adapters.postgres_clock import PostgresClock
-from trackops_saga_orchestrator.application.check_definitions import (
-    OrphanedSagas,
-    check_definitions,
-)
+from trackops_saga_orchestrator.application.check_definitions import check_definitions
 from trackops_saga_orchestrator.application.engine import Engine, EngineLimits
 from trackops_saga_orchestrator.application.ports import Participants
 from trackops_saga_orchestrator.application.show_sagas import GetSaga, ListSagas
@@ -123,11 +119,7 @@ async def _wait_for_topic(settings: SagaSettings) -> None:
 
 def _refuse_orphans(store: PostgresSagaStore, clock: PostgresClock) -> None:
     clock.synchronise()
-    try:
-        check_definitions(_DEFINITIONS, store)
-    except OrphanedSagas as error:
-        _log.critical("cannot serve", error=str(error))
-        sys.exit(1)
+    check_definitions(_DEFINITIONS, store)
 
 
 async def _open_participants(settings: SagaSettings, stack: AsyncExitStack) -> Participants:

@@ -25,8 +25,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from trackops_common import settings as settings_module
-from trackops_common.database import NotMigrated
-from trackops_common.errors import DependencyUnavailable
+from trackops_common.errors import DependencyUnavailable, StartRefused
 from trackops_common.grpc.endpoints import RpcService, handlers_of
 from trackops_common.observability import configure_logging
 from trackops_common.settings import ServiceSettings
@@ -48,7 +47,7 @@ _SERVER_OPTIONS = (
 S = TypeVar("S", bound=ServiceSettings)
 
 
-class BindError(Exception):
+class BindError(StartRefused):
     """The address could not be bound."""
 
     def __init__(self, address: str) -> None:
@@ -75,8 +74,11 @@ def run(service: str, settings: type[S], bootstrap: Bootstrap[S]) -> None:
     configure_logging(service, level=loaded.log_level, log_format=loaded.log_format)
     try:
         uvloop.run(_serve(loaded, bootstrap))
-    except (DependencyUnavailable, NotMigrated, BindError) as error:
+    except (DependencyUnavailable, StartRefused) as error:
         _log.critical("cannot serve", error=str(error))
+        sys.exit(1)
+    except Exception:  # noqa: BLE001 - logged in the one form, and the end
+        _log.critical("stopped by a defect", exc_info=True)
         sys.exit(1)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from trackops_common.errors import StartRefused
 from trackops_saga_orchestrator.application.ports import LiveDefinition, SagaStore
 from trackops_saga_orchestrator.domain.saga import Definitions
 
 __all__ = ["OrphanedSagas", "check_definitions"]
 
 
-class OrphanedSagas(Exception):
+class OrphanedSagas(StartRefused):
     """Unfinished sagas are pinned to definitions that this process does not have."""
 
     def __init__(self, definitions: Sequence[LiveDefinition]) -> None:
