@@ -18,6 +18,7 @@ from trackops.saga.v1 import saga_pb2, saga_service_pb2, saga_service_pb2_grpc
 
 from trackops_common.database import Database
 from trackops_common.envelope import HeaderWriter
+from trackops_common.errors import StartRefused
 from trackops_common.grpc.endpoints import handlers_of
 from trackops_saga_orchestrator.bootstrap import SagaSettings, bootstrap
 from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER
@@ -214,16 +215,12 @@ async def test_bad_requests_are_told_what_is_wrong(world: World) -> None:
     assert set(tokens) == {grpc.StatusCode.INVALID_ARGUMENT}
 
 
-async def test_start_is_refused_while_a_live_saga_has_no_definition(
-    world: World, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_start_is_refused_while_a_live_saga_has_no_definition(world: World) -> None:
     world.database.execute(
         "INSERT INTO sagas (saga_id, definition, definition_version, definition_hash, subject,"
         " state, input, steps, epoch, wake_at) VALUES (gen_random_uuid(), 'ship-order', 3, 'abc',"
         " 'x', 'NEEDS_OPERATOR', '{}', '[]', 1, now())"
     )
-    with pytest.raises(SystemExit):
+    with pytest.raises(StartRefused, match=r"ship-order v3 \(abc\): 1 unfinished"):
         async with serve(world):
             raise AssertionError("it serves")
-    output = capsys.readouterr()
-    assert "ship-order v3 (abc): 1 unfinished" in output.out + output.err

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import structlog
 from trackops.saga.v1 import saga_service_pb2
 
 from trackops_common.background import running
@@ -38,8 +37,6 @@ from trackops_saga_orchestrator.entrypoints.order_events import OrderEvents
 from trackops_saga_orchestrator.entrypoints.saga_servicer import SagaServicer
 
 __all__ = ["SagaSettings", "bootstrap"]
-
-_log = structlog.get_logger(__name__)
 
 _DEFINITIONS = Definitions([PLACE_ORDER])
 
