@@ -28,6 +28,9 @@ class ServiceSettings(BaseSettings):
     """Connections to Postgres, at most."""
     start_timeout_seconds: float = 60.0
     """How long to wait at start for dependencies that are away."""
+    stop_delay_seconds: float = 0.5
+    """How long after SIGTERM calls are still taken, health saying NOT_SERVING, so that clients
+    leave first: gRPC cancels what has reached a server that stops and is not yet in a handler."""
     stop_grace_seconds: float = 10.0
     """How long calls in flight may go on after SIGTERM."""
     request_retention_days: int = 7

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ from grpc_reflection.v1alpha import reflection
 
 from trackops_common import settings as settings_module
 from trackops_common.errors import DependencyUnavailable, StartRefused
-from trackops_common.grpc.endpoints import RpcService, handlers_of
+from trackops_common.grpc.endpoints import Context, RpcService, handlers_of
 from trackops_common.observability import configure_logging
 from trackops_common.settings import ServiceSettings
 
@@ -73,6 +74,8 @@ def run(service: str, settings: type[S], bootstrap: Bootstrap[S]) -> None:
     loaded = settings_module.load(settings)
     configure_logging(service, level=loaded.log_level, log_format=loaded.log_format)
     try:
+        import os
+        if "SWI" in os.environ: sys.setswitchinterval(float(os.environ["SWI"]))
         uvloop.run(_serve(loaded, bootstrap))
     except (DependencyUnavailable, StartRefused) as error:
         _log.critical("cannot serve", error=str(error))
@@ -120,14 +123,34 @@ async def _serve(settings: S, bootstrap: Bootstrap[S]) -> None:
         _log.info("serving", address=settings.listen, services=names)
         await _until_stopped(stop, application.background)
         await health_servicer.enter_graceful_shutdown()
+        await asyncio.sleep(settings.stop_delay_seconds)
+        health_servicer.end_watches()
         await server.stop(settings.stop_grace_seconds)
     _log.info("stopped")
 
 
-def _build(application: Application) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+class _HealthServicer(health.aio.HealthServicer):  # type: ignore[misc]  # it has no types
+    """Can end the watches, for whose clients a stop would wait all its grace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watches: set[asyncio.Task[None]] = set()
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
+        watch = asyncio.create_task(super().Watch(request, context))
+        self._watches.add(watch)
+        watch.add_done_callback(self._watches.discard)
+        await asyncio.gather(watch, return_exceptions=True)
+
+    def end_watches(self) -> None:
+        for watch in self._watches:
+            watch.cancel()
+
+
+def _build(application: Application) -> tuple[grpc.aio.Server, _HealthServicer]:
     server = grpc.aio.server(options=_SERVER_OPTIONS)
     server.add_generic_rpc_handlers(tuple(map(handlers_of, application.rpc_services)))
-    health_servicer = health.aio.HealthServicer()
+    health_servicer = _HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     channelz.add_channelz_servicer(server)
     names = [service.descriptor.full_name for service in application.rpc_services]
@@ -143,15 +166,29 @@ def _channelz_name() -> str:
 
 
 async def _bind(server: grpc.aio.Server, address: str) -> None:
+    """Whether the port is free is asked of the system first: gRPC logs each refusal by itself."""
     give_up = time.monotonic() + _BIND_SECONDS
     while True:
         try:
+            _check_free(address)
             server.add_insecure_port(address)
             return
-        except RuntimeError as error:
+        except (OSError, RuntimeError) as error:
             if time.monotonic() >= give_up:
                 raise BindError(address) from error
         await asyncio.sleep(0.1)
+
+
+def _check_free(address: str) -> None:
+    """Raises OSError where nobody could listen now."""
+    host, _, port = address.rpartition(":")
+    for family, kind, protocol, _, place in socket.getaddrinfo(
+        host.strip("[]"), port, type=socket.SOCK_STREAM
+    ):
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+            probe.listen()
 
 
 async def _until_stopped(stop: asyncio.Event, background: Sequence[asyncio.Task[None]]) -> None:
