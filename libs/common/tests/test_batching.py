@@ -49,7 +49,7 @@ class Work:
         return bool(self.batches) and not self.gate.is_set()
 
 
-async def _keep_busy(batcher: Batcher[int, str], work: Work) -> asyncio.Task[str]:
+async def _keep_busy(batcher: Batcher[int, str], work: Work) -> asyncio.Task[str | BatchRefused]:
     """Leaves the worker inside a run of the command 0."""
     first = asyncio.create_task(batcher.submit(0))
     await eventually(lambda: work.busy)
@@ -219,6 +219,37 @@ async def test_an_error_in_one_half_of_a_split_submission_is_its_error() -> None
 
     with pytest.raises(KeyError):
         await Batcher(work).submit_all([1, 2])
+
+
+async def test_within_one_submission_too_only_the_bad_ones_fail() -> None:
+    work = Work()
+    work.refused = {3, 4}
+    batcher = Batcher(work)
+
+    results, other = await asyncio.gather(batcher.submit_all(range(7)), batcher.submit(7))
+
+    assert [type(result) for result in results] == [str] * 3 + [BatchRefused] * 2 + [str] * 2
+    assert [*results[:3], *results[5:], other] == ["0", "1", "2", "5", "6", "7"]
+
+
+async def test_a_command_that_stands_alone_is_tried_once_more() -> None:
+    """What was in its way may be committed by then and found."""
+    work = Work()
+    work.errors = [BatchRefused("a row that is not committed yet")]
+    batcher = Batcher(work)
+
+    assert await batcher.submit(1) == "1"
+    assert work.batches == [[1], [1]]
+
+
+async def test_a_part_of_a_submission_that_fails_otherwise_fails_all_of_it() -> None:
+    work = Work()
+    work.errors = [BatchRefused("split"), KeyError("a defect")]
+    batcher = Batcher(work)
+
+    with pytest.raises(KeyError):
+        await batcher.submit_all([1, 2])
+    assert await batcher.submit(3) == "3"
 
 
 async def test_an_unexpected_error_reaches_every_caller_and_the_next_batch_runs() -> None:

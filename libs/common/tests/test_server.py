@@ -106,7 +106,8 @@ def test_a_service_whose_background_fails_goes_down_with_it(programs: Programs) 
     process = programs.start(task="raise OSError('the disk is gone')")
 
     assert process.wait() != 0
-    assert process.output[-1] == "OSError: the disk is gone"
+    (line,) = process.logged("stopped by a defect")
+    assert line["exception"].endswith("OSError: the disk is gone")
 
 
 def test_a_service_whose_background_ends_by_itself_goes_down_and_names_it(
@@ -115,7 +116,18 @@ def test_a_service_whose_background_ends_by_itself_goes_down_and_names_it(
     process = programs.start(task="pass")
 
     assert process.wait() != 0
-    assert process.output[-1].endswith("background task the feed ended by itself")
+    (line,) = process.logged("stopped by a defect")
+    assert line["exception"].endswith("background task the feed ended by itself")
+
+
+def test_a_start_that_is_refused_is_one_line(programs: Programs) -> None:
+    process = programs.start(
+        bootstrap="from trackops_common.errors import StartRefused; raise StartRefused('not so')"
+    )
+
+    assert process.wait() == 1
+    assert process.logged("cannot serve")[0]["error"] == "not so"
+    assert len(process.output) == 1
 
 
 def test_a_service_can_be_stopped_while_it_is_still_starting(programs: Programs) -> None:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import redis
@@ -232,7 +233,7 @@ def test_a_mark_missed_while_another_is_mended_is_mended_too(
         bump = cache._bump_script
         another = threading.Thread(target=cache.supersede, args=[{OTHER: 2}])
 
-        def bump_while_another_mark_is_missed(**arguments: object) -> None:
+        def bump_while_another_mark_is_missed(**arguments: Any) -> None:
             bump(**arguments)
             redis_link.cut()
             another.start()
