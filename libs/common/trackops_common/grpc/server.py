@@ -74,8 +74,6 @@ def run(service: str, settings: type[S], bootstrap: Bootstrap[S]) -> None:
     loaded = settings_module.load(settings)
     configure_logging(service, level=loaded.log_level, log_format=loaded.log_format)
     try:
-        import os
-        if "SWI" in os.environ: sys.setswitchinterval(float(os.environ["SWI"]))
         uvloop.run(_serve(loaded, bootstrap))
     except (DependencyUnavailable, StartRefused) as error:
         _log.critical("cannot serve", error=str(error))
