@@ -19,7 +19,7 @@ from trackops_cli.local.provision import connect, ensure_database, ensure_roles,
 from trackops_cli.local.stack import LocalStack
 from trackops_cli.testing import KafkaCluster, temporary_stack, wait_for
 
-_ROLES = {"trackops_order": "first-secret", "trackops_payment": "second-secret"}
+_ROLES = {"shop_clerk": "first-secret", "shop_cashier": "second-secret"}
 
 
 @pytest.fixture
@@ -51,16 +51,16 @@ def _as(role: str, shop: str) -> str:
 
 
 def test_a_role_works_in_its_own_schema_and_cannot_read_anothers(shop: str) -> None:
-    with connect(_as("trackops_order", shop)) as order, order.cursor() as cursor:
+    with connect(_as("shop_clerk", shop)) as order, order.cursor() as cursor:
         cursor.execute("CREATE TABLE orders AS SELECT 1 AS id")
-        cursor.execute("SELECT id FROM trackops_order.orders")
+        cursor.execute("SELECT id FROM shop_clerk.orders")
         assert cursor.fetchall() == [(1,)]
 
-    with connect(_as("trackops_payment", shop)) as payment, payment.cursor() as cursor:
+    with connect(_as("shop_cashier", shop)) as payment, payment.cursor() as cursor:
         with pytest.raises(errors.InsufficientPrivilege):
-            cursor.execute("SELECT id FROM trackops_order.orders")
+            cursor.execute("SELECT id FROM shop_clerk.orders")
         with pytest.raises(errors.InsufficientPrivilege):
-            cursor.execute("CREATE TABLE trackops_order.intruder ()")
+            cursor.execute("CREATE TABLE shop_clerk.intruder ()")
         with pytest.raises(errors.InsufficientPrivilege):
             cursor.execute("CREATE TABLE public.intruder ()")
 
@@ -75,7 +75,7 @@ def test_a_role_without_a_grant_cannot_enter_the_database(postgres: str, shop: s
 
 def test_a_wrong_password_is_refused(shop: str) -> None:
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
-        psycopg2.connect(f"postgresql://trackops_order:wrong@{shop}")
+        psycopg2.connect(f"postgresql://shop_clerk:wrong@{shop}")
 
 
 def test_postgres_is_durable(postgres: str) -> None:

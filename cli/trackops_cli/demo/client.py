@@ -56,10 +56,12 @@ class PlacedOrder:
 
 
 class DemoClient:
-    """Calls the services at `targets` (host:port by service name)."""
+    """Calls the services at `targets` (host:port by name), waiting for one that restarts."""
 
     def __init__(self, targets: Mapping[str, str]) -> None:
-        self._channels = {name: open_channel(target) for name, target in targets.items()}
+        self._channels = {
+            name: open_channel(target, wait_for_ready=True) for name, target in targets.items()
+        }
         self._orders = OrderServiceStub(self._channels["order"])
         self._inventory = InventoryServiceStub(self._channels["inventory"])
         self._sagas = SagaServiceStub(self._channels["saga_orchestrator"])
