@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,12 +10,13 @@ from structlog.testing import capture_logs
 from trackops.order.v1 import order_pb2, order_service_pb2
 from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 
+from trackops_common.batching import Batcher
 from trackops_common.errors import Overloaded, RequestIdReused
+from trackops_common.grpc.command_rpc import CommandRpc
 from trackops_common.grpc.endpoints import (
     Context,
     MissingHandler,
     RpcService,
-    batch_results,
     handlers_of,
     unwrap,
 )
@@ -124,19 +125,56 @@ def test_a_servicer_that_lacks_an_rpc_is_refused_at_start() -> None:
         handlers_of(RpcService(DESCRIPTOR, lacking))
 
 
-def test_each_result_of_a_batch_is_a_response_or_an_error_of_its_own() -> None:
-    created = order_service_pb2.CreateOrderResponse(order=order_pb2.Order(order_id=ORDER_ID))
+PATIENT: Any = SimpleNamespace(time_remaining=lambda: None)
+"""The context of a call without a deadline."""
 
-    results = batch_results(
-        [created.SerializeToString(), RequestIdReused("x"), created.SerializeToString()],
-        order_service_pb2.CreateOrderResult,
-        order_service_pb2.CreateOrderResponse,
+
+def create_rpc(
+    batcher: Batcher[str, Any],
+) -> CommandRpc[order_service_pb2.CreateOrderRequest, str]:
+    return CommandRpc(
+        batcher,
+        lambda request, _: request.customer_id,
+        order_service_pb2.BatchCreateOrdersResponse,
         lambda _: None,
     )
 
+
+async def test_each_command_of_a_batch_is_answered_or_fails_alone() -> None:
+    created = order_service_pb2.CreateOrderResponse(order=order_pb2.Order(order_id=ORDER_ID))
+
+    async def run(commands: Sequence[str]) -> Sequence[bytes | RequestIdReused]:
+        good = created.SerializeToString()
+        return [good if command == "good" else RequestIdReused(command) for command in commands]
+
+    rpc = create_rpc(Batcher(run))
+    request = order_service_pb2.BatchCreateOrdersRequest(
+        requests=[
+            order_service_pb2.CreateOrderRequest(customer_id=customer_id)
+            for customer_id in ("good", "bad", "good")
+        ]
+    )
+
+    batch: Any = await rpc.many(request, PATIENT)
+
+    results = batch.results
     assert [result.WhichOneof("result") for result in results] == ["response", "error", "response"]
     assert results[0].response == created
     assert ErrorDetails.of_status(results[1].error).reason == "REQUEST_ID_REUSED"
+
+
+async def test_an_empty_response_is_a_response() -> None:
+    async def run(commands: Sequence[str]) -> Sequence[bytes]:
+        return [b"" for _ in commands]
+
+    rpc = create_rpc(Batcher(run))
+    request = order_service_pb2.BatchCreateOrdersRequest(
+        requests=[order_service_pb2.CreateOrderRequest()]
+    )
+
+    batch: Any = await rpc.many(request, PATIENT)
+
+    assert batch.results[0].WhichOneof("result") == "response"
 
 
 def test_a_result_is_itself_and_an_error_is_raised() -> None:

@@ -7,7 +7,7 @@ one coroutine and no look-ups.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
@@ -24,7 +24,6 @@ __all__ = [
     "Encoded",
     "MissingHandler",
     "RpcService",
-    "batch_results",
     "handlers_of",
     "unwrap",
 ]
@@ -107,18 +106,3 @@ async def _abort(context: Context, failure: Failure) -> NoReturn:
 
 def _encode(response: Message | Encoded) -> bytes:
     return response if isinstance(response, bytes) else response.SerializeToString()
-
-
-def batch_results(
-    results: Sequence[Encoded | Exception],
-    make: Callable[..., R],
-    response: type[Message],
-    domain_failure: DomainFailure,
-) -> list[R]:
-    """The results of a batch RPC: `make(response=…)` or `make(error=…)` for each."""
-    return [
-        make(error=describe(result, domain_failure).to_status())
-        if isinstance(result, Exception)
-        else make(response=response.FromString(result))
-        for result in results
-    ]
