@@ -134,9 +134,10 @@ def test_a_lost_connection_to_postgres_costs_no_call(
 def test_a_stop_loses_none_of_the_calls_in_flight(
     services: OrderServices, database: FreshDatabase
 ) -> None:
-    """They stand in the batcher and in the database when the signal comes."""
+    """They stand in gRPC, in the batcher and in the database when the signal comes."""
     service = services.serve(database.url("trackops_order"), NO_REDIS)
     service.orders.CreateOrder(create_request())
+    watch = health_pb2_grpc.HealthStub(service.channel).Watch(health_pb2.HealthCheckRequest())
     with closing(Database(database.url("trackops_order"), application_name="test")) as rows:
         with rows.transaction() as holder:
             holder.execute(
@@ -144,9 +145,9 @@ def test_a_stop_loses_none_of_the_calls_in_flight(
             )
             calls = [service.orders.CreateOrder.future(create_request()) for _ in range(100)]
             wait_for(lambda: _waits_for_the_outbox(rows), what="a batch at the outbox lock")
-            wait_for(lambda: _in_flight(service) == 100, what="every call at the server")
+            wait_for(lambda: _in_flight(service) == 101, what="every call and the watch")
             service.process.terminate()
-            service.process.wait_logged("stopping")
+            assert list(watch)[-1].status == health_pb2.HealthCheckResponse.NOT_SERVING
             assert _waits_for_the_outbox(rows)
 
         created = {call.result(timeout=30).order.order_id for call in calls}

@@ -6,13 +6,16 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
+from trackops_cli.local.provision import connect
+from trackops_cli.testing import Database as FreshDatabase
+from trackops_cli.testing import wait_for
 from trackops_common.database import Database
 from trackops_common.idempotency import StoredRequest
 from trackops_order.adapters.postgres import PostgresOrderReader, PostgresUnitOfWorkFactory
@@ -52,7 +55,10 @@ def store(request: pytest.FixtureRequest) -> Store:
     if request.param == "in memory":
         orders = InMemoryOrders()
         return Store(orders, orders)
-    schema: Database = request.getfixturevalue("schema")
+    return _in_postgres(request.getfixturevalue("schema"))
+
+
+def _in_postgres(schema: Database) -> Store:
     return Store(PostgresUnitOfWorkFactory(schema, events_topic="t"), PostgresOrderReader(schema))
 
 
@@ -155,36 +161,23 @@ def test_a_changed_order_is_read_as_it_was_saved(
 def test_who_locks_an_order_waits_for_who_has_it_and_sees_the_change(store: Store) -> None:
     order = _order()
     store.add(order)
-    start = threading.Barrier(4, timeout=10)
+    seen: list[OrderState] = []
 
-    def confirm_if_pending(_: int) -> bool:
-        start.wait()
+    def look() -> None:
         with store.work() as work:
-            mine = work.orders.lock([order.order_id])[order.order_id]
-            if mine.state is not OrderState.PENDING:
-                return False
-            mine.confirm(NOW)
-            work.orders.save([mine])
-            work.commit([])
-            return True
+            seen.append(work.orders.lock([order.order_id])[order.order_id].state)
 
-    with ThreadPoolExecutor(4) as threads:
-        assert sum(threads.map(confirm_if_pending, range(4))) == 1
-    assert store.order(order.order_id).version == 2
+    other = threading.Thread(target=look)
+    with store.work() as work:
+        mine = work.orders.lock([order.order_id])[order.order_id]
+        other.start()
+        other.join(0.3)
+        mine.confirm(NOW)
+        work.orders.save([mine])
+        work.commit([])
+    other.join(10)
 
-
-def test_batches_that_lock_the_same_orders_in_any_sequence_all_go_through(store: Store) -> None:
-    ids = [order.order_id for order in (_order() for _ in range(8))]
-    store.add(*(placed(order_id=order_id, now=NOW).order for order_id in ids))
-    start = threading.Barrier(4, timeout=10)
-
-    def lock(number: int) -> int:
-        start.wait()
-        with store.work() as work:
-            return len(work.orders.lock(ids if number % 2 else ids[::-1]))
-
-    with ThreadPoolExecutor(4) as threads:
-        assert list(threads.map(lock, range(4))) == [8] * 4
+    assert seen == [OrderState.CONFIRMED]
 
 
 def test_only_what_exists_is_found(store: Store) -> None:
@@ -223,3 +216,40 @@ def test_a_timeline_has_every_state_with_its_time_and_reason(store: Store) -> No
         (2, OrderState.REJECTED, NOW + timedelta(hours=1), REJECTION),
     ]
     assert [entry.state for entry in timelines[pending.order_id]] == [OrderState.PENDING]
+
+
+def test_rows_are_locked_in_the_order_of_their_ids_wherever_they_lie(schema: Database) -> None:
+    """Two batches with orders in common would deadlock otherwise."""
+    store = _in_postgres(schema)
+    ids = sorted((uuid.uuid4() for _ in range(5)), key=str)
+    for order_id in reversed(ids):
+        store.add(placed(order_id=order_id).order)
+
+    def lock_all() -> None:
+        with store.work() as work:
+            work.orders.lock(ids)
+
+    other = threading.Thread(target=lock_all)
+    with store.work() as work:
+        work.orders.lock(ids[-1:])
+        other.start()
+        wait_for(lambda: schema.fetch("SELECT FROM pg_locks WHERE NOT granted"))
+        with schema.transaction() as transaction:
+            free = transaction.execute("SELECT order_id FROM orders FOR UPDATE SKIP LOCKED")
+    other.join(10)
+
+    assert free == []
+
+
+def test_lines_keep_their_order_wherever_they_lie(
+    schema: Database, database: FreshDatabase
+) -> None:
+    with connect(database.admin_url) as admin, admin.cursor() as cursor:
+        for scan in ("indexscan", "bitmapscan"):
+            cursor.execute(f'ALTER DATABASE "{database.name}" SET enable_{scan} = off')
+    order = _order()
+    _in_postgres(schema).add(order)
+    schema.execute("UPDATE order_lines SET quantity = quantity WHERE line_number = 1")
+
+    with closing(Database(database.url("trackops_order"), application_name="scan")) as scanning:
+        assert _in_postgres(scanning).order(order.order_id) == order
