@@ -13,14 +13,14 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from trackops.order.v1 import order_pb2, order_saga_service_pb2, order_service_pb2
+from trackops.order.v1 import order_pb2, order_service_pb2
 
 from trackops_cli.local.provision import connect
 from trackops_cli.testing import Database as FreshDatabase
 from trackops_cli.testing import wait_for
 from trackops_common.database import Database
 from trackops_common.testing import TcpLink, error_details
-from trackops_order.testing import OrderServer, OrderServices, create_request
+from trackops_order.testing import OrderServer, OrderServices, confirm_request, create_request
 
 SERVICES = ["trackops.order.v1.OrderSagaService", "trackops.order.v1.OrderService"]
 NOBODY = "postgresql://trackops_order:secret@127.0.0.1:1/trackops"
@@ -94,9 +94,7 @@ def test_without_redis_every_answer_is_right(
         assert service.orders.GetOrder(request).order.state == order_pb2.ORDER_STATE_PENDING
 
     redis_link.cut()
-    service.sagas.ConfirmOrder(
-        order_saga_service_pb2.ConfirmOrderRequest(request_id=str(uuid.uuid4()), order_id=order_id)
-    )
+    service.sagas.ConfirmOrder(confirm_request(order_id))
 
     assert service.orders.GetOrder(request).order.state == order_pb2.ORDER_STATE_CONFIRMED
     assert service.process.wait_logged("cache is away; orders are read from Postgres")

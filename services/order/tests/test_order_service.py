@@ -18,7 +18,7 @@ from trackops.order.v1 import (
 
 from trackops_common.database import Database
 from trackops_common.testing import ErrorDetails, error_details
-from trackops_order.testing import OrderServer, create_request
+from trackops_order.testing import OrderServer, close_request, confirm_request, create_request
 
 TABLES = ("orders", "order_lines", "order_transitions", "outbox", "requests")
 
@@ -48,21 +48,6 @@ def _place(service: OrderServer) -> str:
     return service.orders.CreateOrder(create_request()).order.order_id
 
 
-def _confirm(order_id: str, request_id: str = "") -> order_saga_service_pb2.ConfirmOrderRequest:
-    return order_saga_service_pb2.ConfirmOrderRequest(
-        request_id=request_id or str(uuid.uuid4()), order_id=order_id
-    )
-
-
-def _close(order_id: str, request_id: str = "") -> order_saga_service_pb2.CloseOrderRequest:
-    return order_saga_service_pb2.CloseOrderRequest(
-        request_id=request_id or str(uuid.uuid4()),
-        order_id=order_id,
-        reason="PAYMENT_DECLINED",
-        message="the card was declined",
-    )
-
-
 def _get(service: OrderServer, order_id: str) -> order_pb2.Order:
     return service.orders.GetOrder(order_service_pb2.GetOrderRequest(order_id=order_id)).order
 
@@ -86,7 +71,7 @@ def test_a_repeat_gets_the_same_bytes(service: OrderServer, service_rows: Databa
     request = create_request(customer_id=_customer())
 
     first = service.orders.CreateOrder(request)
-    service.sagas.ConfirmOrder(_confirm(first.order.order_id))
+    service.sagas.ConfirmOrder(confirm_request(first.order.order_id))
     again = service.orders.CreateOrder(request)
 
     assert again.SerializeToString() == first.SerializeToString()
@@ -212,8 +197,8 @@ def test_an_unknown_id_is_not_found(service: OrderServer, service_rows: Database
             service.orders.GetOrderTimeline,
             order_service_pb2.GetOrderTimelineRequest(order_id=unknown),
         ),
-        (service.sagas.ConfirmOrder, _confirm(unknown)),
-        (service.sagas.CloseOrder, _close(unknown)),
+        (service.sagas.ConfirmOrder, confirm_request(unknown)),
+        (service.sagas.CloseOrder, close_request(unknown)),
     ]
 
     for call, request in calls:
@@ -239,10 +224,10 @@ def test_a_forbidden_transition_names_both_states_and_leaves_no_row(
     service: OrderServer, service_rows: Database
 ) -> None:
     order_id = _place(service)
-    service.sagas.CloseOrder(_close(order_id))
+    service.sagas.CloseOrder(close_request(order_id))
     before = _counts(service_rows)
 
-    details = _failure(service.sagas.ConfirmOrder, _confirm(order_id))
+    details = _failure(service.sagas.ConfirmOrder, confirm_request(order_id))
 
     assert details.code is grpc.StatusCode.FAILED_PRECONDITION
     assert details.reason == "FORBIDDEN_TRANSITION"
@@ -254,7 +239,7 @@ def test_a_repeated_change_gets_the_same_bytes_and_happens_once(
     service: OrderServer, service_rows: Database
 ) -> None:
     order_id = _place(service)
-    request = _confirm(order_id)
+    request = confirm_request(order_id)
 
     first = service.sagas.ConfirmOrder(request)
     before = _counts(service_rows)
@@ -309,16 +294,16 @@ def test_a_batch_with_a_request_that_breaks_the_contract_is_refused_whole(
 
 def test_each_change_of_a_batch_succeeds_or_fails_alone(service: OrderServer) -> None:
     pending, closed, unknown = _place(service), _place(service), str(uuid.uuid4())
-    service.sagas.CloseOrder(_close(closed))
+    service.sagas.CloseOrder(close_request(closed))
 
     confirmed = service.sagas.BatchConfirmOrders(
         order_saga_service_pb2.BatchConfirmOrdersRequest(
-            requests=[_confirm(unknown), _confirm(pending), _confirm(closed)]
+            requests=[confirm_request(unknown), confirm_request(pending), confirm_request(closed)]
         )
     )
     closing = service.sagas.BatchCloseOrders(
         order_saga_service_pb2.BatchCloseOrdersRequest(
-            requests=[_close(pending), _close(_place(service))]
+            requests=[close_request(pending), close_request(_place(service))]
         )
     )
 
@@ -335,8 +320,8 @@ def test_a_change_is_seen_by_the_next_read(service: OrderServer) -> None:
     confirmed, closed = _place(service), _place(service)
     assert _get(service, confirmed).state == order_pb2.ORDER_STATE_PENDING
 
-    service.sagas.ConfirmOrder(_confirm(confirmed))
-    service.sagas.CloseOrder(_close(closed))
+    service.sagas.ConfirmOrder(confirm_request(confirmed))
+    service.sagas.CloseOrder(close_request(closed))
 
     assert _get(service, confirmed).state == order_pb2.ORDER_STATE_CONFIRMED
     order = _get(service, closed)
@@ -348,7 +333,7 @@ def test_a_change_is_seen_by_the_next_read(service: OrderServer) -> None:
 
 def test_the_timeline_tells_every_state_oldest_first(service: OrderServer) -> None:
     order_id = _place(service)
-    service.sagas.CloseOrder(_close(order_id))
+    service.sagas.CloseOrder(close_request(order_id))
 
     entries = service.orders.GetOrderTimeline(
         order_service_pb2.GetOrderTimelineRequest(order_id=order_id)
@@ -364,11 +349,11 @@ def test_the_timeline_tells_every_state_oldest_first(service: OrderServer) -> No
 
 
 def test_a_text_that_cannot_be_stored_fails_alone(service: OrderServer) -> None:
-    good, bad = _place(service), _close(_place(service))
+    good, bad = _place(service), close_request(_place(service))
     bad.message = "nul \x00"
 
     failing = service.sagas.CloseOrder.future(bad)
-    going = service.sagas.CloseOrder.future(_close(good))
+    going = service.sagas.CloseOrder.future(close_request(good))
 
     assert going.result().version == 2
     assert failing.exception() is not None
@@ -379,9 +364,9 @@ def test_every_change_leaves_as_an_event_in_order(
     service: OrderServer, service_rows: Database
 ) -> None:
     confirmed = service.orders.CreateOrder(create_request()).order
-    service.sagas.ConfirmOrder(_confirm(confirmed.order_id))
+    service.sagas.ConfirmOrder(confirm_request(confirmed.order_id))
     closed = service.orders.CreateOrder(create_request()).order
-    service.sagas.CloseOrder(_close(closed.order_id))
+    service.sagas.CloseOrder(close_request(closed.order_id))
 
     rows = service_rows.fetch(
         "SELECT key, aggregate_version, type, topic, payload FROM outbox"

@@ -16,7 +16,7 @@ from pathlib import Path
 from uuid import UUID
 
 import grpc
-from trackops.order.v1 import order_pb2, order_service_pb2
+from trackops.order.v1 import order_pb2, order_saga_service_pb2, order_service_pb2
 from trackops.order.v1.order_saga_service_pb2_grpc import OrderSagaServiceStub
 from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 
@@ -31,6 +31,8 @@ __all__ = [
     "InMemoryOrders",
     "OrderServer",
     "OrderServices",
+    "close_request",
+    "confirm_request",
     "create_request",
     "placed",
 ]
@@ -202,6 +204,27 @@ def create_request(
             for number in range(1, lines + 1)
         ],
         payment_method_token="tok_ok",  # noqa: S106 - the name of a method, no secret
+    )
+
+
+def confirm_request(
+    order_id: str, request_id: str | None = None
+) -> order_saga_service_pb2.ConfirmOrderRequest:
+    """A valid request, under a new id unless one is given."""
+    return order_saga_service_pb2.ConfirmOrderRequest(
+        request_id=request_id or str(uuid.uuid4()), order_id=order_id
+    )
+
+
+def close_request(
+    order_id: str, request_id: str | None = None
+) -> order_saga_service_pb2.CloseOrderRequest:
+    """A valid request, under a new id unless one is given, because a card was declined."""
+    return order_saga_service_pb2.CloseOrderRequest(
+        request_id=request_id or str(uuid.uuid4()),
+        order_id=order_id,
+        reason="PAYMENT_DECLINED",
+        message="the card was declined",
     )
 
 
