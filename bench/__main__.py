@@ -26,6 +26,7 @@ from rich.table import Table
 from trackops.order.v1 import order_service_pb2
 from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 
+from bench.confirmed import Confirmed, confirmed_orders
 from bench.load import create_order_requests
 from bench.pgbench import orders_per_second
 from trackops_cli.local.home import Home
@@ -37,6 +38,8 @@ _ROUNDS = 3
 _SECONDS = 8
 _IN_FLIGHT = 128
 _PGBENCH_CLIENTS = 32
+_CONFIRM_RATE = 600
+_CONFIRM_SECONDS = 20
 _GENERATOR_IS_THE_LIMIT = 0.95
 
 _console = Console()
@@ -79,11 +82,20 @@ def main() -> None:
         create = _create_order(stack)
         ordered = _pgbench(stack, ordered=True)
         get = _get_order(stack)
+    with temporary_stack() as stack:
+        _say(f"starting the whole mesh, for {_CONFIRM_RATE} orders/s from CreateOrder to CONFIRMED")
+        stack.up()
+        confirmed = confirmed_orders(stack, rate=_CONFIRM_RATE, seconds=_CONFIRM_SECONDS)
     _console.print(_table(create, get))
     _console.print(
         f"pgbench with the outbox lock, which puts commits in the order of seq: {ordered:.0f}/s"
     )
-    _write(create, get, ordered)
+    _console.print(
+        f"offered {_CONFIRM_RATE} orders/s for {_CONFIRM_SECONDS} s: {confirmed.per_s:.0f}/s became"
+        f" CONFIRMED at {confirmed.cpu_ms_per_order:.2f} ms of CPU each, all servers included;"
+        f" the backlog grew by {confirmed.backlog_growth}"
+    )
+    _write(create, get, ordered, confirmed)
 
 
 def _create_order(stack: LocalStack) -> Comparison:
@@ -190,7 +202,7 @@ def _table(*comparisons: Comparison) -> Table:
     return table
 
 
-def _write(create: Comparison, get: Comparison, ordered: float) -> None:
+def _write(create: Comparison, get: Comparison, ordered: float, confirmed: Confirmed) -> None:
     path = Path(Home.from_environment().root, "bench.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     figures = {
@@ -201,6 +213,8 @@ def _write(create: Comparison, get: Comparison, ordered: float) -> None:
         "get_order_per_s": round(get.figure, 1),
         "echo_per_s": round(get.baseline_figure, 1),
         "get_order_vs_echo": round(get.ratio, 3),
+        "confirmed_orders_per_s": round(confirmed.per_s, 1),
+        "cpu_ms_per_confirmed_order": round(confirmed.cpu_ms_per_order, 2),
     }
     path.write_text(json.dumps(figures, indent=2) + "\n")
     _say(f"figures are in {path}")

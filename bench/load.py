@@ -1,6 +1,7 @@
-"""A load generator: one process, a fixed number of calls in flight, for a fixed time.
+"""A load generator: one process, calls in flight or calls a second, for a fixed time.
 
     python -m bench.load create-order 127.0.0.1:5051 --seconds 10 --in-flight 128
+    python -m bench.load create-order 127.0.0.1:5051 --seconds 10 --rate 500
 
 It sends messages that were encoded beforehand and does not decode the answers,
 so that it costs as little as a Python client can. Prints one JSON object:
@@ -60,32 +61,67 @@ def get_order_requests(order_ids: list[str]) -> Iterator[bytes]:
         yield random.choice(encoded)
 
 
+class Load:
+    """Calls of one method from `begin` to `end` (monotonic clock), after a warm-up."""
+
+    def __init__(self, target: str, method: str, requests: Iterator[bytes], seconds: float) -> None:
+        self._channel = grpc.aio.insecure_channel(target)
+        self._call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
+        self._call = self._channel.unary_unary(method)
+        self._requests = requests
+        self._begin = time.monotonic() + _WARM_UP_SECONDS
+        self._end = self._begin + seconds
+        self._seconds = seconds
+        self._tally = Tally()
+
+    async def run(self, *, in_flight: int, rate: float) -> dict[str, float]:
+        """Send `rate` calls a second, or keep `in_flight` open where it is 0."""
+        clients = [self._pacemaker(rate)] if rate else [self._client() for _ in range(in_flight)]
+        cpu_at_begin, *_ = await asyncio.gather(self._cpu_at_begin(), *clients)
+        cpu = time.process_time() - (cpu_at_begin or 0.0)
+        await self._channel.close()
+        return _summary(self._tally, self._seconds, cpu)
+
+    async def _client(self) -> None:
+        while (now := time.monotonic()) < self._end:
+            await self._send(now)
+
+    async def _pacemaker(self, rate: float) -> None:
+        """Sends on time, whatever the answers take; latency counts from that time."""
+        due, calls = time.monotonic(), set[asyncio.Task[None]]()
+        while due < self._end:
+            await asyncio.sleep(due - time.monotonic())
+            task = asyncio.create_task(self._send(due))
+            calls.add(task)
+            task.add_done_callback(calls.discard)
+            due += 1 / rate
+        await asyncio.gather(*calls)
+
+    async def _send(self, due: float) -> None:
+        try:
+            await self._call(next(self._requests), timeout=30)
+        except grpc.aio.AioRpcError:
+            self._tally.errors += 1
+        if due >= self._begin:
+            self._tally.latencies.append(time.monotonic() - due)
+
+    async def _cpu_at_begin(self) -> float:
+        await asyncio.sleep(max(0.0, self._begin - time.monotonic()))
+        return time.process_time()
+
+
 async def drive(
-    target: str, method: str, requests: Iterator[bytes], *, seconds: float, in_flight: int
+    target: str,
+    method: str,
+    requests: Iterator[bytes],
+    *,
+    seconds: float,
+    in_flight: int,
+    rate: float,
 ) -> dict[str, float]:
-    """Keep `in_flight` calls of `method` open for `seconds` after a warm-up."""
-    tally = Tally()
-    async with grpc.aio.insecure_channel(target) as channel:
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
-        begin = time.monotonic() + _WARM_UP_SECONDS
-        end = begin + seconds
-
-        async def client() -> None:
-            while (started := time.monotonic()) < end:
-                try:
-                    await call(next(requests), timeout=30)
-                except grpc.aio.AioRpcError:
-                    tally.errors += 1
-                if started >= begin:
-                    tally.latencies.append(time.monotonic() - started)
-
-        async def cpu_at(moment: float) -> float:
-            await asyncio.sleep(max(0.0, moment - time.monotonic()))
-            return time.process_time()
-
-        results = await asyncio.gather(cpu_at(begin), *(client() for _ in range(in_flight)))
-        cpu = time.process_time() - float(results[0] or 0.0)
-    return _summary(tally, seconds, cpu)
+    """One load from its first call to its summary."""
+    load = Load(target, method, requests, seconds)
+    return await load.run(in_flight=in_flight, rate=rate)
 
 
 def _summary(tally: Tally, seconds: float, cpu: float) -> dict[str, float]:
@@ -107,6 +143,7 @@ def main() -> None:
     parser.add_argument("target")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--in-flight", type=int, default=128)
+    parser.add_argument("--rate", type=float, default=0, help="calls a second, sent on time")
     parser.add_argument("--order-ids", help="comma-separated; for get-order and echo")
     options = parser.parse_args()
     ids = (options.order_ids or "").split(",")
@@ -116,7 +153,12 @@ def main() -> None:
         "echo": ("/bench.Echo/Echo", get_order_requests(ids)),
     }[options.load]
     result = drive(
-        options.target, method, requests, seconds=options.seconds, in_flight=options.in_flight
+        options.target,
+        method,
+        requests,
+        seconds=options.seconds,
+        in_flight=options.in_flight,
+        rate=options.rate,
     )
     print(json.dumps(uvloop.run(result)))
 
