@@ -6,7 +6,7 @@ export PATH="$PWD/.venv/bin:$PATH"
 
 ruff check --quiet .
 ruff format --quiet --check . || { echo "lint: run 'make format'" >&2; exit 1; }
-mypy libs/common/trackops_common services/*/trackops_* cli/trackops_cli bench scripts conftest.py
+mypy libs/*/trackops_* services/*/trackops_* cli/trackops_cli bench scripts conftest.py
 for tests in libs/*/tests services/*/tests cli/tests tests; do  # each has modules of the same names
   mypy "$tests"
 done

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +20,7 @@ from trackops.saga.v1.saga_service_pb2_grpc import SagaServiceStub
 
 from trackops_cli.demo.plan import PlannedOrder
 from trackops_cli.local.errors import StackError
-from trackops_common.grpc.channels import open_channel
+from trackops_client import TrackOpsError, open_aio_channel, typed_errors
 
 __all__ = ["DemoClient", "OrderStuck", "PlacedOrder"]
 
@@ -60,7 +59,8 @@ class DemoClient:
 
     def __init__(self, targets: Mapping[str, str]) -> None:
         self._channels = {
-            name: open_channel(target, wait_for_ready=True) for name, target in targets.items()
+            name: open_aio_channel(target, timeout_seconds=_CALL_SECONDS, wait_for_ready=True)
+            for name, target in targets.items()
         }
         self._orders = OrderServiceStub(self._channels["order"])
         self._inventory = InventoryServiceStub(self._channels["inventory"])
@@ -73,11 +73,10 @@ class DemoClient:
     async def fill_shelves(self, stock: Mapping[str, int]) -> None:
         """Put `stock` pieces of each sku on hand."""
         adjustments = [
-            inventory.AdjustStockRequest(request_id=str(uuid.uuid4()), sku=sku, delta=pieces)
-            for sku, pieces in stock.items()
+            inventory.AdjustStockRequest(sku=sku, delta=pieces) for sku, pieces in stock.items()
         ]
         await self._inventory.BatchAdjustStock(
-            inventory.BatchAdjustStockRequest(requests=adjustments), timeout=_CALL_SECONDS
+            inventory.BatchAdjustStockRequest(requests=adjustments)
         )
 
     async def place(
@@ -107,7 +106,7 @@ class DemoClient:
         ended: dict[str, Order] = {}
         while waiting:
             response = await self._orders.BatchGetOrders(
-                orders.BatchGetOrdersRequest(order_ids=sorted(waiting)), timeout=_CALL_SECONDS
+                orders.BatchGetOrdersRequest(order_ids=sorted(waiting))
             )
             news = {
                 order.order_id: order
@@ -124,29 +123,24 @@ class DemoClient:
 
     async def stock(self, skus: Sequence[str]) -> dict[str, StockLevel]:
         """Levels by sku."""
-        response = await self._inventory.BatchGetStock(
-            inventory.BatchGetStockRequest(skus=skus), timeout=_CALL_SECONDS
-        )
+        response = await self._inventory.BatchGetStock(inventory.BatchGetStockRequest(skus=skus))
         return {level.sku: level for level in response.stock_levels}
 
     async def timeline(self, order_id: str) -> Sequence[orders.TimelineEntry]:
         """The states of an order."""
         request = orders.GetOrderTimelineRequest(order_id=order_id)
-        return (await self._orders.GetOrderTimeline(request, timeout=_CALL_SECONDS)).entries
+        return (await self._orders.GetOrderTimeline(request)).entries
 
     async def saga(self, order_id: str) -> Saga:
         """The saga that brought the order to its end."""
         request = sagas.ListSagasRequest(subject=order_id)
-        return (await self._sagas.ListSagas(request, timeout=_CALL_SECONDS)).sagas[0]
+        return (await self._sagas.ListSagas(request)).sagas[0]
 
     async def _place_one(self, planned: PlannedOrder) -> PlacedOrder:
+        sent = (self._orders.CreateOrder(planned.request) for _ in range(planned.sends))
         try:
-            answers = await asyncio.gather(
-                *(
-                    self._orders.CreateOrder(planned.request, timeout=_CALL_SECONDS)
-                    for _ in range(planned.sends)
-                )
-            )
-        except grpc.aio.AioRpcError as error:
-            return PlacedOrder(planned, [], error.code())
+            with typed_errors():
+                answers = await asyncio.gather(*sent)
+        except TrackOpsError as error:
+            return PlacedOrder(planned, [], error.code)
         return PlacedOrder(planned, list(answers))

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 from google.rpc import code_pb2, status_pb2
+from trackops.order.v1.order_saga_service_pb2 import CloseOrderRequest
 
 from trackops_common.grpc.channels import open_channel
+from trackops_common.grpc.validation import validation_failure
 from trackops_saga_orchestrator.adapters.participants import grpc_participants
 from trackops_saga_orchestrator.application.ports import Participants
 from trackops_saga_orchestrator.domain.instance import Phase, StepCommand
@@ -112,9 +114,34 @@ async def test_item_whose_outcome_is_unknown(
 async def test_refusal_without_a_reason_still_has_one(
     participants: Participants, participant: Participant
 ) -> None:
-    participant.items = {"order-0": status(code_pb2.NOT_FOUND, "a\x00b" + "c" * 2000)}
-    (outcome,) = await participants[order.confirm]([command(order.confirm)])
-    assert outcome == Refused("INTERNAL", ("ab" + "c" * 2000)[:1000])
+    participant.items = {"order-0": status(code_pb2.NOT_FOUND, "no such order")}
+    outcomes = await participants[order.confirm]([command(order.confirm)])
+    assert outcomes == [Refused("INTERNAL", "no such order")]
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("a\x00b\x1b\r\n", "a\\x00b\\x1b\\r\\n"),
+        ("c" * 2000, "c" * 1000),
+        ("e\u0301" * 2000, "é" * 1000),
+        ("\u0958" * 1000, "\u0915\u093c" * 500),
+        ("x\n" * 999, ("x\\n" * 999)[:1000]),
+    ],
+    ids=["control characters", "long", "decomposed", "longer when normalised", "long when escaped"],
+)
+async def test_whatever_a_participant_says_the_order_can_be_closed_with_it(
+    participants: Participants, participant: Participant, said: str, kept: str
+) -> None:
+    participant.items = {"order-0": status(code_pb2.NOT_FOUND, said)}
+    outcomes = await participants[order.confirm]([command(order.confirm)])
+    assert outcomes == [Refused("INTERNAL", kept)]
+
+    closing = CloseOrderRequest(
+        request_id=str(uuid.uuid4()), order_id=str(uuid.uuid4()), reason="INTERNAL", message=kept
+    )
+    assert validation_failure(closing) is None
+    assert closing.message == kept
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import grpc
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from trackops_common.grpc.text import printable
 from trackops_saga_orchestrator.domain.progress import Refused, Unknown
 
 __all__ = ["is_about_an_item", "outcome_of", "status_of"]
@@ -66,5 +69,5 @@ def _reason(status: status_pb2.Status) -> str:
 
 
 def _text(value: str, length: int) -> str:
-    """Postgres keeps no NUL."""
-    return value.replace("\x00", "")[:length]
+    """As `order.close` takes it: whatever a participant said, the order can be closed."""
+    return unicodedata.normalize("NFC", printable(value))[:length]
