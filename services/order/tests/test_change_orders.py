@@ -15,7 +15,8 @@ from trackops_order.application.close_orders import CloseOrder, CloseOrders
 from trackops_order.application.confirm_orders import ConfirmOrder, ConfirmOrders
 from trackops_order.domain.errors import ForbiddenTransition, OrderNotFound
 from trackops_order.domain.events import OrderConfirmed, OrderRejected
-from trackops_order.domain.order import Order, OrderState, Rejection
+from trackops_order.domain.order import Order, Rejection
+from trackops_order.domain.states import OrderState
 from trackops_order.testing import InMemoryOrderCache, InMemoryOrders, placed
 
 REJECTION = Rejection("INSUFFICIENT_STOCK", "no tea is left")

@@ -12,13 +12,13 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
 )
 
 from trackops_order.domain.errors import ForbiddenTransition
 from trackops_order.domain.events import OrderConfirmed, OrderEvent, OrderRejected
-from trackops_order.domain.order import TRANSITIONS, Order, OrderLine, OrderState, Rejection
+from trackops_order.domain.order import Order, OrderLine, Rejection
+from trackops_order.domain.states import TRANSITIONS, OrderState
 from trackops_order.testing import placed
 
 MOMENTS = some.datetimes(
@@ -60,11 +60,6 @@ class OrderLifecycle(RuleBasedStateMachine):
 
         if self._ask(OrderState.REJECTED, now, ask, OrderRejected):
             self.rejection = rejection
-
-    @precondition(lambda self: len(self.entered) > 1)
-    @rule()
-    def an_order_that_is_at_its_end_stays_there(self) -> None:
-        assert TRANSITIONS[self.order.state] == frozenset()
 
     def _ask(
         self,

@@ -20,7 +20,8 @@ from trackops_common.database import Database
 from trackops_common.idempotency import StoredRequest
 from trackops_order.adapters.postgres import PostgresOrderReader, PostgresUnitOfWorkFactory
 from trackops_order.application.ports import OrderReader, UnitOfWork
-from trackops_order.domain.order import Order, OrderLine, OrderState, Rejection
+from trackops_order.domain.order import Order, OrderLine, Rejection
+from trackops_order.domain.states import OrderState
 from trackops_order.testing import InMemoryOrders, placed
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)

@@ -10,7 +10,8 @@ from trackops_common.testing import ManualClock
 from trackops_order.application.get_orders import GetOrders
 from trackops_order.application.get_timelines import GetTimelines
 from trackops_order.domain.errors import OrderNotFound
-from trackops_order.domain.order import Order, OrderState, Rejection
+from trackops_order.domain.order import Order, Rejection
+from trackops_order.domain.states import OrderState
 from trackops_order.testing import InMemoryOrderCache, InMemoryOrders, placed
 
 

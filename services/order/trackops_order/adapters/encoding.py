@@ -17,7 +17,8 @@ from trackops.order.v1 import (
 
 from trackops_common.outbox import OutboxEvent
 from trackops_order.domain.events import OrderConfirmed, OrderEvent, OrderPlaced, OrderRejected
-from trackops_order.domain.order import Order, OrderState, Rejection
+from trackops_order.domain.order import Order, Rejection
+from trackops_order.domain.states import OrderState
 
 __all__ = ["encode_changed", "encode_created", "encode_found", "order_message", "outbox_event"]
 

@@ -13,7 +13,8 @@ from trackops_common.request_store import PostgresRequestStore
 from trackops_order.adapters.encoding import outbox_event
 from trackops_order.application.ports import TimelineEntry
 from trackops_order.domain.events import OrderEvent
-from trackops_order.domain.order import Order, OrderLine, OrderState, Rejection
+from trackops_order.domain.order import Order, OrderLine, Rejection
+from trackops_order.domain.states import OrderState
 
 __all__ = ["PostgresOrderReader", "PostgresUnitOfWork", "PostgresUnitOfWorkFactory"]
 

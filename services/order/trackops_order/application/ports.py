@@ -11,7 +11,8 @@ from uuid import UUID
 
 from trackops_common.idempotency import RequestStore
 from trackops_order.domain.events import OrderEvent
-from trackops_order.domain.order import Order, OrderState, Rejection
+from trackops_order.domain.order import Order, Rejection
+from trackops_order.domain.states import OrderState
 
 __all__ = [
     "CacheSnapshot",

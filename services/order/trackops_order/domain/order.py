@@ -1,35 +1,19 @@
-"""The order aggregate and its state machine."""
+"""The order aggregate."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from uuid import UUID
 
 from trackops_order.domain.errors import ForbiddenTransition, InvalidOrder
 from trackops_order.domain.events import OrderConfirmed, OrderPlaced, OrderRejected
+from trackops_order.domain.states import TRANSITIONS, OrderState
 
-__all__ = ["TRANSITIONS", "Order", "OrderLine", "OrderState", "Rejection"]
+__all__ = ["Order", "OrderLine", "Rejection"]
 
 _MAX_TOTAL_MINOR = 2**63 - 1
-
-
-class OrderState(StrEnum):
-    """Where an order stands in its lifecycle."""
-
-    PENDING = "PENDING"
-    CONFIRMED = "CONFIRMED"
-    REJECTED = "REJECTED"
-
-
-TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
-    OrderState.PENDING: frozenset({OrderState.CONFIRMED, OrderState.REJECTED}),
-    OrderState.CONFIRMED: frozenset(),
-    OrderState.REJECTED: frozenset(),
-}
-"""The state machine, once: from each state, the states that may follow."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,20 @@ class _OrderStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_OrderState.
     """Stock is reserved and payment authorised."""
     ORDER_STATE_REJECTED: _OrderState.ValueType  # 3
     """Could not be served; `Order.rejection` says why. Final."""
+    ORDER_STATE_CANCELLING: _OrderState.ValueType  # 4
+    """Its cancellation was accepted; what was arranged for it is being undone."""
+    ORDER_STATE_CANCELLED: _OrderState.ValueType  # 5
+    """Cancelled; nothing is reserved or authorised for it. Final."""
+    ORDER_STATE_FULFILLING: _OrderState.ValueType  # 6
+    """Some of its pieces are shipped."""
+    ORDER_STATE_SHIPPED: _OrderState.ValueType  # 7
+    """All of its pieces are shipped."""
+    ORDER_STATE_DELIVERED: _OrderState.ValueType  # 8
+    """All of its pieces arrived."""
+    ORDER_STATE_PARTIALLY_RETURNED: _OrderState.ValueType  # 9
+    """Some of its pieces came back."""
+    ORDER_STATE_RETURNED: _OrderState.ValueType  # 10
+    """All of its pieces came back. Final."""
 
 class OrderState(_OrderState, metaclass=_OrderStateEnumTypeWrapper):
     """Where an order stands in its lifecycle."""
@@ -44,6 +58,20 @@ ORDER_STATE_CONFIRMED: OrderState.ValueType  # 2
 """Stock is reserved and payment authorised."""
 ORDER_STATE_REJECTED: OrderState.ValueType  # 3
 """Could not be served; `Order.rejection` says why. Final."""
+ORDER_STATE_CANCELLING: OrderState.ValueType  # 4
+"""Its cancellation was accepted; what was arranged for it is being undone."""
+ORDER_STATE_CANCELLED: OrderState.ValueType  # 5
+"""Cancelled; nothing is reserved or authorised for it. Final."""
+ORDER_STATE_FULFILLING: OrderState.ValueType  # 6
+"""Some of its pieces are shipped."""
+ORDER_STATE_SHIPPED: OrderState.ValueType  # 7
+"""All of its pieces are shipped."""
+ORDER_STATE_DELIVERED: OrderState.ValueType  # 8
+"""All of its pieces arrived."""
+ORDER_STATE_PARTIALLY_RETURNED: OrderState.ValueType  # 9
+"""Some of its pieces came back."""
+ORDER_STATE_RETURNED: OrderState.ValueType  # 10
+"""All of its pieces came back. Final."""
 
 @typing.final
 class OrderLine(message.Message):
