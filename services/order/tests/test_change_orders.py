@@ -14,7 +14,7 @@ from trackops_order.application.change_orders import ChangeOrders, ChangeOutcome
 from trackops_order.application.close_orders import CloseOrder, CloseOrders
 from trackops_order.application.confirm_orders import ConfirmOrder, ConfirmOrders
 from trackops_order.domain.errors import ForbiddenTransition, OrderNotFound
-from trackops_order.domain.events import OrderConfirmed, OrderRejected
+from trackops_order.domain.events import OrderConfirmed, OrderEvent, OrderRejected
 from trackops_order.domain.order import Order, Rejection
 from trackops_order.domain.states import OrderState
 from trackops_order.testing import InMemoryOrderCache, InMemoryOrders, placed
@@ -22,8 +22,8 @@ from trackops_order.testing import InMemoryOrderCache, InMemoryOrders, placed
 REJECTION = Rejection("INSUFFICIENT_STOCK", "no tea is left")
 
 
-def _encode(order: Order) -> bytes:
-    return f"{order.order_id} v{order.version}".encode()
+def _encode(event: OrderEvent) -> bytes:
+    return f"{event.order.order_id} v{event.order.version}".encode()
 
 
 class World:
