@@ -13,6 +13,10 @@ from trackops_common.database import Database
 from trackops_common.testing import error_details
 from trackops_order.testing import OrderServer
 
+COUNTS = """
+SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM order_transitions),
+       (SELECT count(*) FROM outbox), (SELECT count(*) FROM requests)
+"""
 EMPTY: Sequence[tuple[str, str, Message, set[str]]] = [
     (
         "orders",
@@ -76,7 +80,7 @@ def test_an_empty_request_names_every_wrong_field_and_leaves_no_row(
     request_: Message,
     fields: set[str],
 ) -> None:
-    before = service_rows.fetch("SELECT count(*) FROM requests")
+    before = service_rows.fetch(COUNTS)
 
     with pytest.raises(grpc.RpcError) as failed:
         getattr(getattr(service, stub), rpc)(request_)
@@ -85,4 +89,4 @@ def test_an_empty_request_names_every_wrong_field_and_leaves_no_row(
 
     assert (details.code, details.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
     assert set(details.violations) == fields
-    assert service_rows.fetch("SELECT count(*) FROM requests") == before
+    assert service_rows.fetch(COUNTS) == before

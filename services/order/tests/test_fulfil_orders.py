@@ -20,7 +20,7 @@ from trackops_order.application.deliver_orders import DeliverOrder, DeliverOrder
 from trackops_order.application.ports import OrderReader, UnitOfWorkFactory
 from trackops_order.application.return_orders import ReturnOrder, ReturnOrders
 from trackops_order.application.ship_orders import ShipOrder, ShipOrders
-from trackops_order.domain.errors import ForbiddenTransition, TooManyPieces
+from trackops_order.domain.errors import EtagMismatch, ForbiddenTransition, TooManyPieces
 from trackops_order.domain.events import OrderEvent
 from trackops_order.domain.goods import OrderLine, Pieces
 from trackops_order.domain.order import Order
@@ -146,6 +146,48 @@ def test_another_body_under_the_same_request_id_is_refused(world: World) -> None
 
     assert [type(outcome) for outcome in outcomes] == [RequestIdReused] * 5
     assert world.order(order_id).version == 4
+
+
+@pytest.mark.parametrize("etag", ["v1", "v3", "2", "something else"])
+def test_a_stale_etag_aborts_every_change_and_leaves_nothing(
+    world: World, orders: InMemoryOrders, etag: str
+) -> None:
+    order_id = world.confirmed(4)
+    before, told = world.order(order_id), len(orders.events)
+
+    outcomes = [
+        *world.ship([replace(_ship(order_id, 1), etag=etag)]),
+        *world.deliver([replace(_deliver(order_id), etag=etag)]),
+        *world.take_back([replace(_return(order_id, 1), etag=etag)]),
+    ]
+
+    for outcome in outcomes:
+        assert isinstance(outcome, EtagMismatch)
+        assert (outcome.order_id, outcome.etag, outcome.current) == (order_id, etag, "v2")
+    assert world.order(order_id) == before
+    assert (len(orders.events), len(orders.requests)) == (told, 1)
+
+
+def test_the_order_s_own_etag_lets_a_change_through_and_its_repeat(world: World) -> None:
+    order_id = world.confirmed(4)
+    shipping = replace(_ship(order_id, 1), etag=world.order(order_id).etag)
+
+    (first,) = world.ship([shipping])
+    (again,) = world.ship([shipping])
+    (bare,) = world.ship([replace(shipping, etag="")])
+
+    assert first == again == b"FULFILLING v3"
+    assert isinstance(bare, RequestIdReused)
+
+
+def test_of_two_changes_with_one_etag_in_a_batch_the_second_is_aborted(world: World) -> None:
+    order_id = world.confirmed(4)
+    etag = world.order(order_id).etag
+
+    first, second = world.ship([replace(_ship(order_id, 1), etag=etag) for _ in range(2)])
+
+    assert first == b"FULFILLING v3"
+    assert isinstance(second, EtagMismatch)
 
 
 def test_the_shipment_and_the_return_bear_the_key_of_their_request(world: World) -> None:

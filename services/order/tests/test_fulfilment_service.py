@@ -130,6 +130,27 @@ def test_too_many_pieces_are_refused_with_how_many_are_left(service: OrderServer
     }
 
 
+def test_a_stale_etag_is_aborted_and_the_order_s_own_is_not(service: OrderServer) -> None:
+    order_id = _confirmed(service)
+    read = order_service_pb2.GetOrderRequest(order_id=order_id)
+    etag = service.orders.GetOrder(read).order.etag
+    part, rest = _ship(order_id, SKU_2=1), _ship(order_id, SKU_1=1, SKU_2=1)
+    part.etag = rest.etag = etag
+
+    current = service.orders.ShipOrder(part).order.etag
+    details = _failure(service.orders.ShipOrder, rest)
+
+    assert (details.code, details.reason) == (grpc.StatusCode.ABORTED, "ETAG_MISMATCH")
+    assert details.metadata == {"order_id": order_id, "etag": etag, "current": current}
+    assert service.orders.GetOrder(read).order.etag == current != etag
+    for call, request in (
+        (service.orders.DeliverOrder, _deliver(order_id)),
+        (service.orders.ReturnOrder, _return(order_id, SKU_1=1)),
+    ):
+        request.etag = etag
+        assert _failure(call, request).reason == "ETAG_MISMATCH"
+
+
 def test_a_step_out_of_turn_names_both_states(service: OrderServer) -> None:
     order_id = _confirmed(service)
 

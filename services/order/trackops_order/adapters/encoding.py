@@ -119,6 +119,7 @@ def order_message(order: Order) -> order_pb2.Order:
         update_time=timestamp(order.update_time),
         rejection=_rejection_message(order.rejection),
         refunded_minor=order.refunded_minor,
+        etag=order.etag,
     )
 
 

@@ -24,6 +24,8 @@ class OrderCommand(IdempotentCommand, Protocol):
 
     @property
     def order_id(self) -> UUID: ...
+    @property
+    def etag(self) -> str: ...
 
 
 C = TypeVar("C", bound=OrderCommand)
@@ -56,6 +58,7 @@ class ChangeOrders:
                 order = orders.get(command.order_id)
                 if order is None:
                     raise OrderNotFound(command.order_id)
+                order.expect(command.etag)
                 event = change(order, command, now)
                 events.append(event)
                 return self.encode(event)

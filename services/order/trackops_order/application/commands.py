@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from uuid import UUID
 
@@ -18,6 +18,8 @@ class OrderChange:
     principal: str
     request_id: str
     order_id: UUID
+    etag: str = field(default="", kw_only=True)
+    """Of the version that is to be changed; empty for whichever there is."""
 
     @cached_property
     def request_key(self) -> UUID:

@@ -19,7 +19,7 @@ class DeliverOrder(OrderChange):
 
     @cached_property
     def request_hash(self) -> bytes:
-        return fingerprint([str(self.order_id)])
+        return fingerprint([str(self.order_id), self.etag])
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ class ReturnOrder(OrderChange):
         return fingerprint(
             [
                 str(self.order_id),
+                self.etag,
                 self.reason,
                 [[line.sku, line.quantity] for line in self.lines],
             ]

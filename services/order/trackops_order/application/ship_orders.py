@@ -27,6 +27,7 @@ class ShipOrder(OrderChange):
         return fingerprint(
             [
                 str(self.order_id),
+                self.etag,
                 self.carrier,
                 self.tracking_number,
                 [[line.sku, line.quantity] for line in self.lines],

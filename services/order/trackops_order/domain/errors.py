@@ -3,6 +3,7 @@
 OrderError
 ├── OrderNotFound          no order has this id
 ├── ForbiddenTransition    the state machine has no such edge
+├── EtagMismatch           the order is not the one that the caller has seen
 ├── TooManyPieces          more than is left to ship or to return
 └── InvalidOrder           the lines do not make an order, a shipment or a return
 """
@@ -11,7 +12,14 @@ from __future__ import annotations
 
 from uuid import UUID
 
-__all__ = ["ForbiddenTransition", "InvalidOrder", "OrderError", "OrderNotFound", "TooManyPieces"]
+__all__ = [
+    "EtagMismatch",
+    "ForbiddenTransition",
+    "InvalidOrder",
+    "OrderError",
+    "OrderNotFound",
+    "TooManyPieces",
+]
 
 
 class OrderError(Exception):
@@ -34,6 +42,16 @@ class ForbiddenTransition(OrderError):
         self.order_id = order_id
         self.frm = frm
         self.to = to
+
+
+class EtagMismatch(OrderError):
+    """The order changed since the caller saw it with `etag`; it now has `current`."""
+
+    def __init__(self, order_id: UUID, *, etag: str, current: str) -> None:
+        super().__init__(f"order {order_id} has etag {current} and not {etag}")
+        self.order_id = order_id
+        self.etag = etag
+        self.current = current
 
 
 class TooManyPieces(OrderError):

@@ -7,7 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from trackops_order.domain.errors import ForbiddenTransition, InvalidOrder, TooManyPieces
+from trackops_order.domain.errors import (
+    EtagMismatch,
+    ForbiddenTransition,
+    InvalidOrder,
+    TooManyPieces,
+)
 from trackops_order.domain.events import (
     OrderConfirmed,
     OrderDelivered,
@@ -123,6 +128,20 @@ class Order:
         self._enter(OrderState.REJECTED, now)
         self.rejection = rejection
         return OrderRejected(replace(self))
+
+    @property
+    def etag(self) -> str:
+        """Names this version of the order (AIP-154)."""
+        return f"v{self.version}"
+
+    def expect(self, etag: str) -> None:
+        """Go on only if this is the order that the caller has seen; an empty `etag` asks nothing.
+
+        Raises:
+            EtagMismatch: it is another version.
+        """
+        if etag and etag != self.etag:
+            raise EtagMismatch(self.order_id, etag=etag, current=self.etag)
 
     @property
     def refunded_minor(self) -> int:

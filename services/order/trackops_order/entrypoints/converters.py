@@ -69,6 +69,7 @@ def ship_command(request: order_service_pb2.ShipOrderRequest, principal: Princip
         carrier=request.carrier,
         tracking_number=request.tracking_number,
         lines=_pieces(request.lines),
+        etag=request.etag,
     )
 
 
@@ -76,7 +77,9 @@ def deliver_command(
     request: order_service_pb2.DeliverOrderRequest, principal: Principal
 ) -> DeliverOrder:
     """The command of a valid request."""
-    return DeliverOrder(principal.name, request.request_id, UUID(request.order_id))
+    return DeliverOrder(
+        principal.name, request.request_id, UUID(request.order_id), etag=request.etag
+    )
 
 
 def return_command(
@@ -89,6 +92,7 @@ def return_command(
         UUID(request.order_id),
         reason=request.reason,
         lines=_pieces(request.lines),
+        etag=request.etag,
     )
 
 

@@ -7,6 +7,7 @@ from trackops.common.v1.error_reason_pb2 import ErrorReason
 
 from trackops_common.grpc.failures import Failure
 from trackops_order.domain.errors import (
+    EtagMismatch,
     ForbiddenTransition,
     InvalidOrder,
     OrderNotFound,
@@ -32,6 +33,13 @@ def order_failure(error: Exception) -> Failure | None:
                 ErrorReason.ERROR_REASON_FORBIDDEN_TRANSITION,
                 str(error),
                 {"order_id": str(error.order_id), "from": error.frm, "to": error.to},
+            )
+        case EtagMismatch():
+            return Failure(
+                grpc.StatusCode.ABORTED,
+                ErrorReason.ERROR_REASON_ETAG_MISMATCH,
+                str(error),
+                {"order_id": str(error.order_id), "etag": error.etag, "current": error.current},
             )
         case TooManyPieces():
             return Failure(

@@ -74,6 +74,11 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     "metadata": {"order_id": "0b7e…", "sku": "TEA-1", "requested": "3",
     "available": "1"}}
     """
+    ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 13
+    """ABORTED. The order changed since it had the `etag` of the request.
+    Sample: {"reason": "ETAG_MISMATCH", "domain": "trackops",
+    "metadata": {"order_id": "0b7e…", "etag": "v2", "current": "v3"}}
+    """
     ERROR_REASON_INSUFFICIENT_STOCK: _ErrorReason.ValueType  # 20
     """FAILED_PRECONDITION. Less is available than was asked for.
     Sample: {"reason": "INSUFFICIENT_STOCK", "domain": "trackops",
@@ -175,6 +180,11 @@ than were asked for.
 Sample: {"reason": "TOO_MANY_PIECES", "domain": "trackops",
 "metadata": {"order_id": "0b7e…", "sku": "TEA-1", "requested": "3",
 "available": "1"}}
+"""
+ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 13
+"""ABORTED. The order changed since it had the `etag` of the request.
+Sample: {"reason": "ETAG_MISMATCH", "domain": "trackops",
+"metadata": {"order_id": "0b7e…", "etag": "v2", "current": "v3"}}
 """
 ERROR_REASON_INSUFFICIENT_STOCK: ErrorReason.ValueType  # 20
 """FAILED_PRECONDITION. Less is available than was asked for.

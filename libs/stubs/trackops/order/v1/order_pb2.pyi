@@ -261,6 +261,7 @@ class Order(message.Message):
     UPDATE_TIME_FIELD_NUMBER: builtins.int
     REJECTION_FIELD_NUMBER: builtins.int
     REFUNDED_MINOR_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
     order_id: builtins.str
     """UUID."""
     customer_id: builtins.str
@@ -275,6 +276,10 @@ class Order(message.Message):
     """Grows by one with every change; the first is 1."""
     refunded_minor: builtins.int
     """Sum of what is refunded for the pieces that came back, in minor units."""
+    etag: builtins.str
+    """Names this version of the order (AIP-154). A change that carries it is made
+    to this version or not at all.
+    """
     @builtins.property
     def lines(self) -> containers.RepeatedCompositeFieldContainer[OrderLine]:
         """At least one; no sku twice."""
@@ -301,9 +306,10 @@ class Order(message.Message):
         update_time: timestamp_pb2.Timestamp | None = ...,
         rejection: Rejection | None = ...,
         refunded_minor: builtins.int = ...,
+        etag: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "rejection", b"rejection", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "currency_code", b"currency_code", "customer_id", b"customer_id", "lines", b"lines", "order_id", b"order_id", "refunded_minor", b"refunded_minor", "rejection", b"rejection", "state", b"state", "total_minor", b"total_minor", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "currency_code", b"currency_code", "customer_id", b"customer_id", "etag", b"etag", "lines", b"lines", "order_id", b"order_id", "refunded_minor", b"refunded_minor", "rejection", b"rejection", "state", b"state", "total_minor", b"total_minor", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

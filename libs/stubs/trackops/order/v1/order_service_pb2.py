@@ -28,7 +28,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from trackops.order.v1 import order_pb2 as trackops_dot_order_dot_v1_dot_order__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%trackops/order/v1/order_service.proto\x12\x11trackops.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1dtrackops/order/v1/order.proto\"\x94\x02\n\x12\x43reateOrderRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12?\n\x0b\x63ustomer_id\x18\x02 \x01(\tB*\xbaH\'r%2#^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$\x12(\n\rcurrency_code\x18\x03 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12\x38\n\x05lines\x18\x04 \x03(\x0b\x32\x1c.trackops.order.v1.OrderLineB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12;\n\x14payment_method_token\x18\x05 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[A-Za-z0-9_-]{1,128}$\">\n\x13\x43reateOrderResponse\x12\'\n\x05order\x18\x01 \x01(\x0b\x32\x18.trackops.order.v1.Order\"`\n\x18\x42\x61tchCreateOrdersRequest\x12\x44\n\x08requests\x18\x01 \x03(\x0b\x32%.trackops.order.v1.CreateOrderRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"R\n\x19\x42\x61tchCreateOrdersResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.trackops.order.v1.CreateOrderResult\"~\n\x11\x43reateOrderResult\x12:\n\x08response\x18\x01 \x01(\x0b\x32&.trackops.order.v1.CreateOrderResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"-\n\x0fGetOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\";\n\x10GetOrderResponse\x12\'\n\x05order\x18\x01 \x01(\x0b\x32\x18.trackops.order.v1.Order\"@\n\x15\x42\x61tchGetOrdersRequest\x12\'\n\torder_ids\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\"B\n\x16\x42\x61tchGetOrdersResponse\x12(\n\x06orders\x18\x01 \x03(\x0b\x32\x18.trackops.order.v1.Order\"5\n\x17GetOrderTimelineRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"M\n\x18GetOrderTimelineResponse\x12\x31\n\x07\x65ntries\x18\x01 \x03(\x0b\x32 .trackops.order.v1.TimelineEntry\"\x94\x02\n\rTimelineEntry\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x1d.trackops.order.v1.OrderState\x12.\n\nenter_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\trejection\x18\x04 \x01(\x0b\x32\x1c.trackops.order.v1.Rejection\x12-\n\x08shipment\x18\x05 \x01(\x0b\x32\x1b.trackops.order.v1.Shipment\x12\x34\n\x0cgoods_return\x18\x06 \x01(\x0b\x32\x1e.trackops.order.v1.GoodsReturn\"\x84\x02\n\x10ShipOrderRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x35\n\x05lines\x18\x03 \x03(\x0b\x32\x19.trackops.order.v1.PiecesB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12:\n\x07\x63\x61rrier\x18\x04 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$\x12\x43\n\x0ftracking_number\x18\x05 \x01(\tB*\xbaH\'r%2#^[A-Za-z0-9][A-Za-z0-9 ._/-]{0,63}$\"k\n\x11ShipOrderResponse\x12\'\n\x05order\x18\x01 \x01(\x0b\x32\x18.trackops.order.v1.Order\x12-\n\x08shipment\x18\x02 \x01(\x0b\x32\x1b.trackops.order.v1.Shipment\"\\\n\x16\x42\x61tchShipOrdersRequest\x12\x42\n\x08requests\x18\x01 \x03(\x0b\x32#.trackops.order.v1.ShipOrderRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"N\n\x17\x42\x61tchShipOrdersResponse\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\".trackops.order.v1.ShipOrderResult\"z\n\x0fShipOrderResult\x12\x38\n\x08response\x18\x01 \x01(\x0b\x32$.trackops.order.v1.ShipOrderResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"O\n\x13\x44\x65liverOrderRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"?\n\x14\x44\x65liverOrderResponse\x12\'\n\x05order\x18\x01 \x01(\x0b\x32\x18.trackops.order.v1.Order\"b\n\x19\x42\x61tchDeliverOrdersRequest\x12\x45\n\x08requests\x18\x01 \x03(\x0b\x32&.trackops.order.v1.DeliverOrderRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"T\n\x1a\x42\x61tchDeliverOrdersResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.trackops.order.v1.DeliverOrderResult\"\x80\x01\n\x12\x44\x65liverOrderResult\x12;\n\x08response\x18\x01 \x01(\x0b\x32\'.trackops.order.v1.DeliverOrderResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\xbb\x01\n\x12ReturnOrderRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x35\n\x05lines\x18\x03 \x03(\x0b\x32\x19.trackops.order.v1.PiecesB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12\x34\n\x06reason\x18\x04 \x01(\tB$\xbaH!r\x1f\x10\x01\x18\xe8\x07\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\"t\n\x13ReturnOrderResponse\x12\'\n\x05order\x18\x01 \x01(\x0b\x32\x18.trackops.order.v1.Order\x12\x34\n\x0cgoods_return\x18\x02 \x01(\x0b\x32\x1e.trackops.order.v1.GoodsReturn\"`\n\x18\x42\x61tchReturnOrdersRequest\x12\x44\n\x08requests\x18\x01 \x03(\x0b\x32%.trackops.order.v1.ReturnOrderRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"R\n\x19\x42\x61tchReturnOrdersResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.trackops.order.v1.ReturnOrderResult\"~\n\x11ReturnOrderResult\x12:\n\x08response\x18\x01 \x01(\x0b\x32&.trackops.order.v1.ReturnOrderResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result2\xe9\x08\n\x0cOrderService\x12\\\n\x0b\x43reateOrder\x12%.trackops.order.v1.CreateOrderRequest\x1a&.trackops.order.v1.CreateOrderResponse\x12n\n\x11\x42\x61tchCreateOrders\x12+.trackops.order.v1.BatchCreateOrdersRequest\x1a,.trackops.order.v1.BatchCreateOrdersResponse\x12S\n\x08GetOrder\x12\".trackops.order.v1.GetOrderRequest\x1a#.trackops.order.v1.GetOrderResponse\x12\x65\n\x0e\x42\x61tchGetOrders\x12(.trackops.order.v1.BatchGetOrdersRequest\x1a).trackops.order.v1.BatchGetOrdersResponse\x12k\n\x10GetOrderTimeline\x12*.trackops.order.v1.GetOrderTimelineRequest\x1a+.trackops.order.v1.GetOrderTimelineResponse\x12V\n\tShipOrder\x12#.trackops.order.v1.ShipOrderRequest\x1a$.trackops.order.v1.ShipOrderResponse\x12h\n\x0f\x42\x61tchShipOrders\x12).trackops.order.v1.BatchShipOrdersRequest\x1a*.trackops.order.v1.BatchShipOrdersResponse\x12_\n\x0c\x44\x65liverOrder\x12&.trackops.order.v1.DeliverOrderRequest\x1a\'.trackops.order.v1.DeliverOrderResponse\x12q\n\x12\x42\x61tchDeliverOrders\x12,.trackops.order.v1.BatchDeliverOrdersRequest\x1a-.trackops.order.v1.BatchDeliverOrdersResponse\x12\\\n\x0bReturnOrder\x12%.trackops.order.v1.ReturnOrderRequest\x1a&.trackops.order.v1.ReturnOrderResponse\x12n\n\x11\x42\x61tchReturnOrders\x12+.trackops.order.v1.BatchReturnOrdersRequest\x1a,.trackops.order.v1.BatchReturnOrdersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%trackops/order/v1/order_service.proto\x12\x11trackops.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1dtrackops/order/v1/order.proto\"\x94\x02\n\x12\x43reateOrderRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12?\n\x0b\x63ustomer_id\x18\x02 \x01(\tB*\xbaH\'r%2#^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$\x12(\n\rcurrency_code\x18\x03 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12\x38\n\x05lines\x18\x04 \x03(\x0b\x32\x1c.trackops.order.v1.OrderLineB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12;\n\x14payment_method_token\x18\x05 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[A-Za-z0-9_-]{1,128}$\">\n\x13\x43reateOrderResponse\x12\'\n\x05order\x18\x01 \x01(\x0b\x32\x18.trackops.order.v1.Order\"`\n\x18\x42\x61tchCreateOrdersRequest\x12\x44\n\x08requests\x18\x01 \x03(\x0b\x32%.trackops.order.v1.CreateOrderRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"R\n\x19\x42\x61tchCreateOrdersResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.trackops.order.v1.CreateOrderResult\"~\n\x11\x43reateOrderResult\x12:\n\x08response\x18\x01 \x01(\x0b\x32&.trackops.order.v1.CreateOrderResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"-\n\x0fGetOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\";\n\x10GetOrderResponse\x12\'\n\x05order\x18\x01 \x01(\x0b\x32\x18.trackops.order.v1.Order\"@\n\x15\x42\x61tchGetOrdersRequest\x12\'\n\torder_ids\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\"B\n\x16\x42\x61tchGetOrdersResponse\x12(\n\x06orders\x18\x01 \x03(\x0b\x32\x18.trackops.order.v1.Order\"5\n\x17GetOrderTimelineRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"M\n\x18GetOrderTimelineResponse\x12\x31\n\x07\x65ntries\x18\x01 \x03(\x0b\x32 .trackops.order.v1.TimelineEntry\"\x94\x02\n\rTimelineEntry\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x1d.trackops.order.v1.OrderState\x12.\n\nenter_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\trejection\x18\x04 \x01(\x0b\x32\x1c.trackops.order.v1.Rejection\x12-\n\x08shipment\x18\x05 \x01(\x0b\x32\x1b.trackops.order.v1.Shipment\x12\x34\n\x0cgoods_return\x18\x06 \x01(\x0b\x32\x1e.trackops.order.v1.GoodsReturn\"\x9b\x02\n\x10ShipOrderRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x35\n\x05lines\x18\x03 \x03(\x0b\x32\x19.trackops.order.v1.PiecesB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12:\n\x07\x63\x61rrier\x18\x04 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$\x12\x43\n\x0ftracking_number\x18\x05 \x01(\tB*\xbaH\'r%2#^[A-Za-z0-9][A-Za-z0-9 ._/-]{0,63}$\x12\x15\n\x04\x65tag\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@\"k\n\x11ShipOrderResponse\x12\'\n\x05order\x18\x01 \x01(\x0b\x32\x18.trackops.order.v1.Order\x12-\n\x08shipment\x18\x02 \x01(\x0b\x32\x1b.trackops.order.v1.Shipment\"\\\n\x16\x42\x61tchShipOrdersRequest\x12\x42\n\x08requests\x18\x01 \x03(\x0b\x32#.trackops.order.v1.ShipOrderRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"N\n\x17\x42\x61tchShipOrdersResponse\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\".trackops.order.v1.ShipOrderResult\"z\n\x0fShipOrderResult\x12\x38\n\x08response\x18\x01 \x01(\x0b\x32$.trackops.order.v1.ShipOrderResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"f\n\x13\x44\x65liverOrderRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"?\n\x14\x44\x65liverOrderResponse\x12\'\n\x05order\x18\x01 \x01(\x0b\x32\x18.trackops.order.v1.Order\"b\n\x19\x42\x61tchDeliverOrdersRequest\x12\x45\n\x08requests\x18\x01 \x03(\x0b\x32&.trackops.order.v1.DeliverOrderRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"T\n\x1a\x42\x61tchDeliverOrdersResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.trackops.order.v1.DeliverOrderResult\"\x80\x01\n\x12\x44\x65liverOrderResult\x12;\n\x08response\x18\x01 \x01(\x0b\x32\'.trackops.order.v1.DeliverOrderResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\xd2\x01\n\x12ReturnOrderRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x35\n\x05lines\x18\x03 \x03(\x0b\x32\x19.trackops.order.v1.PiecesB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12\x34\n\x06reason\x18\x04 \x01(\tB$\xbaH!r\x1f\x10\x01\x18\xe8\x07\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x12\x15\n\x04\x65tag\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@\"t\n\x13ReturnOrderResponse\x12\'\n\x05order\x18\x01 \x01(\x0b\x32\x18.trackops.order.v1.Order\x12\x34\n\x0cgoods_return\x18\x02 \x01(\x0b\x32\x1e.trackops.order.v1.GoodsReturn\"`\n\x18\x42\x61tchReturnOrdersRequest\x12\x44\n\x08requests\x18\x01 \x03(\x0b\x32%.trackops.order.v1.ReturnOrderRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"R\n\x19\x42\x61tchReturnOrdersResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.trackops.order.v1.ReturnOrderResult\"~\n\x11ReturnOrderResult\x12:\n\x08response\x18\x01 \x01(\x0b\x32&.trackops.order.v1.ReturnOrderResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result2\xe9\x08\n\x0cOrderService\x12\\\n\x0b\x43reateOrder\x12%.trackops.order.v1.CreateOrderRequest\x1a&.trackops.order.v1.CreateOrderResponse\x12n\n\x11\x42\x61tchCreateOrders\x12+.trackops.order.v1.BatchCreateOrdersRequest\x1a,.trackops.order.v1.BatchCreateOrdersResponse\x12S\n\x08GetOrder\x12\".trackops.order.v1.GetOrderRequest\x1a#.trackops.order.v1.GetOrderResponse\x12\x65\n\x0e\x42\x61tchGetOrders\x12(.trackops.order.v1.BatchGetOrdersRequest\x1a).trackops.order.v1.BatchGetOrdersResponse\x12k\n\x10GetOrderTimeline\x12*.trackops.order.v1.GetOrderTimelineRequest\x1a+.trackops.order.v1.GetOrderTimelineResponse\x12V\n\tShipOrder\x12#.trackops.order.v1.ShipOrderRequest\x1a$.trackops.order.v1.ShipOrderResponse\x12h\n\x0f\x42\x61tchShipOrders\x12).trackops.order.v1.BatchShipOrdersRequest\x1a*.trackops.order.v1.BatchShipOrdersResponse\x12_\n\x0c\x44\x65liverOrder\x12&.trackops.order.v1.DeliverOrderRequest\x1a\'.trackops.order.v1.DeliverOrderResponse\x12q\n\x12\x42\x61tchDeliverOrders\x12,.trackops.order.v1.BatchDeliverOrdersRequest\x1a-.trackops.order.v1.BatchDeliverOrdersResponse\x12\\\n\x0bReturnOrder\x12%.trackops.order.v1.ReturnOrderRequest\x1a&.trackops.order.v1.ReturnOrderResponse\x12n\n\x11\x42\x61tchReturnOrders\x12+.trackops.order.v1.BatchReturnOrdersRequest\x1a,.trackops.order.v1.BatchReturnOrdersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -63,12 +63,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SHIPORDERREQUEST'].fields_by_name['carrier']._serialized_options = b'\272H&r$2\"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$'
   _globals['_SHIPORDERREQUEST'].fields_by_name['tracking_number']._loaded_options = None
   _globals['_SHIPORDERREQUEST'].fields_by_name['tracking_number']._serialized_options = b'\272H\'r%2#^[A-Za-z0-9][A-Za-z0-9 ._/-]{0,63}$'
+  _globals['_SHIPORDERREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_SHIPORDERREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_BATCHSHIPORDERSREQUEST'].fields_by_name['requests']._loaded_options = None
   _globals['_BATCHSHIPORDERSREQUEST'].fields_by_name['requests']._serialized_options = b'\272H\010\222\001\005\010\001\020\364\003'
   _globals['_DELIVERORDERREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_DELIVERORDERREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_DELIVERORDERREQUEST'].fields_by_name['order_id']._loaded_options = None
   _globals['_DELIVERORDERREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_DELIVERORDERREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_DELIVERORDERREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_BATCHDELIVERORDERSREQUEST'].fields_by_name['requests']._loaded_options = None
   _globals['_BATCHDELIVERORDERSREQUEST'].fields_by_name['requests']._serialized_options = b'\272H\010\222\001\005\010\001\020\364\003'
   _globals['_RETURNORDERREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -79,6 +83,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RETURNORDERREQUEST'].fields_by_name['lines']._serialized_options = b'\272H\010\222\001\005\010\001\020\364\003'
   _globals['_RETURNORDERREQUEST'].fields_by_name['reason']._loaded_options = None
   _globals['_RETURNORDERREQUEST'].fields_by_name['reason']._serialized_options = b'\272H!r\037\020\001\030\350\0072\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
+  _globals['_RETURNORDERREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_RETURNORDERREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_BATCHRETURNORDERSREQUEST'].fields_by_name['requests']._loaded_options = None
   _globals['_BATCHRETURNORDERSREQUEST'].fields_by_name['requests']._serialized_options = b'\272H\010\222\001\005\010\001\020\364\003'
   _globals['_CREATEORDERREQUEST']._serialized_start=179
@@ -106,35 +112,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TIMELINEENTRY']._serialized_start=1208
   _globals['_TIMELINEENTRY']._serialized_end=1484
   _globals['_SHIPORDERREQUEST']._serialized_start=1487
-  _globals['_SHIPORDERREQUEST']._serialized_end=1747
-  _globals['_SHIPORDERRESPONSE']._serialized_start=1749
-  _globals['_SHIPORDERRESPONSE']._serialized_end=1856
-  _globals['_BATCHSHIPORDERSREQUEST']._serialized_start=1858
-  _globals['_BATCHSHIPORDERSREQUEST']._serialized_end=1950
-  _globals['_BATCHSHIPORDERSRESPONSE']._serialized_start=1952
-  _globals['_BATCHSHIPORDERSRESPONSE']._serialized_end=2030
-  _globals['_SHIPORDERRESULT']._serialized_start=2032
-  _globals['_SHIPORDERRESULT']._serialized_end=2154
-  _globals['_DELIVERORDERREQUEST']._serialized_start=2156
-  _globals['_DELIVERORDERREQUEST']._serialized_end=2235
-  _globals['_DELIVERORDERRESPONSE']._serialized_start=2237
-  _globals['_DELIVERORDERRESPONSE']._serialized_end=2300
-  _globals['_BATCHDELIVERORDERSREQUEST']._serialized_start=2302
-  _globals['_BATCHDELIVERORDERSREQUEST']._serialized_end=2400
-  _globals['_BATCHDELIVERORDERSRESPONSE']._serialized_start=2402
-  _globals['_BATCHDELIVERORDERSRESPONSE']._serialized_end=2486
-  _globals['_DELIVERORDERRESULT']._serialized_start=2489
-  _globals['_DELIVERORDERRESULT']._serialized_end=2617
-  _globals['_RETURNORDERREQUEST']._serialized_start=2620
-  _globals['_RETURNORDERREQUEST']._serialized_end=2807
-  _globals['_RETURNORDERRESPONSE']._serialized_start=2809
-  _globals['_RETURNORDERRESPONSE']._serialized_end=2925
-  _globals['_BATCHRETURNORDERSREQUEST']._serialized_start=2927
-  _globals['_BATCHRETURNORDERSREQUEST']._serialized_end=3023
-  _globals['_BATCHRETURNORDERSRESPONSE']._serialized_start=3025
-  _globals['_BATCHRETURNORDERSRESPONSE']._serialized_end=3107
-  _globals['_RETURNORDERRESULT']._serialized_start=3109
-  _globals['_RETURNORDERRESULT']._serialized_end=3235
-  _globals['_ORDERSERVICE']._serialized_start=3238
-  _globals['_ORDERSERVICE']._serialized_end=4367
+  _globals['_SHIPORDERREQUEST']._serialized_end=1770
+  _globals['_SHIPORDERRESPONSE']._serialized_start=1772
+  _globals['_SHIPORDERRESPONSE']._serialized_end=1879
+  _globals['_BATCHSHIPORDERSREQUEST']._serialized_start=1881
+  _globals['_BATCHSHIPORDERSREQUEST']._serialized_end=1973
+  _globals['_BATCHSHIPORDERSRESPONSE']._serialized_start=1975
+  _globals['_BATCHSHIPORDERSRESPONSE']._serialized_end=2053
+  _globals['_SHIPORDERRESULT']._serialized_start=2055
+  _globals['_SHIPORDERRESULT']._serialized_end=2177
+  _globals['_DELIVERORDERREQUEST']._serialized_start=2179
+  _globals['_DELIVERORDERREQUEST']._serialized_end=2281
+  _globals['_DELIVERORDERRESPONSE']._serialized_start=2283
+  _globals['_DELIVERORDERRESPONSE']._serialized_end=2346
+  _globals['_BATCHDELIVERORDERSREQUEST']._serialized_start=2348
+  _globals['_BATCHDELIVERORDERSREQUEST']._serialized_end=2446
+  _globals['_BATCHDELIVERORDERSRESPONSE']._serialized_start=2448
+  _globals['_BATCHDELIVERORDERSRESPONSE']._serialized_end=2532
+  _globals['_DELIVERORDERRESULT']._serialized_start=2535
+  _globals['_DELIVERORDERRESULT']._serialized_end=2663
+  _globals['_RETURNORDERREQUEST']._serialized_start=2666
+  _globals['_RETURNORDERREQUEST']._serialized_end=2876
+  _globals['_RETURNORDERRESPONSE']._serialized_start=2878
+  _globals['_RETURNORDERRESPONSE']._serialized_end=2994
+  _globals['_BATCHRETURNORDERSREQUEST']._serialized_start=2996
+  _globals['_BATCHRETURNORDERSREQUEST']._serialized_end=3092
+  _globals['_BATCHRETURNORDERSRESPONSE']._serialized_start=3094
+  _globals['_BATCHRETURNORDERSRESPONSE']._serialized_end=3176
+  _globals['_RETURNORDERRESULT']._serialized_start=3178
+  _globals['_RETURNORDERRESULT']._serialized_end=3304
+  _globals['_ORDERSERVICE']._serialized_start=3307
+  _globals['_ORDERSERVICE']._serialized_end=4436
 # @@protoc_insertion_point(module_scope)

@@ -299,6 +299,7 @@ class ShipOrderRequest(message.Message):
     LINES_FIELD_NUMBER: builtins.int
     CARRIER_FIELD_NUMBER: builtins.int
     TRACKING_NUMBER_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Makes the call safe to repeat (AIP-155). UUID."""
     order_id: builtins.str
@@ -306,6 +307,8 @@ class ShipOrderRequest(message.Message):
     """Who carries it."""
     tracking_number: builtins.str
     """The carrier's name for it."""
+    etag: builtins.str
+    """Of the order that is to be changed (AIP-154); empty for whichever there is."""
     @builtins.property
     def lines(self) -> containers.RepeatedCompositeFieldContainer[order_pb2.Pieces]:
         """No sku twice."""
@@ -318,10 +321,11 @@ class ShipOrderRequest(message.Message):
         lines: abc.Iterable[order_pb2.Pieces] | None = ...,
         carrier: builtins.str = ...,
         tracking_number: builtins.str = ...,
+        etag: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["carrier", b"carrier", "lines", b"lines", "order_id", b"order_id", "request_id", b"request_id", "tracking_number", b"tracking_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["carrier", b"carrier", "etag", b"etag", "lines", b"lines", "order_id", b"order_id", "request_id", b"request_id", "tracking_number", b"tracking_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -417,18 +421,22 @@ class DeliverOrderRequest(message.Message):
 
     REQUEST_ID_FIELD_NUMBER: builtins.int
     ORDER_ID_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Makes the call safe to repeat (AIP-155). UUID."""
     order_id: builtins.str
+    etag: builtins.str
+    """Of the order that is to be changed (AIP-154); empty for whichever there is."""
     def __init__(
         self,
         *,
         request_id: builtins.str = ...,
         order_id: builtins.str = ...,
+        etag: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["order_id", b"order_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["etag", b"etag", "order_id", b"order_id", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -522,11 +530,14 @@ class ReturnOrderRequest(message.Message):
     ORDER_ID_FIELD_NUMBER: builtins.int
     LINES_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Makes the call safe to repeat (AIP-155). UUID."""
     order_id: builtins.str
     reason: builtins.str
     """Why they come back, for people."""
+    etag: builtins.str
+    """Of the order that is to be changed (AIP-154); empty for whichever there is."""
     @builtins.property
     def lines(self) -> containers.RepeatedCompositeFieldContainer[order_pb2.Pieces]:
         """No sku twice."""
@@ -538,10 +549,11 @@ class ReturnOrderRequest(message.Message):
         order_id: builtins.str = ...,
         lines: abc.Iterable[order_pb2.Pieces] | None = ...,
         reason: builtins.str = ...,
+        etag: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["lines", b"lines", "order_id", b"order_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["etag", b"etag", "lines", b"lines", "order_id", b"order_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

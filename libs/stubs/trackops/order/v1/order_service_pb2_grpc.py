@@ -159,6 +159,8 @@ class OrderServiceServicer:
         FAILED_PRECONDITION with reason TOO_MANY_PIECES: more than is left to ship.
         INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
         before with another body.
+        ABORTED with reason ETAG_MISMATCH: the order has another `etag` than the
+        request; nothing was changed. Read the order and decide again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -177,7 +179,8 @@ class OrderServiceServicer:
         NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
         FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
         SHIPPED.
-        INVALID_ARGUMENT with reason REQUEST_ID_REUSED, as above.
+        INVALID_ARGUMENT with reason REQUEST_ID_REUSED and ABORTED with reason
+        ETAG_MISMATCH, as above.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -200,7 +203,8 @@ class OrderServiceServicer:
         another state.
         FAILED_PRECONDITION with reason TOO_MANY_PIECES: more than is shipped and
         not yet returned.
-        INVALID_ARGUMENT with reason REQUEST_ID_REUSED, as above.
+        INVALID_ARGUMENT with reason REQUEST_ID_REUSED and ABORTED with reason
+        ETAG_MISMATCH, as above.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -70,6 +70,8 @@ class OrderServiceStub:
     FAILED_PRECONDITION with reason TOO_MANY_PIECES: more than is left to ship.
     INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
     before with another body.
+    ABORTED with reason ETAG_MISMATCH: the order has another `etag` than the
+    request; nothing was changed. Read the order and decide again.
     """
     BatchShipOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.BatchShipOrdersRequest, _order_service_pb2.BatchShipOrdersResponse]
     """ShipOrder for many, in one transaction; each succeeds or fails alone."""
@@ -79,7 +81,8 @@ class OrderServiceStub:
     NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
     FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
     SHIPPED.
-    INVALID_ARGUMENT with reason REQUEST_ID_REUSED, as above.
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED and ABORTED with reason
+    ETAG_MISMATCH, as above.
     """
     BatchDeliverOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.BatchDeliverOrdersRequest, _order_service_pb2.BatchDeliverOrdersResponse]
     """DeliverOrder for many, in one transaction; each succeeds or fails alone."""
@@ -93,7 +96,8 @@ class OrderServiceStub:
     another state.
     FAILED_PRECONDITION with reason TOO_MANY_PIECES: more than is shipped and
     not yet returned.
-    INVALID_ARGUMENT with reason REQUEST_ID_REUSED, as above.
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED and ABORTED with reason
+    ETAG_MISMATCH, as above.
     """
     BatchReturnOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.BatchReturnOrdersRequest, _order_service_pb2.BatchReturnOrdersResponse]
     """ReturnOrder for many, in one transaction; each succeeds or fails alone."""
@@ -140,6 +144,8 @@ class OrderServiceAsyncStub(OrderServiceStub):
     FAILED_PRECONDITION with reason TOO_MANY_PIECES: more than is left to ship.
     INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
     before with another body.
+    ABORTED with reason ETAG_MISMATCH: the order has another `etag` than the
+    request; nothing was changed. Read the order and decide again.
     """
     BatchShipOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.BatchShipOrdersRequest, _order_service_pb2.BatchShipOrdersResponse]  # type: ignore[assignment]
     """ShipOrder for many, in one transaction; each succeeds or fails alone."""
@@ -149,7 +155,8 @@ class OrderServiceAsyncStub(OrderServiceStub):
     NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
     FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
     SHIPPED.
-    INVALID_ARGUMENT with reason REQUEST_ID_REUSED, as above.
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED and ABORTED with reason
+    ETAG_MISMATCH, as above.
     """
     BatchDeliverOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.BatchDeliverOrdersRequest, _order_service_pb2.BatchDeliverOrdersResponse]  # type: ignore[assignment]
     """DeliverOrder for many, in one transaction; each succeeds or fails alone."""
@@ -163,7 +170,8 @@ class OrderServiceAsyncStub(OrderServiceStub):
     another state.
     FAILED_PRECONDITION with reason TOO_MANY_PIECES: more than is shipped and
     not yet returned.
-    INVALID_ARGUMENT with reason REQUEST_ID_REUSED, as above.
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED and ABORTED with reason
+    ETAG_MISMATCH, as above.
     """
     BatchReturnOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.BatchReturnOrdersRequest, _order_service_pb2.BatchReturnOrdersResponse]  # type: ignore[assignment]
     """ReturnOrder for many, in one transaction; each succeeds or fails alone."""
@@ -243,6 +251,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         FAILED_PRECONDITION with reason TOO_MANY_PIECES: more than is left to ship.
         INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
         before with another body.
+        ABORTED with reason ETAG_MISMATCH: the order has another `etag` than the
+        request; nothing was changed. Read the order and decide again.
         """
 
     @_abc_1.abstractmethod
@@ -264,7 +274,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
         FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
         SHIPPED.
-        INVALID_ARGUMENT with reason REQUEST_ID_REUSED, as above.
+        INVALID_ARGUMENT with reason REQUEST_ID_REUSED and ABORTED with reason
+        ETAG_MISMATCH, as above.
         """
 
     @_abc_1.abstractmethod
@@ -290,7 +301,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         another state.
         FAILED_PRECONDITION with reason TOO_MANY_PIECES: more than is shipped and
         not yet returned.
-        INVALID_ARGUMENT with reason REQUEST_ID_REUSED, as above.
+        INVALID_ARGUMENT with reason REQUEST_ID_REUSED and ABORTED with reason
+        ETAG_MISMATCH, as above.
         """
 
     @_abc_1.abstractmethod
