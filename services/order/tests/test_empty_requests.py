@@ -60,6 +60,13 @@ EMPTY: Sequence[tuple[str, str, Message, set[str]]] = [
     ),
     (
         "orders",
+        "CancelOrder",
+        order_service_pb2.CancelOrderRequest(),
+        {"request_id", "order_id"},
+    ),
+    ("orders", "BatchCancelOrders", order_service_pb2.BatchCancelOrdersRequest(), {"requests"}),
+    (
+        "orders",
         "ReturnOrder",
         order_service_pb2.ReturnOrderRequest(),
         {"request_id", "order_id", "lines", "reason"},

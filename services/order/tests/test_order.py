@@ -9,7 +9,13 @@ from itertools import permutations, product
 import pytest
 
 from trackops_order.domain.errors import ForbiddenTransition, InvalidOrder, TooManyPieces
-from trackops_order.domain.events import OrderEvent, OrderPlaced, OrderReturned, OrderShipped
+from trackops_order.domain.events import (
+    OrderCancelled,
+    OrderEvent,
+    OrderPlaced,
+    OrderReturned,
+    OrderShipped,
+)
 from trackops_order.domain.goods import OrderLine, Pieces, ReturnedLine, Shipment
 from trackops_order.domain.order import Order, Rejection
 from trackops_order.domain.states import TRANSITIONS, OrderState
@@ -40,6 +46,7 @@ ONE = [Pieces("TEA-1", 1)]
 CHANGES: dict[OrderState, Change] = {
     OrderState.CONFIRMED: lambda order, now: order.confirm(now),
     OrderState.REJECTED: lambda order, now: order.close(REJECTION, now),
+    OrderState.CANCELLING: lambda order, now: order.cancel(now),
     OrderState.FULFILLING: lambda order, now: _ship(order, ONE, now),
     OrderState.SHIPPED: lambda order, now: _ship(order, _rest(order, lambda x: x.to_ship), now),
     OrderState.DELIVERED: lambda order, now: order.deliver(now),
@@ -54,6 +61,7 @@ PATHS: dict[OrderState, Sequence[OrderState]] = {
     OrderState.PENDING: [],
     OrderState.CONFIRMED: [OrderState.CONFIRMED],
     OrderState.REJECTED: [OrderState.REJECTED],
+    OrderState.CANCELLING: [OrderState.CANCELLING],
     OrderState.FULFILLING: [OrderState.CONFIRMED, OrderState.FULFILLING],
     OrderState.SHIPPED: [OrderState.CONFIRMED, OrderState.SHIPPED],
     OrderState.DELIVERED: [OrderState.CONFIRMED, OrderState.SHIPPED, OrderState.DELIVERED],
@@ -66,13 +74,16 @@ PATHS: dict[OrderState, Sequence[OrderState]] = {
 }
 """How each state is reached."""
 
+CANCELLED_BY_CLOSING = (OrderState.CANCELLING, OrderState.REJECTED)
+"""No transition of its own: to close an order that is being cancelled is to cancel it."""
+
 ASKED = {
     OrderState.FULFILLING: OrderState.SHIPPED,
     OrderState.PARTIALLY_RETURNED: OrderState.RETURNED,
 }
 """What a refusal names, since a part is refused in the states where all is."""
 
-EDGES = list(product(PATHS, CHANGES))
+EDGES = [edge for edge in product(PATHS, CHANGES) if edge != CANCELLED_BY_CLOSING]
 ALLOWED = [(frm, to) for frm, to in EDGES if to in TRANSITIONS[frm]]
 FORBIDDEN = [(frm, to) for frm, to in EDGES if to not in TRANSITIONS[frm]]
 
@@ -191,6 +202,17 @@ def test_a_clock_that_went_back_does_not_take_the_update_time_along() -> None:
     order.confirm(NOW - timedelta(days=1))
 
     assert order.update_time == NOW
+
+
+def test_an_order_that_is_being_cancelled_ends_cancelled_and_not_rejected() -> None:
+    order = _order_in(OrderState.CANCELLING)
+
+    fact = order.close(REJECTION, LATER)
+
+    assert isinstance(fact, OrderCancelled)
+    assert (order.state, order.rejection, order.version) == (OrderState.CANCELLED, None, 3)
+    with pytest.raises(ForbiddenTransition):
+        order.close(REJECTION, LATER)
 
 
 def test_a_part_and_then_the_rest_are_shipped() -> None:

@@ -21,6 +21,8 @@ from hypothesis.stateful import (
 
 from trackops_order.domain.errors import ForbiddenTransition, TooManyPieces
 from trackops_order.domain.events import (
+    OrderCancellationRequested,
+    OrderCancelled,
     OrderConfirmed,
     OrderDelivered,
     OrderEvent,
@@ -88,8 +90,15 @@ class OrderLifecycle(RuleBasedStateMachine):
         def ask() -> OrderEvent:
             return self.order.close(rejection, now)
 
-        if self._ask(OrderState.REJECTED, now, ask, OrderRejected):
+        if self.order.state is OrderState.CANCELLING:
+            assert self._ask(OrderState.CANCELLED, now, ask, OrderCancelled)
+        elif self._ask(OrderState.REJECTED, now, ask, OrderRejected):
             self.rejection = rejection
+
+    @rule(now=MOMENTS)
+    def cancel(self, now: datetime) -> None:
+        kind = OrderCancellationRequested
+        self._ask(OrderState.CANCELLING, now, lambda: self.order.cancel(now), kind)
 
     @rule(now=MOMENTS, choices=CHOICES)
     def ship(self, now: datetime, choices: Choices) -> None:

@@ -22,6 +22,7 @@ from trackops_order.adapters.encoding import (
 )
 from trackops_order.adapters.postgres import PostgresOrderReader, PostgresUnitOfWorkFactory
 from trackops_order.adapters.redis_cache import RedisOrderCache
+from trackops_order.application.cancel_orders import CancelOrders
 from trackops_order.application.change_orders import ChangeOrders
 from trackops_order.application.close_orders import CloseOrders
 from trackops_order.application.confirm_orders import ConfirmOrders
@@ -71,6 +72,7 @@ def _build_services(
     timelines = batcher(GetTimelines(reader, encode_timeline))
     confirmations = batcher(ConfirmOrders(change_orders))
     closures = batcher(CloseOrders(change_orders))
+    cancellations = batcher(CancelOrders(change_orders))
     shipments = batcher(ShipOrders(change_orders))
     deliveries = batcher(DeliverOrders(change_orders))
     returns = batcher(ReturnOrders(change_orders))
@@ -78,7 +80,9 @@ def _build_services(
     return [
         RpcService(
             order_service_pb2.DESCRIPTOR.services_by_name["OrderService"],
-            OrderServicer(creations, reads, timelines, shipments, deliveries, returns),
+            OrderServicer(
+                creations, reads, timelines, cancellations, shipments, deliveries, returns
+            ),
             order_failure,
         ),
         RpcService(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 
@@ -19,6 +19,8 @@ from trackops.order.v1 import (
 from trackops_common.outbox import OutboxEvent
 from trackops_order.application.ports import TimelineEntry
 from trackops_order.domain.events import (
+    OrderCancellationRequested,
+    OrderCancelled,
     OrderConfirmed,
     OrderDelivered,
     OrderEvent,
@@ -41,6 +43,14 @@ __all__ = [
 ]
 
 _STATES = {state: order_pb2.OrderState.Value(f"ORDER_STATE_{state}") for state in OrderState}
+
+_PLAIN_EVENTS: Mapping[type[OrderEvent], Callable[..., Message]] = {
+    OrderConfirmed: order_events_pb2.OrderConfirmed,
+    OrderCancellationRequested: order_events_pb2.OrderCancellationRequested,
+    OrderCancelled: order_events_pb2.OrderCancelled,
+    OrderDelivered: order_events_pb2.OrderDelivered,
+}
+"""Facts that need no more than the order's and its customer's ids."""
 
 
 def encode_created(order: Order) -> bytes:
@@ -90,6 +100,8 @@ def _response(event: OrderEvent) -> Message:
             return order_service_pb2.ReturnOrderResponse(
                 order=order_message(order), goods_return=_return_message(event.goods_return)
             )
+        case OrderCancellationRequested():
+            return order_service_pb2.CancelOrderResponse(order=order_message(order))
         case _:
             return order_saga_service_pb2.ConfirmOrderResponse(
                 order_id=str(order.order_id), version=order.version
@@ -183,8 +195,6 @@ def _payload(event: OrderEvent) -> Message:
             return pb.OrderPlaced(
                 order=order_message(order), payment_method_token=event.payment_method_token
             )
-        case OrderConfirmed():
-            return pb.OrderConfirmed(order_id=order_id, customer_id=customer_id)
         case OrderRejected():
             return pb.OrderRejected(
                 order_id=order_id,
@@ -198,8 +208,6 @@ def _payload(event: OrderEvent) -> Message:
                 state=_STATES[order.state],
                 shipment=_shipment_message(event.shipment),
             )
-        case OrderDelivered():
-            return pb.OrderDelivered(order_id=order_id, customer_id=customer_id)
         case OrderReturned():
             return pb.OrderReturned(
                 order_id=order_id,
@@ -208,3 +216,5 @@ def _payload(event: OrderEvent) -> Message:
                 goods_return=_return_message(event.goods_return),
                 currency_code=order.currency_code,
             )
+        case _:
+            return _PLAIN_EVENTS[type(event)](order_id=order_id, customer_id=customer_id)

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from trackops_order.domain.order import Order
 
 __all__ = [
+    "OrderCancellationRequested",
+    "OrderCancelled",
     "OrderConfirmed",
     "OrderDelivered",
     "OrderEvent",
@@ -65,6 +67,27 @@ class OrderReturned:
     goods_return: GoodsReturn
 
 
+@dataclass(frozen=True, slots=True)
+class OrderCancellationRequested:
+    """The order will not be served; what was arranged for it is being undone."""
+
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCancelled:
+    """Nothing is reserved or authorised for the order any more."""
+
+    order: Order
+
+
 OrderEvent = (
-    OrderPlaced | OrderConfirmed | OrderRejected | OrderShipped | OrderDelivered | OrderReturned
+    OrderCancellationRequested
+    | OrderCancelled
+    | OrderPlaced
+    | OrderConfirmed
+    | OrderRejected
+    | OrderShipped
+    | OrderDelivered
+    | OrderReturned
 )

@@ -14,6 +14,8 @@ from trackops_order.domain.errors import (
     TooManyPieces,
 )
 from trackops_order.domain.events import (
+    OrderCancellationRequested,
+    OrderCancelled,
     OrderConfirmed,
     OrderDelivered,
     OrderPlaced,
@@ -119,12 +121,24 @@ class Order:
         self._enter(OrderState.CONFIRMED, now)
         return OrderConfirmed(replace(self))
 
-    def close(self, rejection: Rejection, now: datetime) -> OrderRejected:
-        """The order cannot be served.
+    def cancel(self, now: datetime) -> OrderCancellationRequested:
+        """The order is not wanted any more; it cannot be confirmed from now on.
 
         Raises:
             ForbiddenTransition: the order is not PENDING.
         """
+        self._enter(OrderState.CANCELLING, now)
+        return OrderCancellationRequested(replace(self))
+
+    def close(self, rejection: Rejection, now: datetime) -> OrderRejected | OrderCancelled:
+        """The order ends unserved: REJECTED, or CANCELLED where that was asked for.
+
+        Raises:
+            ForbiddenTransition: the order is neither PENDING nor CANCELLING.
+        """
+        if self.state is OrderState.CANCELLING:
+            self._enter(OrderState.CANCELLED, now)
+            return OrderCancelled(replace(self))
         self._enter(OrderState.REJECTED, now)
         self.rejection = rejection
         return OrderRejected(replace(self))

@@ -8,6 +8,7 @@ from uuid import UUID
 from trackops.order.v1 import order_pb2, order_saga_service_pb2, order_service_pb2
 
 from trackops_common.auth import Principal
+from trackops_order.application.cancel_orders import CancelOrder
 from trackops_order.application.close_orders import CloseOrder
 from trackops_order.application.confirm_orders import ConfirmOrder
 from trackops_order.application.create_orders import CreateOrder
@@ -18,6 +19,7 @@ from trackops_order.domain.goods import OrderLine, Pieces
 from trackops_order.domain.order import Rejection
 
 __all__ = [
+    "cancel_command",
     "close_command",
     "confirm_command",
     "create_command",
@@ -57,6 +59,15 @@ def close_command(
         request.request_id,
         UUID(request.order_id),
         Rejection(request.reason, request.message),
+    )
+
+
+def cancel_command(
+    request: order_service_pb2.CancelOrderRequest, principal: Principal
+) -> CancelOrder:
+    """The command of a valid request."""
+    return CancelOrder(
+        principal.name, request.request_id, UUID(request.order_id), etag=request.etag
     )
 
 

@@ -64,6 +64,16 @@ class OrderServiceStub:
                 request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.GetOrderTimelineRequest.SerializeToString,
                 response_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.GetOrderTimelineResponse.FromString,
                 _registered_method=True)
+        self.CancelOrder = channel.unary_unary(
+                '/trackops.order.v1.OrderService/CancelOrder',
+                request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.CancelOrderRequest.SerializeToString,
+                response_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.CancelOrderResponse.FromString,
+                _registered_method=True)
+        self.BatchCancelOrders = channel.unary_unary(
+                '/trackops.order.v1.OrderService/BatchCancelOrders',
+                request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchCancelOrdersRequest.SerializeToString,
+                response_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchCancelOrdersResponse.FromString,
+                _registered_method=True)
         self.ShipOrder = channel.unary_unary(
                 '/trackops.order.v1.OrderService/ShipOrder',
                 request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.ShipOrderRequest.SerializeToString,
@@ -143,6 +153,32 @@ class OrderServiceServicer:
         """Every state that an order has been in, oldest first.
 
         NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelOrder(self, request, context):
+        """Cancels an order that is not confirmed yet: PENDING to CANCELLING, and to
+        CANCELLED when what was arranged for it is undone. Of this and the order's
+        confirmation exactly one wins. A CONFIRMED order cannot be cancelled yet.
+        A repeat with the same `request_id` and body gets the same response, as
+        for every change below.
+
+        NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+        FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
+        PENDING any more.
+        INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
+        before with another body.
+        ABORTED with reason ETAG_MISMATCH: the order has another `etag` than the
+        request; nothing was changed. Read the order and decide again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCancelOrders(self, request, context):
+        """CancelOrder for many, in one transaction; each succeeds or fails alone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -244,6 +280,16 @@ def add_OrderServiceServicer_to_server(servicer, server):
                     servicer.GetOrderTimeline,
                     request_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.GetOrderTimelineRequest.FromString,
                     response_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.GetOrderTimelineResponse.SerializeToString,
+            ),
+            'CancelOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelOrder,
+                    request_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.CancelOrderRequest.FromString,
+                    response_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.CancelOrderResponse.SerializeToString,
+            ),
+            'BatchCancelOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCancelOrders,
+                    request_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchCancelOrdersRequest.FromString,
+                    response_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchCancelOrdersResponse.SerializeToString,
             ),
             'ShipOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.ShipOrder,
@@ -416,6 +462,60 @@ class OrderService:
             '/trackops.order.v1.OrderService/GetOrderTimeline',
             trackops_dot_order_dot_v1_dot_order__service__pb2.GetOrderTimelineRequest.SerializeToString,
             trackops_dot_order_dot_v1_dot_order__service__pb2.GetOrderTimelineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.order.v1.OrderService/CancelOrder',
+            trackops_dot_order_dot_v1_dot_order__service__pb2.CancelOrderRequest.SerializeToString,
+            trackops_dot_order_dot_v1_dot_order__service__pb2.CancelOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCancelOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.order.v1.OrderService/BatchCancelOrders',
+            trackops_dot_order_dot_v1_dot_order__service__pb2.BatchCancelOrdersRequest.SerializeToString,
+            trackops_dot_order_dot_v1_dot_order__service__pb2.BatchCancelOrdersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -59,6 +59,23 @@ class OrderServiceStub:
 
     NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
     """
+    CancelOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_service_pb2.CancelOrderResponse]
+    """Cancels an order that is not confirmed yet: PENDING to CANCELLING, and to
+    CANCELLED when what was arranged for it is undone. Of this and the order's
+    confirmation exactly one wins. A CONFIRMED order cannot be cancelled yet.
+    A repeat with the same `request_id` and body gets the same response, as
+    for every change below.
+
+    NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+    FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
+    PENDING any more.
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
+    before with another body.
+    ABORTED with reason ETAG_MISMATCH: the order has another `etag` than the
+    request; nothing was changed. Read the order and decide again.
+    """
+    BatchCancelOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.BatchCancelOrdersRequest, _order_service_pb2.BatchCancelOrdersResponse]
+    """CancelOrder for many, in one transaction; each succeeds or fails alone."""
     ShipOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.ShipOrderRequest, _order_service_pb2.ShipOrderResponse]
     """Some or all pieces leave: CONFIRMED or FULFILLING to SHIPPED where all of
     the order is shipped, to FULFILLING otherwise. A repeat with the same
@@ -133,6 +150,23 @@ class OrderServiceAsyncStub(OrderServiceStub):
 
     NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
     """
+    CancelOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_service_pb2.CancelOrderResponse]  # type: ignore[assignment]
+    """Cancels an order that is not confirmed yet: PENDING to CANCELLING, and to
+    CANCELLED when what was arranged for it is undone. Of this and the order's
+    confirmation exactly one wins. A CONFIRMED order cannot be cancelled yet.
+    A repeat with the same `request_id` and body gets the same response, as
+    for every change below.
+
+    NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+    FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
+    PENDING any more.
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
+    before with another body.
+    ABORTED with reason ETAG_MISMATCH: the order has another `etag` than the
+    request; nothing was changed. Read the order and decide again.
+    """
+    BatchCancelOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.BatchCancelOrdersRequest, _order_service_pb2.BatchCancelOrdersResponse]  # type: ignore[assignment]
+    """CancelOrder for many, in one transaction; each succeeds or fails alone."""
     ShipOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ShipOrderRequest, _order_service_pb2.ShipOrderResponse]  # type: ignore[assignment]
     """Some or all pieces leave: CONFIRMED or FULFILLING to SHIPPED where all of
     the order is shipped, to FULFILLING otherwise. A repeat with the same
@@ -234,6 +268,35 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
 
         NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
         """
+
+    @_abc_1.abstractmethod
+    def CancelOrder(
+        self,
+        request: _order_service_pb2.CancelOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_order_service_pb2.CancelOrderResponse, _abc.Awaitable[_order_service_pb2.CancelOrderResponse]]:
+        """Cancels an order that is not confirmed yet: PENDING to CANCELLING, and to
+        CANCELLED when what was arranged for it is undone. Of this and the order's
+        confirmation exactly one wins. A CONFIRMED order cannot be cancelled yet.
+        A repeat with the same `request_id` and body gets the same response, as
+        for every change below.
+
+        NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+        FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
+        PENDING any more.
+        INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
+        before with another body.
+        ABORTED with reason ETAG_MISMATCH: the order has another `etag` than the
+        request; nothing was changed. Read the order and decide again.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchCancelOrders(
+        self,
+        request: _order_service_pb2.BatchCancelOrdersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_order_service_pb2.BatchCancelOrdersResponse, _abc.Awaitable[_order_service_pb2.BatchCancelOrdersResponse]]:
+        """CancelOrder for many, in one transaction; each succeeds or fails alone."""
 
     @_abc_1.abstractmethod
     def ShipOrder(
