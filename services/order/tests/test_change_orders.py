@@ -10,19 +10,26 @@ import pytest
 
 from trackops_common.errors import RequestIdReused
 from trackops_common.testing import ManualClock
+from trackops_order.application.cancel_orders import CancelOrder, CancelOrders
 from trackops_order.application.change_orders import ChangeOrders, ChangeOutcome
 from trackops_order.application.close_orders import CloseOrder, CloseOrders
 from trackops_order.application.confirm_orders import ConfirmOrder, ConfirmOrders
-from trackops_order.domain.errors import ForbiddenTransition, OrderNotFound
-from trackops_order.domain.events import OrderConfirmed, OrderRejected
-from trackops_order.domain.order import Order, OrderState, Rejection
+from trackops_order.domain.errors import EtagMismatch, ForbiddenTransition, OrderNotFound
+from trackops_order.domain.events import (
+    OrderCancellationRequested,
+    OrderConfirmed,
+    OrderEvent,
+    OrderRejected,
+)
+from trackops_order.domain.order import Order, Rejection
+from trackops_order.domain.states import OrderState
 from trackops_order.testing import InMemoryOrderCache, InMemoryOrders, placed
 
 REJECTION = Rejection("INSUFFICIENT_STOCK", "no tea is left")
 
 
-def _encode(order: Order) -> bytes:
-    return f"{order.order_id} v{order.version}".encode()
+def _encode(event: OrderEvent) -> bytes:
+    return f"{event.order.order_id} v{event.order.version}".encode()
 
 
 class World:
@@ -33,6 +40,7 @@ class World:
         change_orders = ChangeOrders(self.orders, self.cache, _encode, self.clock)
         self.confirm = ConfirmOrders(change_orders)
         self.close = CloseOrders(change_orders)
+        self.cancel = CancelOrders(change_orders)
 
     def place(self) -> UUID:
         fact = placed(now=self.clock.now())
@@ -58,6 +66,10 @@ def _close(order_id: UUID, request_id: str | None = None) -> CloseOrder:
     return CloseOrder("orchestrator", request_id or str(uuid.uuid4()), order_id, REJECTION)
 
 
+def _cancel(order_id: UUID, request_id: str | None = None) -> CancelOrder:
+    return CancelOrder("customer", request_id or str(uuid.uuid4()), order_id)
+
+
 @dataclass(frozen=True)
 class Kind:
     """A use case, by what it does."""
@@ -77,7 +89,14 @@ CLOSE = Kind(
     OrderRejected,
     lambda world, ids, request_id: world.close([_close(id_, request_id) for id_ in ids]),
 )
-each_kind = pytest.mark.parametrize("kind", [CONFIRM, CLOSE], ids=["confirm", "close"])
+CANCEL = Kind(
+    OrderState.CANCELLING,
+    OrderCancellationRequested,
+    lambda world, ids, request_id: world.cancel([_cancel(id_, request_id) for id_ in ids]),
+)
+each_kind = pytest.mark.parametrize(
+    "kind", [CONFIRM, CLOSE, CANCEL], ids=["confirm", "close", "cancel"]
+)
 
 
 @each_kind
@@ -189,6 +208,39 @@ def test_two_requests_for_one_order_in_a_batch_run_one_after_the_other(world: Wo
 
     assert first == f"{order_id} v2".encode()
     assert isinstance(second, ForbiddenTransition)
+
+
+def test_a_cancelled_order_is_not_confirmed_and_closing_ends_it(world: World) -> None:
+    order_id = world.place()
+    world.cancel([_cancel(order_id)])
+
+    (refused,) = world.confirm([_confirm(order_id)])
+    (closed,) = world.close([_close(order_id)])
+
+    assert isinstance(refused, ForbiddenTransition)
+    assert (refused.frm, refused.to) == ("CANCELLING", "CONFIRMED")
+    assert closed == f"{order_id} v3".encode()
+    order = world.order(order_id)
+    assert (order.state, order.rejection) == (OrderState.CANCELLED, None)
+
+
+def test_a_confirmed_order_is_not_cancelled(world: World) -> None:
+    order_id = world.place()
+    world.confirm([_confirm(order_id)])
+
+    (refused,) = world.cancel([_cancel(order_id)])
+
+    assert isinstance(refused, ForbiddenTransition)
+    assert (refused.frm, refused.to) == ("CONFIRMED", "CANCELLING")
+
+
+def test_a_stale_etag_cancels_nothing(world: World) -> None:
+    order_id = world.place()
+
+    (outcome,) = world.cancel([replace(_cancel(order_id), etag="v2")])
+
+    assert isinstance(outcome, EtagMismatch)
+    assert world.order(order_id).state is OrderState.PENDING
 
 
 @each_kind

@@ -9,7 +9,8 @@ from trackops_common.testing import ManualClock
 from trackops_order.application.create_orders import CreateOrder, CreateOrders
 from trackops_order.domain.errors import InvalidOrder
 from trackops_order.domain.events import OrderPlaced
-from trackops_order.domain.order import Order, OrderLine
+from trackops_order.domain.goods import OrderLine
+from trackops_order.domain.order import Order
 from trackops_order.testing import InMemoryOrders
 
 COMMAND = CreateOrder(

@@ -110,57 +110,6 @@ def test_the_same_request_id_with_another_body_is_refused(
     assert _counts(service_rows) == before
 
 
-EMPTY: Sequence[tuple[str, str, Message, set[str]]] = [
-    (
-        "orders",
-        "CreateOrder",
-        order_service_pb2.CreateOrderRequest(),
-        {"request_id", "customer_id", "currency_code", "lines", "payment_method_token"},
-    ),
-    ("orders", "BatchCreateOrders", order_service_pb2.BatchCreateOrdersRequest(), {"requests"}),
-    ("orders", "GetOrder", order_service_pb2.GetOrderRequest(), {"order_id"}),
-    ("orders", "BatchGetOrders", order_service_pb2.BatchGetOrdersRequest(), {"order_ids"}),
-    ("orders", "GetOrderTimeline", order_service_pb2.GetOrderTimelineRequest(), {"order_id"}),
-    (
-        "sagas",
-        "ConfirmOrder",
-        order_saga_service_pb2.ConfirmOrderRequest(),
-        {"request_id", "order_id"},
-    ),
-    (
-        "sagas",
-        "CloseOrder",
-        order_saga_service_pb2.CloseOrderRequest(),
-        {"request_id", "order_id", "reason"},
-    ),
-    (
-        "sagas",
-        "BatchConfirmOrders",
-        order_saga_service_pb2.BatchConfirmOrdersRequest(),
-        {"requests"},
-    ),
-    ("sagas", "BatchCloseOrders", order_saga_service_pb2.BatchCloseOrdersRequest(), {"requests"}),
-]
-
-
-@pytest.mark.parametrize(("stub", "rpc", "request_", "fields"), EMPTY, ids=str)
-def test_an_empty_request_names_every_wrong_field_and_leaves_no_row(
-    service: OrderServer,
-    service_rows: Database,
-    stub: str,
-    rpc: str,
-    request_: Message,
-    fields: set[str],
-) -> None:
-    before = _counts(service_rows)
-
-    details = _failure(getattr(getattr(service, stub), rpc), request_)
-
-    assert (details.code, details.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
-    assert set(details.violations) == fields
-    assert _counts(service_rows) == before
-
-
 def test_a_sku_in_two_lines_is_refused_as_a_field_and_leaves_no_row(
     service: OrderServer, service_rows: Database
 ) -> None:

@@ -7,8 +7,9 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -17,10 +18,14 @@ from trackops_cli.local.provision import connect
 from trackops_cli.testing import Database as FreshDatabase
 from trackops_cli.testing import wait_for
 from trackops_common.database import Database
+from trackops_common.errors import BatchRefused
 from trackops_common.idempotency import StoredRequest
 from trackops_order.adapters.postgres import PostgresOrderReader, PostgresUnitOfWorkFactory
 from trackops_order.application.ports import OrderReader, UnitOfWork
-from trackops_order.domain.order import Order, OrderLine, OrderState, Rejection
+from trackops_order.domain.events import OrderEvent
+from trackops_order.domain.goods import OrderLine, Pieces, Shipment
+from trackops_order.domain.order import Order, Rejection
+from trackops_order.domain.states import OrderState
 from trackops_order.testing import InMemoryOrders, placed
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -42,11 +47,10 @@ class Store:
             work.commit([])
         return added
 
-    def change(self, order_id: UUID, change: Callable[[Order], object]) -> None:
+    def change(self, order_id: UUID, change: Callable[[Order], OrderEvent]) -> None:
         with self.work() as work:
             order = work.orders.lock([order_id])[order_id]
-            change(order)
-            work.orders.save([order])
+            work.orders.save([change(order)])
             work.commit([])
 
 
@@ -146,7 +150,7 @@ def test_of_units_of_work_that_add_one_id_at_once_one_has_added_it(store: Store)
     ids=["confirmed", "closed"],
 )
 def test_a_changed_order_is_read_as_it_was_saved(
-    store: Store, change: Callable[[Order], object]
+    store: Store, change: Callable[[Order], OrderEvent]
 ) -> None:
     order, bystander = _order(), _order()
     store.add(order, bystander)
@@ -161,23 +165,25 @@ def test_a_changed_order_is_read_as_it_was_saved(
 def test_who_locks_an_order_waits_for_who_has_it_and_sees_the_change(store: Store) -> None:
     order = _order()
     store.add(order)
-    seen: list[OrderState] = []
+    store.change(order.order_id, lambda order: order.confirm(NOW))
+    parcel = Shipment(uuid.uuid4(), "UPS", "1", [Pieces("A", 2)])
+    seen: list[Order] = []
 
     def look() -> None:
         with store.work() as work:
-            seen.append(work.orders.lock([order.order_id])[order.order_id].state)
+            seen.append(work.orders.lock([order.order_id])[order.order_id])
 
     other = threading.Thread(target=look)
     with store.work() as work:
         mine = work.orders.lock([order.order_id])[order.order_id]
         other.start()
         other.join(0.3)
-        mine.confirm(NOW)
-        work.orders.save([mine])
+        work.orders.save([mine.ship(parcel, NOW)])
         work.commit([])
     other.join(10)
 
-    assert seen == [OrderState.CONFIRMED]
+    assert seen == [mine]
+    assert seen[0].lines[1].shipped_quantity == 2
 
 
 def test_only_what_exists_is_found(store: Store) -> None:
@@ -191,7 +197,7 @@ def test_only_what_exists_is_found(store: Store) -> None:
 
 
 @pytest.mark.parametrize("nothing", [[]])
-def test_nothing_is_a_set_too(store: Store, nothing: Sequence[Order]) -> None:
+def test_nothing_is_a_set_too(store: Store, nothing: Sequence[Any]) -> None:
     with store.work() as work:
         assert work.orders.add(nothing) == set()
         assert dict(work.orders.lock([])) == {}
@@ -216,6 +222,57 @@ def test_a_timeline_has_every_state_with_its_time_and_reason(store: Store) -> No
         (2, OrderState.REJECTED, NOW + timedelta(hours=1), REJECTION),
     ]
     assert [entry.state for entry in timelines[pending.order_id]] == [OrderState.PENDING]
+
+
+def _fulfil(order: Order) -> Sequence[OrderEvent]:
+    """Ship all of 1 B and 3 A in two parts, deliver, take two of A back."""
+    return [
+        order.confirm(NOW),
+        order.ship(Shipment(uuid.uuid4(), "UPS", NASTY, [Pieces("A", 2)]), NOW),
+        order.ship(Shipment(uuid.uuid4(), "DHL", "2", [Pieces("A", 1), Pieces("B", 1)]), NOW),
+        order.deliver(NOW),
+        order.take_back(uuid.uuid4(), [Pieces("A", 1)], reason=NASTY, now=NOW),
+        order.take_back(uuid.uuid4(), [Pieces("A", 1)], reason="late", now=NOW),
+    ]
+
+
+def test_what_happened_to_an_order_in_one_unit_of_work_is_all_kept(store: Store) -> None:
+    order, other = _order(), _order()
+    store.add(order, other)
+    events = [event for both in zip(_fulfil(order), _fulfil(other), strict=True) for event in both]
+
+    with store.work() as work:
+        work.orders.lock([order.order_id, other.order_id])
+        work.orders.save(events)
+        work.commit([])
+
+    assert store.order(order.order_id) == order
+    assert store.order(other.order_id) == other
+    assert [line.returned_quantity for line in store.order(order.order_id).lines] == [0, 2]
+    timeline = store.reader.timelines([order.order_id])[order.order_id]
+    assert [entry.version for entry in timeline] == [1, 2, 3, 4, 5, 6, 7]
+    mine = [event for event in events if event.order.order_id == order.order_id]
+    for event, entry in zip(mine, timeline[1:], strict=True):
+        assert entry.state is event.order.state
+        assert entry.goods_return == getattr(event, "goods_return", None)
+        assert _sorted(entry.shipment) == _sorted(getattr(event, "shipment", None))
+
+
+def _sorted(shipment: Shipment | None) -> object:
+    """A shipment whose lines stand in no order."""
+    return shipment and replace(shipment, lines=sorted(shipment.lines, key=lambda one: one.sku))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    ["shipped_quantity = quantity + 1", "returned_quantity = 1", "shipped_quantity = -1"],
+)
+def test_the_table_refuses_more_than_was_ordered_or_shipped(schema: Database, columns: str) -> None:
+    order = _order()
+    _in_postgres(schema).add(order)
+
+    with pytest.raises(BatchRefused):
+        schema.execute(f"UPDATE order_lines SET {columns}")
 
 
 def test_rows_are_locked_in_the_order_of_their_ids_wherever_they_lie(schema: Database) -> None:

@@ -10,7 +10,8 @@ from trackops_common.testing import ManualClock
 from trackops_order.application.get_orders import GetOrders
 from trackops_order.application.get_timelines import GetTimelines
 from trackops_order.domain.errors import OrderNotFound
-from trackops_order.domain.order import Order, OrderState, Rejection
+from trackops_order.domain.order import Order, Rejection
+from trackops_order.domain.states import OrderState
 from trackops_order.testing import InMemoryOrderCache, InMemoryOrders, placed
 
 
@@ -56,8 +57,7 @@ def _place(orders: InMemoryOrders) -> UUID:
 def _confirm(orders: InMemoryOrders, order_id: UUID) -> None:
     with orders() as work:
         order = work.orders.lock([order_id])[order_id]
-        order.confirm(ManualClock().now())
-        work.orders.save([order])
+        work.orders.save([order.confirm(ManualClock().now())])
         work.commit([])
 
 
@@ -158,16 +158,14 @@ def test_a_timeline_has_every_state_oldest_first() -> None:
     order_id, unknown = _place(orders), uuid.uuid4()
     with orders() as work:
         order = work.orders.lock([order_id])[order_id]
-        order.close(Rejection("R", "m"), ManualClock().now())
-        work.orders.save([order])
+        work.orders.save([order.close(Rejection("R", "m"), ManualClock().now())])
         work.commit([])
 
-    timeline, missing = GetTimelines(orders)([order_id, unknown])
+    get = GetTimelines(
+        orders, lambda entries: repr([(e.version, e.state) for e in entries]).encode()
+    )
+    timeline, missing = get([order_id, unknown])
 
     assert isinstance(missing, OrderNotFound)
-    assert not isinstance(timeline, OrderNotFound)
-    assert [(entry.version, entry.state) for entry in timeline] == [
-        (1, OrderState.PENDING),
-        (2, OrderState.REJECTED),
-    ]
-    assert timeline[1].rejection == Rejection("R", "m")
+    assert timeline == repr([(1, OrderState.PENDING), (2, OrderState.REJECTED)]).encode()
+    assert orders.timelines([order_id])[order_id][1].rejection == Rejection("R", "m")

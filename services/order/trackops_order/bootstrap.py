@@ -14,15 +14,24 @@ from trackops_common.grpc.server import Application
 from trackops_common.hosting import BatcherFactory, batcher_factory, own_database
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import ORDER_EVENTS
-from trackops_order.adapters.encoding import encode_changed, encode_created, encode_found
+from trackops_order.adapters.encoding import (
+    encode_changed,
+    encode_created,
+    encode_found,
+    encode_timeline,
+)
 from trackops_order.adapters.postgres import PostgresOrderReader, PostgresUnitOfWorkFactory
 from trackops_order.adapters.redis_cache import RedisOrderCache
+from trackops_order.application.cancel_orders import CancelOrders
 from trackops_order.application.change_orders import ChangeOrders
 from trackops_order.application.close_orders import CloseOrders
 from trackops_order.application.confirm_orders import ConfirmOrders
 from trackops_order.application.create_orders import CreateOrders
+from trackops_order.application.deliver_orders import DeliverOrders
 from trackops_order.application.get_orders import GetOrders
 from trackops_order.application.get_timelines import GetTimelines
+from trackops_order.application.return_orders import ReturnOrders
+from trackops_order.application.ship_orders import ShipOrders
 from trackops_order.entrypoints.errors import order_failure
 from trackops_order.entrypoints.order_saga_servicer import OrderSagaServicer
 from trackops_order.entrypoints.order_servicer import OrderServicer
@@ -60,14 +69,20 @@ def _build_services(
 
     creations = batcher(CreateOrders(unit_of_work, encode_created, clock))
     reads = batcher(GetOrders(reader, cache, encode_found))
-    timelines = batcher(GetTimelines(reader))
+    timelines = batcher(GetTimelines(reader, encode_timeline))
     confirmations = batcher(ConfirmOrders(change_orders))
     closures = batcher(CloseOrders(change_orders))
+    cancellations = batcher(CancelOrders(change_orders))
+    shipments = batcher(ShipOrders(change_orders))
+    deliveries = batcher(DeliverOrders(change_orders))
+    returns = batcher(ReturnOrders(change_orders))
 
     return [
         RpcService(
             order_service_pb2.DESCRIPTOR.services_by_name["OrderService"],
-            OrderServicer(creations, reads, timelines),
+            OrderServicer(
+                creations, reads, timelines, cancellations, shipments, deliveries, returns
+            ),
             order_failure,
         ),
         RpcService(

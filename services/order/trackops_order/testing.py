@@ -23,8 +23,9 @@ from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 from trackops_common.idempotency import StoredRequest
 from trackops_common.testing import InMemoryRequestStore, ServiceProcess
 from trackops_order.application.ports import CacheSnapshot, TimelineEntry
-from trackops_order.domain.events import OrderEvent, OrderPlaced
-from trackops_order.domain.order import Order, OrderLine
+from trackops_order.domain.events import OrderEvent, OrderPlaced, OrderReturned, OrderShipped
+from trackops_order.domain.goods import OrderLine
+from trackops_order.domain.order import Order
 
 __all__ = [
     "InMemoryOrderCache",
@@ -119,17 +120,32 @@ class _Orders:
 
     def add(self, orders: Sequence[Order]) -> set[UUID]:
         new = [order for order in orders if order.order_id not in self._tables.orders]
-        self.save(new)
+        for order in new:
+            self._store(order, TimelineEntry(order.version, order.state, order.create_time))
         return {order.order_id for order in new}
 
     def lock(self, order_ids: Iterable[UUID]) -> Mapping[UUID, Order]:
         return _copies(self._tables.orders, order_ids)
 
-    def save(self, orders: Sequence[Order]) -> None:
-        for order in deepcopy(list(orders)):
-            self._tables.orders[order.order_id] = order
-            entry = TimelineEntry(order.version, order.state, order.update_time, order.rejection)
-            self._tables.timelines.setdefault(order.order_id, []).append(entry)
+    def save(self, events: Sequence[OrderEvent]) -> None:
+        for event in events:
+            self._store(event.order, _timeline_entry(event))
+
+    def _store(self, order: Order, entry: TimelineEntry) -> None:
+        self._tables.orders[order.order_id] = deepcopy(order)
+        self._tables.timelines.setdefault(order.order_id, []).append(entry)
+
+
+def _timeline_entry(event: OrderEvent) -> TimelineEntry:
+    order = event.order
+    return TimelineEntry(
+        order.version,
+        order.state,
+        order.update_time,
+        order.rejection,
+        event.shipment if isinstance(event, OrderShipped) else None,
+        event.goods_return if isinstance(event, OrderReturned) else None,
+    )
 
 
 def _copies(rows: Mapping[UUID, Order], order_ids: Iterable[UUID]) -> Mapping[UUID, Order]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 
@@ -16,12 +17,40 @@ from trackops.order.v1 import (
 )
 
 from trackops_common.outbox import OutboxEvent
-from trackops_order.domain.events import OrderConfirmed, OrderEvent, OrderPlaced, OrderRejected
-from trackops_order.domain.order import Order, OrderState, Rejection
+from trackops_order.application.ports import TimelineEntry
+from trackops_order.domain.events import (
+    OrderCancellationRequested,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderDelivered,
+    OrderEvent,
+    OrderPlaced,
+    OrderRejected,
+    OrderReturned,
+    OrderShipped,
+)
+from trackops_order.domain.goods import GoodsReturn, Shipment
+from trackops_order.domain.order import Order, Rejection
+from trackops_order.domain.states import OrderState
 
-__all__ = ["encode_changed", "encode_created", "encode_found", "order_message", "outbox_event"]
+__all__ = [
+    "encode_changed",
+    "encode_created",
+    "encode_found",
+    "encode_timeline",
+    "order_message",
+    "outbox_event",
+]
 
 _STATES = {state: order_pb2.OrderState.Value(f"ORDER_STATE_{state}") for state in OrderState}
+
+_PLAIN_EVENTS: Mapping[type[OrderEvent], Callable[..., Message]] = {
+    OrderConfirmed: order_events_pb2.OrderConfirmed,
+    OrderCancellationRequested: order_events_pb2.OrderCancellationRequested,
+    OrderCancelled: order_events_pb2.OrderCancelled,
+    OrderDelivered: order_events_pb2.OrderDelivered,
+}
+"""Facts that need no more than the order's and its customer's ids."""
 
 
 def encode_created(order: Order) -> bytes:
@@ -34,11 +63,49 @@ def encode_found(order: Order) -> bytes:
     return order_service_pb2.GetOrderResponse(order=order_message(order)).SerializeToString()
 
 
-def encode_changed(order: Order) -> bytes:
-    """A `ConfirmOrderResponse`, which `CloseOrderResponse` equals on the wire."""
-    return order_saga_service_pb2.ConfirmOrderResponse(
-        order_id=str(order.order_id), version=order.version
+def encode_timeline(entries: Sequence[TimelineEntry]) -> bytes:
+    """A `GetOrderTimelineResponse`."""
+    return order_service_pb2.GetOrderTimelineResponse(
+        entries=[_entry_message(entry) for entry in entries]
     ).SerializeToString()
+
+
+def _entry_message(entry: TimelineEntry) -> order_service_pb2.TimelineEntry:
+    return order_service_pb2.TimelineEntry(
+        version=entry.version,
+        state=_STATES[entry.state],
+        enter_time=timestamp(entry.enter_time),
+        rejection=_rejection_message(entry.rejection),
+        shipment=_shipment_message(entry.shipment) if entry.shipment else None,
+        goods_return=_return_message(entry.goods_return) if entry.goods_return else None,
+    )
+
+
+def encode_changed(event: OrderEvent) -> bytes:
+    """The response of the RPC that made `event` a fact."""
+    return _response(event).SerializeToString()
+
+
+def _response(event: OrderEvent) -> Message:
+    """`ConfirmOrderResponse` equals `CloseOrderResponse` on the wire."""
+    order = event.order
+    match event:
+        case OrderShipped():
+            return order_service_pb2.ShipOrderResponse(
+                order=order_message(order), shipment=_shipment_message(event.shipment)
+            )
+        case OrderDelivered():
+            return order_service_pb2.DeliverOrderResponse(order=order_message(order))
+        case OrderReturned():
+            return order_service_pb2.ReturnOrderResponse(
+                order=order_message(order), goods_return=_return_message(event.goods_return)
+            )
+        case OrderCancellationRequested():
+            return order_service_pb2.CancelOrderResponse(order=order_message(order))
+        case _:
+            return order_saga_service_pb2.ConfirmOrderResponse(
+                order_id=str(order.order_id), version=order.version
+            )
 
 
 def order_message(order: Order) -> order_pb2.Order:
@@ -49,7 +116,11 @@ def order_message(order: Order) -> order_pb2.Order:
         state=_STATES[order.state],
         lines=[
             order_pb2.OrderLine(
-                sku=line.sku, quantity=line.quantity, unit_price_minor=line.unit_price_minor
+                sku=line.sku,
+                quantity=line.quantity,
+                unit_price_minor=line.unit_price_minor,
+                shipped_quantity=line.shipped_quantity,
+                returned_quantity=line.returned_quantity,
             )
             for line in order.lines
         ],
@@ -59,6 +130,31 @@ def order_message(order: Order) -> order_pb2.Order:
         create_time=timestamp(order.create_time),
         update_time=timestamp(order.update_time),
         rejection=_rejection_message(order.rejection),
+        refunded_minor=order.refunded_minor,
+        etag=order.etag,
+    )
+
+
+def _shipment_message(shipment: Shipment) -> order_pb2.Shipment:
+    return order_pb2.Shipment(
+        shipment_id=str(shipment.shipment_id),
+        carrier=shipment.carrier,
+        tracking_number=shipment.tracking_number,
+        lines=[order_pb2.Pieces(sku=line.sku, quantity=line.quantity) for line in shipment.lines],
+    )
+
+
+def _return_message(goods_return: GoodsReturn) -> order_pb2.GoodsReturn:
+    return order_pb2.GoodsReturn(
+        return_id=str(goods_return.return_id),
+        reason=goods_return.reason,
+        lines=[
+            order_pb2.ReturnedLine(
+                sku=line.sku, quantity=line.quantity, refund_minor=line.refund_minor
+            )
+            for line in goods_return.lines
+        ],
+        refund_minor=goods_return.refund_minor,
     )
 
 
@@ -92,19 +188,33 @@ def outbox_event(event: OrderEvent, *, topic: str) -> OutboxEvent:
 
 
 def _payload(event: OrderEvent) -> Message:
-    order = event.order
+    pb, order = order_events_pb2, event.order
+    order_id, customer_id = str(order.order_id), order.customer_id
     match event:
         case OrderPlaced():
-            return order_events_pb2.OrderPlaced(
+            return pb.OrderPlaced(
                 order=order_message(order), payment_method_token=event.payment_method_token
             )
-        case OrderConfirmed():
-            return order_events_pb2.OrderConfirmed(
-                order_id=str(order.order_id), customer_id=order.customer_id
-            )
         case OrderRejected():
-            return order_events_pb2.OrderRejected(
-                order_id=str(order.order_id),
-                customer_id=order.customer_id,
+            return pb.OrderRejected(
+                order_id=order_id,
+                customer_id=customer_id,
                 rejection=_rejection_message(order.rejection),
             )
+        case OrderShipped():
+            return pb.OrderShipped(
+                order_id=order_id,
+                customer_id=customer_id,
+                state=_STATES[order.state],
+                shipment=_shipment_message(event.shipment),
+            )
+        case OrderReturned():
+            return pb.OrderReturned(
+                order_id=order_id,
+                customer_id=customer_id,
+                state=_STATES[order.state],
+                goods_return=_return_message(event.goods_return),
+                currency_code=order.currency_code,
+            )
+        case _:
+            return _PLAIN_EVENTS[type(event)](order_id=order_id, customer_id=customer_id)

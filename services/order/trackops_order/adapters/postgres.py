@@ -11,9 +11,12 @@ from trackops_common import arrays
 from trackops_common.database import Database, Rows, Transaction
 from trackops_common.request_store import PostgresRequestStore
 from trackops_order.adapters.encoding import outbox_event
+from trackops_order.adapters.movements import goods_return, save_movements, shipment
 from trackops_order.application.ports import TimelineEntry
 from trackops_order.domain.events import OrderEvent
-from trackops_order.domain.order import Order, OrderLine, OrderState, Rejection
+from trackops_order.domain.goods import OrderLine
+from trackops_order.domain.order import Order, Rejection
+from trackops_order.domain.states import OrderState
 
 __all__ = ["PostgresOrderReader", "PostgresUnitOfWork", "PostgresUnitOfWorkFactory"]
 
@@ -38,13 +41,19 @@ SELECT * FROM unnest(%(order_ids)s::uuid[], %(line_numbers)s::smallint[], %(skus
 _SELECT_ORDERS = """
 SELECT order_id, customer_id, state, currency_code, total_minor, version, create_time,
        update_time, rejection_reason, rejection_message,
-       (SELECT json_agg(json_build_array(sku, quantity, unit_price_minor) ORDER BY line_number)
+       (SELECT json_agg(json_build_array(sku, quantity, unit_price_minor, shipped_quantity,
+                                         returned_quantity) ORDER BY line_number)
           FROM order_lines WHERE order_lines.order_id = orders.order_id)
   FROM orders
  WHERE order_id = ANY(%(order_ids)s::uuid[])
 """
 
-_LOCK_ORDERS = f"{_SELECT_ORDERS} ORDER BY order_id FOR UPDATE OF orders"
+# Read after the lock, by a statement of its own: one that waited for the lock would see the order
+# as it is now beside its lines as they were before.
+_LOCK_ORDERS = f"""
+SELECT FROM orders WHERE order_id = ANY(%(order_ids)s::uuid[]) ORDER BY order_id FOR UPDATE;
+{_SELECT_ORDERS}
+"""
 
 _SAVE_ORDERS = """
 WITH changed AS (
@@ -60,16 +69,34 @@ WITH changed AS (
 UPDATE orders
    SET state = changed.state, version = changed.version, update_time = changed.update_time,
        rejection_reason = changed.reason, rejection_message = changed.message
-  FROM changed
+  FROM (SELECT DISTINCT ON (order_id) * FROM changed ORDER BY order_id, version DESC) AS changed
  WHERE orders.order_id = changed.order_id
 """
 
 _SELECT_TIMELINES = """
-SELECT order_id, 1 AS version, 'PENDING', create_time, NULL, NULL
-  FROM orders WHERE order_id = ANY(%(order_ids)s::uuid[])
- UNION ALL
-SELECT order_id, version, state, enter_time, rejection_reason, rejection_message
-  FROM order_transitions WHERE order_id = ANY(%(order_ids)s::uuid[])
+WITH entries AS (
+    SELECT order_id, 1 AS version, 'PENDING' AS state, create_time AS enter_time,
+           NULL AS rejection_reason, NULL AS rejection_message
+      FROM orders WHERE order_id = ANY(%(order_ids)s::uuid[])
+     UNION ALL
+    SELECT order_id, version, state, enter_time, rejection_reason, rejection_message
+      FROM order_transitions WHERE order_id = ANY(%(order_ids)s::uuid[])
+)
+SELECT entries.*,
+       (SELECT json_build_array(shipment_id, carrier, tracking_number,
+               (SELECT json_agg(json_build_array(sku, moved.quantity) ORDER BY line_number)
+                  FROM order_shipment_lines AS moved JOIN order_lines USING (order_id, line_number)
+                 WHERE moved.order_id = made.order_id AND moved.version = made.version))
+          FROM order_shipments AS made
+         WHERE made.order_id = entries.order_id AND made.version = entries.version),
+       (SELECT json_build_array(return_id, reason,
+               (SELECT json_agg(json_build_array(sku, moved.quantity, refund_minor)
+                                ORDER BY line_number)
+                  FROM order_return_lines AS moved JOIN order_lines USING (order_id, line_number)
+                 WHERE moved.order_id = made.order_id AND moved.version = made.version))
+          FROM order_returns AS made
+         WHERE made.order_id = entries.order_id AND made.version = entries.version)
+  FROM entries
  ORDER BY order_id, version
 """
 
@@ -99,9 +126,10 @@ class PostgresOrderRepository:
         ids = {"order_ids": arrays.uuids(order_ids)}
         return _orders(self._transaction.execute(_LOCK_ORDERS, ids))
 
-    def save(self, orders: Sequence[Order]) -> None:
-        if not orders:
+    def save(self, events: Sequence[OrderEvent]) -> None:
+        if not events:
             return
+        orders = [event.order for event in events]
         self._transaction.execute(
             _SAVE_ORDERS,
             {
@@ -117,6 +145,7 @@ class PostgresOrderRepository:
                 ),
             },
         )
+        save_movements(self._transaction, events)
 
 
 class PostgresUnitOfWork:
@@ -159,11 +188,8 @@ class PostgresOrderReader:
     def timelines(self, order_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[TimelineEntry]]:
         rows = self._database.fetch(_SELECT_TIMELINES, {"order_ids": arrays.uuids(order_ids)})
         timelines: dict[UUID, list[TimelineEntry]] = {}
-        for order_id, version, state, enter_time, reason, message in rows:
-            entry = TimelineEntry(
-                version, OrderState(state), enter_time, _rejection(reason, message)
-            )
-            timelines.setdefault(order_id, []).append(entry)
+        for order_id, *columns in rows:
+            timelines.setdefault(order_id, []).append(_timeline_entry(*columns))
         return timelines
 
 
@@ -202,7 +228,7 @@ def _order(
     update_time: Any,
     reason: str | None,
     message: str | None,
-    lines: Sequence[tuple[str, int, int]],
+    lines: Sequence[tuple[str, int, int, int, int]],
 ) -> Order:
     return Order.rehydrate(
         order_id=order_id,
@@ -215,6 +241,25 @@ def _order(
         create_time=create_time,
         update_time=update_time,
         rejection=_rejection(reason, message),
+    )
+
+
+def _timeline_entry(
+    version: int,
+    state: str,
+    enter_time: Any,
+    reason: str | None,
+    message: str | None,
+    shipped: Sequence[Any] | None,
+    returned: Sequence[Any] | None,
+) -> TimelineEntry:
+    return TimelineEntry(
+        version,
+        OrderState(state),
+        enter_time,
+        _rejection(reason, message),
+        shipment(shipped),
+        goods_return(returned),
     )
 
 

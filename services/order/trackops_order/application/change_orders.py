@@ -11,7 +11,7 @@ from uuid import UUID
 from trackops_common.clock import Clock
 from trackops_common.errors import RequestIdReused
 from trackops_common.idempotency import IdempotentCommand, RequestLedger
-from trackops_order.application.ports import EncodeOrder, OrderCache, UnitOfWorkFactory
+from trackops_order.application.ports import EncodeChange, OrderCache, UnitOfWorkFactory
 from trackops_order.domain.errors import OrderError, OrderNotFound
 from trackops_order.domain.events import OrderEvent
 from trackops_order.domain.order import Order
@@ -24,6 +24,8 @@ class OrderCommand(IdempotentCommand, Protocol):
 
     @property
     def order_id(self) -> UUID: ...
+    @property
+    def etag(self) -> str: ...
 
 
 C = TypeVar("C", bound=OrderCommand)
@@ -40,7 +42,7 @@ class ChangeOrders:
 
     unit_of_work: UnitOfWorkFactory
     cache: OrderCache
-    encode: EncodeOrder
+    encode: EncodeChange
     clock: Clock
 
     def __call__(
@@ -56,11 +58,13 @@ class ChangeOrders:
                 order = orders.get(command.order_id)
                 if order is None:
                     raise OrderNotFound(command.order_id)
-                events.append(change(order, command, now))
-                return self.encode(order)
+                order.expect(command.etag)
+                event = change(order, command, now)
+                events.append(event)
+                return self.encode(event)
 
             outcomes = [ledger.answer(command, change_one, OrderError) for command in commands]
-            work.orders.save([event.order for event in events])
+            work.orders.save(events)
             work.requests.save(ledger.new)
             work.commit(events)
         self.cache.supersede({event.order.order_id: event.order.version for event in events})

@@ -5,27 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from uuid import UUID
 
-from trackops_common.idempotency import fingerprint, request_key
+from trackops_common.idempotency import fingerprint
 from trackops_order.application.change_orders import ChangeOrders, ChangeOutcome
+from trackops_order.application.commands import OrderChange
 from trackops_order.domain.order import Rejection
 
 __all__ = ["CloseOrder", "CloseOrders"]
 
 
 @dataclass(frozen=True)
-class CloseOrder:
+class CloseOrder(OrderChange):
     """Close one order, saying why."""
 
-    principal: str
-    request_id: str
-    order_id: UUID
     rejection: Rejection
-
-    @cached_property
-    def request_key(self) -> UUID:
-        return request_key(self.principal, self.request_id, method="CloseOrder")
 
     @cached_property
     def request_hash(self) -> bytes:

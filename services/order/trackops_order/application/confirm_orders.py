@@ -5,25 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from uuid import UUID
 
-from trackops_common.idempotency import fingerprint, request_key
+from trackops_common.idempotency import fingerprint
 from trackops_order.application.change_orders import ChangeOrders, ChangeOutcome
+from trackops_order.application.commands import OrderChange
 
 __all__ = ["ConfirmOrder", "ConfirmOrders"]
 
 
 @dataclass(frozen=True)
-class ConfirmOrder:
+class ConfirmOrder(OrderChange):
     """Confirm one order."""
-
-    principal: str
-    request_id: str
-    order_id: UUID
-
-    @cached_property
-    def request_key(self) -> UUID:
-        return request_key(self.principal, self.request_id, method="ConfirmOrder")
 
     @cached_property
     def request_hash(self) -> bytes:

@@ -14,7 +14,8 @@ from trackops_common.idempotency import RequestLedger, fingerprint, request_key
 from trackops_order.application.ports import EncodeOrder, UnitOfWorkFactory
 from trackops_order.domain.errors import InvalidOrder
 from trackops_order.domain.events import OrderPlaced
-from trackops_order.domain.order import Order, OrderLine
+from trackops_order.domain.goods import OrderLine
+from trackops_order.domain.order import Order
 
 __all__ = ["CreateOrder", "CreateOrders"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from trackops_order.application.ports import OrderReader, TimelineEntry
+from trackops_order.application.ports import EncodeTimeline, OrderReader
 from trackops_order.domain.errors import OrderNotFound
 
 __all__ = ["GetTimelines"]
@@ -17,9 +17,11 @@ class GetTimelines:
     """Reads the timelines of many orders at once."""
 
     reader: OrderReader
+    encode: EncodeTimeline
 
-    def __call__(
-        self, order_ids: Sequence[UUID]
-    ) -> Sequence[Sequence[TimelineEntry] | OrderNotFound]:
+    def __call__(self, order_ids: Sequence[UUID]) -> Sequence[bytes | OrderNotFound]:
         timelines = self.reader.timelines(order_ids)
-        return [timelines.get(order_id) or OrderNotFound(order_id) for order_id in order_ids]
+        return [
+            self.encode(timelines[order_id]) if order_id in timelines else OrderNotFound(order_id)
+            for order_id in order_ids
+        ]

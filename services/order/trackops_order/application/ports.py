@@ -11,11 +11,15 @@ from uuid import UUID
 
 from trackops_common.idempotency import RequestStore
 from trackops_order.domain.events import OrderEvent
-from trackops_order.domain.order import Order, OrderState, Rejection
+from trackops_order.domain.goods import GoodsReturn, Shipment
+from trackops_order.domain.order import Order, Rejection
+from trackops_order.domain.states import OrderState
 
 __all__ = [
     "CacheSnapshot",
+    "EncodeChange",
     "EncodeOrder",
+    "EncodeTimeline",
     "OrderCache",
     "OrderReader",
     "OrderRepository",
@@ -27,6 +31,9 @@ __all__ = [
 EncodeOrder = Callable[[Order], bytes]
 """An order as the response message that shows it, in wire form."""
 
+EncodeChange = Callable[[OrderEvent], bytes]
+"""A fact as the response of the RPC that made it one, in wire form."""
+
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
@@ -35,7 +42,13 @@ class TimelineEntry:
     version: int
     state: OrderState
     enter_time: datetime
-    rejection: Rejection | None
+    rejection: Rejection | None = None
+    shipment: Shipment | None = None
+    goods_return: GoodsReturn | None = None
+
+
+EncodeTimeline = Callable[[Sequence[TimelineEntry]], bytes]
+"""A timeline as the response message that shows it, in wire form."""
 
 
 class OrderRepository(Protocol):
@@ -49,8 +62,8 @@ class OrderRepository(Protocol):
         """The orders that exist, locked until the end of the unit of work."""
         ...
 
-    def save(self, orders: Sequence[Order]) -> None:
-        """Store the state of locked orders, and that they entered it."""
+    def save(self, events: Sequence[OrderEvent]) -> None:
+        """Store what happened to locked orders; the events of one order stand oldest first."""
         ...
 
 

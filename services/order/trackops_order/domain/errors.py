@@ -3,14 +3,23 @@
 OrderError
 ├── OrderNotFound          no order has this id
 ├── ForbiddenTransition    the state machine has no such edge
-└── InvalidOrder           the lines do not make an order
+├── EtagMismatch           the order is not the one that the caller has seen
+├── TooManyPieces          more than is left to ship or to return
+└── InvalidOrder           the lines do not make an order, a shipment or a return
 """
 
 from __future__ import annotations
 
 from uuid import UUID
 
-__all__ = ["ForbiddenTransition", "InvalidOrder", "OrderError", "OrderNotFound"]
+__all__ = [
+    "EtagMismatch",
+    "ForbiddenTransition",
+    "InvalidOrder",
+    "OrderError",
+    "OrderNotFound",
+    "TooManyPieces",
+]
 
 
 class OrderError(Exception):
@@ -35,8 +44,29 @@ class ForbiddenTransition(OrderError):
         self.to = to
 
 
+class EtagMismatch(OrderError):
+    """The order changed since the caller saw it with `etag`; it now has `current`."""
+
+    def __init__(self, order_id: UUID, *, etag: str, current: str) -> None:
+        super().__init__(f"order {order_id} has etag {current} and not {etag}")
+        self.order_id = order_id
+        self.etag = etag
+        self.current = current
+
+
+class TooManyPieces(OrderError):
+    """More pieces of a sku than the order has left for it; none at all of a sku it lacks."""
+
+    def __init__(self, order_id: UUID, *, sku: str, requested: int, available: int) -> None:
+        super().__init__(f"order {order_id} has {available} of {sku} left, not {requested}")
+        self.order_id = order_id
+        self.sku = sku
+        self.requested = requested
+        self.available = available
+
+
 class InvalidOrder(OrderError):
-    """The lines, taken together, do not make an order; `field` says where."""
+    """The lines, taken together, make no order, shipment or return; `field` says where."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field}: {problem}")

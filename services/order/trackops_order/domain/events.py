@@ -1,4 +1,4 @@
-"""Facts about orders, named in the past tense."""
+"""Facts about orders, named in the past tense; `order` is the order as it was then."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from trackops_order.domain.goods import GoodsReturn, Shipment
     from trackops_order.domain.order import Order
 
-__all__ = ["OrderConfirmed", "OrderEvent", "OrderPlaced", "OrderRejected"]
+__all__ = [
+    "OrderCancellationRequested",
+    "OrderCancelled",
+    "OrderConfirmed",
+    "OrderDelivered",
+    "OrderEvent",
+    "OrderPlaced",
+    "OrderRejected",
+    "OrderReturned",
+    "OrderShipped",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,4 +44,50 @@ class OrderRejected:
     order: Order
 
 
-OrderEvent = OrderPlaced | OrderConfirmed | OrderRejected
+@dataclass(frozen=True, slots=True)
+class OrderShipped:
+    """Pieces left; the last ones where the order is SHIPPED."""
+
+    order: Order
+    shipment: Shipment
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDelivered:
+    """All of its pieces arrived."""
+
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class OrderReturned:
+    """Pieces came back; the last ones where the order is RETURNED."""
+
+    order: Order
+    goods_return: GoodsReturn
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCancellationRequested:
+    """The order will not be served; what was arranged for it is being undone."""
+
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCancelled:
+    """Nothing is reserved or authorised for the order any more."""
+
+    order: Order
+
+
+OrderEvent = (
+    OrderCancellationRequested
+    | OrderCancelled
+    | OrderPlaced
+    | OrderConfirmed
+    | OrderRejected
+    | OrderShipped
+    | OrderDelivered
+    | OrderReturned
+)

@@ -1,44 +1,34 @@
-"""The order aggregate and its state machine."""
+"""The order aggregate."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 from uuid import UUID
 
-from trackops_order.domain.errors import ForbiddenTransition, InvalidOrder
-from trackops_order.domain.events import OrderConfirmed, OrderPlaced, OrderRejected
+from trackops_order.domain.errors import (
+    EtagMismatch,
+    ForbiddenTransition,
+    InvalidOrder,
+    TooManyPieces,
+)
+from trackops_order.domain.events import (
+    OrderCancellationRequested,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderDelivered,
+    OrderPlaced,
+    OrderRejected,
+    OrderReturned,
+    OrderShipped,
+)
+from trackops_order.domain.goods import GoodsReturn, OrderLine, Pieces, ReturnedLine, Shipment
+from trackops_order.domain.states import TRANSITIONS, OrderState
 
-__all__ = ["TRANSITIONS", "Order", "OrderLine", "OrderState", "Rejection"]
+__all__ = ["Order", "Rejection"]
 
 _MAX_TOTAL_MINOR = 2**63 - 1
-
-
-class OrderState(StrEnum):
-    """Where an order stands in its lifecycle."""
-
-    PENDING = "PENDING"
-    CONFIRMED = "CONFIRMED"
-    REJECTED = "REJECTED"
-
-
-TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
-    OrderState.PENDING: frozenset({OrderState.CONFIRMED, OrderState.REJECTED}),
-    OrderState.CONFIRMED: frozenset(),
-    OrderState.REJECTED: frozenset(),
-}
-"""The state machine, once: from each state, the states that may follow."""
-
-
-@dataclass(frozen=True, slots=True)
-class OrderLine:
-    """One product of an order."""
-
-    sku: str
-    quantity: int
-    unit_price_minor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,21 +119,119 @@ class Order:
             ForbiddenTransition: the order is not PENDING.
         """
         self._enter(OrderState.CONFIRMED, now)
-        return OrderConfirmed(self)
+        return OrderConfirmed(replace(self))
 
-    def close(self, rejection: Rejection, now: datetime) -> OrderRejected:
-        """The order cannot be served.
+    def cancel(self, now: datetime) -> OrderCancellationRequested:
+        """The order is not wanted any more; it cannot be confirmed from now on.
 
         Raises:
             ForbiddenTransition: the order is not PENDING.
         """
+        self._enter(OrderState.CANCELLING, now)
+        return OrderCancellationRequested(replace(self))
+
+    def close(self, rejection: Rejection, now: datetime) -> OrderRejected | OrderCancelled:
+        """The order ends unserved: REJECTED, or CANCELLED where that was asked for.
+
+        Raises:
+            ForbiddenTransition: the order is neither PENDING nor CANCELLING.
+        """
+        if self.state is OrderState.CANCELLING:
+            self._enter(OrderState.CANCELLED, now)
+            return OrderCancelled(replace(self))
         self._enter(OrderState.REJECTED, now)
         self.rejection = rejection
-        return OrderRejected(self)
+        return OrderRejected(replace(self))
 
-    def _enter(self, state: OrderState, now: datetime) -> None:
+    @property
+    def etag(self) -> str:
+        """Names this version of the order (AIP-154)."""
+        return f"v{self.version}"
+
+    def expect(self, etag: str) -> None:
+        """Go on only if this is the order that the caller has seen; an empty `etag` asks nothing.
+
+        Raises:
+            EtagMismatch: it is another version.
+        """
+        if etag and etag != self.etag:
+            raise EtagMismatch(self.order_id, etag=etag, current=self.etag)
+
+    @property
+    def refunded_minor(self) -> int:
+        """What is refunded for all pieces that came back; the same however they came."""
+        return sum(line.returned_quantity * line.unit_price_minor for line in self.lines)
+
+    def ship(self, shipment: Shipment, now: datetime) -> OrderShipped:
+        """Pieces leave.
+
+        Raises:
+            ForbiddenTransition: the order is neither CONFIRMED nor FULFILLING.
+            TooManyPieces: more of a sku than is left to ship.
+            InvalidOrder: no pieces, or a sku in two lines.
+        """
+        self._guard(OrderState.SHIPPED)
+        leaving = self._taken(shipment.lines, {line.sku: line.to_ship for line in self.lines})
+        self.lines = [
+            replace(line, shipped_quantity=line.shipped_quantity + leaving.get(line.sku, 0))
+            for line in self.lines
+        ]
+        all_left = all(line.to_ship == 0 for line in self.lines)
+        self._enter(OrderState.SHIPPED if all_left else OrderState.FULFILLING, now)
+        return OrderShipped(replace(self), shipment)
+
+    def deliver(self, now: datetime) -> OrderDelivered:
+        """All of its pieces arrived.
+
+        Raises:
+            ForbiddenTransition: the order is not SHIPPED.
+        """
+        self._enter(OrderState.DELIVERED, now)
+        return OrderDelivered(replace(self))
+
+    def take_back(
+        self, return_id: UUID, pieces: Sequence[Pieces], *, reason: str, now: datetime
+    ) -> OrderReturned:
+        """Pieces come back and are refunded at their price.
+
+        Raises:
+            ForbiddenTransition: not all of the order is shipped yet, or all of it came back.
+            TooManyPieces: more of a sku than is shipped and not returned.
+            InvalidOrder: no pieces, or a sku in two lines.
+        """
+        self._guard(OrderState.RETURNED)
+        coming = self._taken(pieces, {line.sku: line.to_return for line in self.lines})
+        refunds = [
+            ReturnedLine(line.sku, coming[line.sku], coming[line.sku] * line.unit_price_minor)
+            for line in self.lines
+            if line.sku in coming
+        ]
+        self.lines = [
+            replace(line, returned_quantity=line.returned_quantity + coming.get(line.sku, 0))
+            for line in self.lines
+        ]
+        all_back = all(line.to_return == 0 for line in self.lines)
+        self._enter(OrderState.RETURNED if all_back else OrderState.PARTIALLY_RETURNED, now)
+        return OrderReturned(replace(self), GoodsReturn(return_id, reason, refunds))
+
+    def _taken(self, pieces: Sequence[Pieces], left: Mapping[str, int]) -> Mapping[str, int]:
+        """How many of each sku are taken, where `left` allows it."""
+        taken = {one.sku: one.quantity for one in pieces}
+        if not taken or min(taken.values()) < 1:
+            raise InvalidOrder("lines", "at least one line, and one piece in each, is needed")
+        if len(taken) < len(pieces):
+            raise InvalidOrder("lines", "a sku may stand in one line only")
+        for sku, quantity in taken.items():
+            if quantity > (available := left.get(sku, 0)):
+                raise TooManyPieces(self.order_id, sku=sku, requested=quantity, available=available)
+        return taken
+
+    def _guard(self, state: OrderState) -> None:
         if state not in TRANSITIONS[self.state]:
             raise ForbiddenTransition(self.order_id, frm=self.state, to=state)
+
+    def _enter(self, state: OrderState, now: datetime) -> None:
+        self._guard(state)
         self.state = state
         self.version += 1
         self.update_time = max(now, self.update_time)

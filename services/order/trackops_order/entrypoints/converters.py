@@ -1,20 +1,32 @@
-"""Requests as commands, and what is not stored encoded as messages."""
+"""Requests as commands."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from trackops.order.v1 import order_pb2, order_saga_service_pb2, order_service_pb2
 
 from trackops_common.auth import Principal
+from trackops_order.application.cancel_orders import CancelOrder
 from trackops_order.application.close_orders import CloseOrder
 from trackops_order.application.confirm_orders import ConfirmOrder
 from trackops_order.application.create_orders import CreateOrder
-from trackops_order.application.ports import TimelineEntry
-from trackops_order.domain.order import OrderLine, Rejection
+from trackops_order.application.deliver_orders import DeliverOrder
+from trackops_order.application.return_orders import ReturnOrder
+from trackops_order.application.ship_orders import ShipOrder
+from trackops_order.domain.goods import OrderLine, Pieces
+from trackops_order.domain.order import Rejection
 
-__all__ = ["close_command", "confirm_command", "create_command", "timeline_message"]
+__all__ = [
+    "cancel_command",
+    "close_command",
+    "confirm_command",
+    "create_command",
+    "deliver_command",
+    "return_command",
+    "ship_command",
+]
 
 
 def create_command(
@@ -50,20 +62,50 @@ def close_command(
     )
 
 
-def timeline_message(
-    entries: Sequence[TimelineEntry],
-) -> order_service_pb2.GetOrderTimelineResponse:
-    """The timeline as its service shows it."""
-    return order_service_pb2.GetOrderTimelineResponse(entries=[_entry(entry) for entry in entries])
-
-
-def _entry(entry: TimelineEntry) -> order_service_pb2.TimelineEntry:
-    message = order_service_pb2.TimelineEntry(
-        version=entry.version,
-        state=order_pb2.OrderState.Value(f"ORDER_STATE_{entry.state}"),
+def cancel_command(
+    request: order_service_pb2.CancelOrderRequest, principal: Principal
+) -> CancelOrder:
+    """The command of a valid request."""
+    return CancelOrder(
+        principal.name, request.request_id, UUID(request.order_id), etag=request.etag
     )
-    message.enter_time.FromDatetime(entry.enter_time)
-    if entry.rejection is not None:
-        message.rejection.reason = entry.rejection.reason
-        message.rejection.message = entry.rejection.message
-    return message
+
+
+def ship_command(request: order_service_pb2.ShipOrderRequest, principal: Principal) -> ShipOrder:
+    """The command of a valid request."""
+    return ShipOrder(
+        principal.name,
+        request.request_id,
+        UUID(request.order_id),
+        carrier=request.carrier,
+        tracking_number=request.tracking_number,
+        lines=_pieces(request.lines),
+        etag=request.etag,
+    )
+
+
+def deliver_command(
+    request: order_service_pb2.DeliverOrderRequest, principal: Principal
+) -> DeliverOrder:
+    """The command of a valid request."""
+    return DeliverOrder(
+        principal.name, request.request_id, UUID(request.order_id), etag=request.etag
+    )
+
+
+def return_command(
+    request: order_service_pb2.ReturnOrderRequest, principal: Principal
+) -> ReturnOrder:
+    """The command of a valid request."""
+    return ReturnOrder(
+        principal.name,
+        request.request_id,
+        UUID(request.order_id),
+        reason=request.reason,
+        lines=_pieces(request.lines),
+        etag=request.etag,
+    )
+
+
+def _pieces(lines: Iterable[order_pb2.Pieces]) -> Sequence[Pieces]:
+    return [Pieces(line.sku, line.quantity) for line in lines]

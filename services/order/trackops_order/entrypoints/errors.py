@@ -6,7 +6,13 @@ import grpc
 from trackops.common.v1.error_reason_pb2 import ErrorReason
 
 from trackops_common.grpc.failures import Failure
-from trackops_order.domain.errors import ForbiddenTransition, InvalidOrder, OrderNotFound
+from trackops_order.domain.errors import (
+    EtagMismatch,
+    ForbiddenTransition,
+    InvalidOrder,
+    OrderNotFound,
+    TooManyPieces,
+)
 
 __all__ = ["order_failure"]
 
@@ -27,6 +33,25 @@ def order_failure(error: Exception) -> Failure | None:
                 ErrorReason.ERROR_REASON_FORBIDDEN_TRANSITION,
                 str(error),
                 {"order_id": str(error.order_id), "from": error.frm, "to": error.to},
+            )
+        case EtagMismatch():
+            return Failure(
+                grpc.StatusCode.ABORTED,
+                ErrorReason.ERROR_REASON_ETAG_MISMATCH,
+                str(error),
+                {"order_id": str(error.order_id), "etag": error.etag, "current": error.current},
+            )
+        case TooManyPieces():
+            return Failure(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                ErrorReason.ERROR_REASON_TOO_MANY_PIECES,
+                str(error),
+                {
+                    "order_id": str(error.order_id),
+                    "sku": error.sku,
+                    "requested": str(error.requested),
+                    "available": str(error.available),
+                },
             )
         case InvalidOrder():
             return Failure(

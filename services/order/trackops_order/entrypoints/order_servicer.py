@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from uuid import UUID
 
 from trackops.order.v1 import order_service_pb2
@@ -10,10 +9,20 @@ from trackops.order.v1 import order_service_pb2
 from trackops_common.batching import Batcher
 from trackops_common.grpc.command_rpc import CommandRpc
 from trackops_common.grpc.endpoints import Context, Encoded, unwrap
+from trackops_order.application.cancel_orders import CancelOrder
+from trackops_order.application.change_orders import ChangeOutcome
 from trackops_order.application.create_orders import CreateOrder, CreateOrderOutcome
-from trackops_order.application.ports import TimelineEntry
+from trackops_order.application.deliver_orders import DeliverOrder
+from trackops_order.application.return_orders import ReturnOrder
+from trackops_order.application.ship_orders import ShipOrder
 from trackops_order.domain.errors import OrderNotFound
-from trackops_order.entrypoints.converters import create_command, timeline_message
+from trackops_order.entrypoints.converters import (
+    cancel_command,
+    create_command,
+    deliver_command,
+    return_command,
+    ship_command,
+)
 from trackops_order.entrypoints.errors import order_failure
 
 __all__ = ["OrderServicer"]
@@ -26,12 +35,27 @@ class OrderServicer:
         self,
         creations: Batcher[CreateOrder, CreateOrderOutcome],
         reads: Batcher[UUID, bytes | OrderNotFound],
-        timelines: Batcher[UUID, Sequence[TimelineEntry] | OrderNotFound],
+        timelines: Batcher[UUID, bytes | OrderNotFound],
+        cancellations: Batcher[CancelOrder, ChangeOutcome],
+        shipments: Batcher[ShipOrder, ChangeOutcome],
+        deliveries: Batcher[DeliverOrder, ChangeOutcome],
+        returns: Batcher[ReturnOrder, ChangeOutcome],
     ) -> None:
-        create = CommandRpc(
-            creations, create_command, order_service_pb2.BatchCreateOrdersResponse, order_failure
+        pb = order_service_pb2
+        create = CommandRpc(creations, create_command, pb.BatchCreateOrdersResponse, order_failure)
+        cancel = CommandRpc(
+            cancellations, cancel_command, pb.BatchCancelOrdersResponse, order_failure
         )
+        ship = CommandRpc(shipments, ship_command, pb.BatchShipOrdersResponse, order_failure)
+        deliver = CommandRpc(
+            deliveries, deliver_command, pb.BatchDeliverOrdersResponse, order_failure
+        )
+        take_back = CommandRpc(returns, return_command, pb.BatchReturnOrdersResponse, order_failure)
         self.CreateOrder, self.BatchCreateOrders = create.one, create.many
+        self.CancelOrder, self.BatchCancelOrders = cancel.one, cancel.many
+        self.ShipOrder, self.BatchShipOrders = ship.one, ship.many
+        self.DeliverOrder, self.BatchDeliverOrders = deliver.one, deliver.many
+        self.ReturnOrder, self.BatchReturnOrders = take_back.one, take_back.many
         self._reads = reads
         self._timelines = timelines
 
@@ -58,8 +82,8 @@ class OrderServicer:
 
     async def GetOrderTimeline(
         self, request: order_service_pb2.GetOrderTimelineRequest, context: Context
-    ) -> order_service_pb2.GetOrderTimelineResponse:
-        entries = await self._timelines.submit(
-            UUID(request.order_id), timeout_seconds=context.time_remaining()
+    ) -> Encoded:
+        order_id = UUID(request.order_id)
+        return unwrap(
+            await self._timelines.submit(order_id, timeout_seconds=context.time_remaining())
         )
-        return timeline_message(unwrap(entries))

@@ -67,6 +67,18 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     Sample: {"reason": "FORBIDDEN_TRANSITION", "domain": "trackops",
     "metadata": {"order_id": "0b7e…", "from": "REJECTED", "to": "CONFIRMED"}}
     """
+    ERROR_REASON_TOO_MANY_PIECES: _ErrorReason.ValueType  # 12
+    """FAILED_PRECONDITION. The order has fewer pieces left to ship or to return
+    than were asked for.
+    Sample: {"reason": "TOO_MANY_PIECES", "domain": "trackops",
+    "metadata": {"order_id": "0b7e…", "sku": "TEA-1", "requested": "3",
+    "available": "1"}}
+    """
+    ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 13
+    """ABORTED. The order changed since it had the `etag` of the request.
+    Sample: {"reason": "ETAG_MISMATCH", "domain": "trackops",
+    "metadata": {"order_id": "0b7e…", "etag": "v2", "current": "v3"}}
+    """
     ERROR_REASON_INSUFFICIENT_STOCK: _ErrorReason.ValueType  # 20
     """FAILED_PRECONDITION. Less is available than was asked for.
     Sample: {"reason": "INSUFFICIENT_STOCK", "domain": "trackops",
@@ -161,6 +173,18 @@ ERROR_REASON_FORBIDDEN_TRANSITION: ErrorReason.ValueType  # 11
 """FAILED_PRECONDITION. The order's state does not allow the transition.
 Sample: {"reason": "FORBIDDEN_TRANSITION", "domain": "trackops",
 "metadata": {"order_id": "0b7e…", "from": "REJECTED", "to": "CONFIRMED"}}
+"""
+ERROR_REASON_TOO_MANY_PIECES: ErrorReason.ValueType  # 12
+"""FAILED_PRECONDITION. The order has fewer pieces left to ship or to return
+than were asked for.
+Sample: {"reason": "TOO_MANY_PIECES", "domain": "trackops",
+"metadata": {"order_id": "0b7e…", "sku": "TEA-1", "requested": "3",
+"available": "1"}}
+"""
+ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 13
+"""ABORTED. The order changed since it had the `etag` of the request.
+Sample: {"reason": "ETAG_MISMATCH", "domain": "trackops",
+"metadata": {"order_id": "0b7e…", "etag": "v2", "current": "v3"}}
 """
 ERROR_REASON_INSUFFICIENT_STOCK: ErrorReason.ValueType  # 20
 """FAILED_PRECONDITION. Less is available than was asked for.

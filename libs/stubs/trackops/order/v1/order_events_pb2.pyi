@@ -93,3 +93,133 @@ class OrderRejected(message.Message):
     _ClearFieldArgType: _TypeAlias = typing.Literal["customer_id", b"customer_id", "order_id", b"order_id", "rejection", b"rejection"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class OrderShipped(message.Message):
+    """Pieces of the order left."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    SHIPMENT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    customer_id: builtins.str
+    state: order_pb2.OrderState.ValueType
+    """SHIPPED where these were the last pieces, FULFILLING otherwise."""
+    @builtins.property
+    def shipment(self) -> order_pb2.Shipment: ...
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        customer_id: builtins.str = ...,
+        state: order_pb2.OrderState.ValueType = ...,
+        shipment: order_pb2.Shipment | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["shipment", b"shipment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["customer_id", b"customer_id", "order_id", b"order_id", "shipment", b"shipment", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class OrderDelivered(message.Message):
+    """All pieces of the order arrived."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    customer_id: builtins.str
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        customer_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["customer_id", b"customer_id", "order_id", b"order_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class OrderReturned(message.Message):
+    """Pieces of the order came back."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    GOODS_RETURN_FIELD_NUMBER: builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    customer_id: builtins.str
+    state: order_pb2.OrderState.ValueType
+    """RETURNED where these were the last pieces, PARTIALLY_RETURNED otherwise."""
+    currency_code: builtins.str
+    """ISO 4217, of the refunds."""
+    @builtins.property
+    def goods_return(self) -> order_pb2.GoodsReturn: ...
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        customer_id: builtins.str = ...,
+        state: order_pb2.OrderState.ValueType = ...,
+        goods_return: order_pb2.GoodsReturn | None = ...,
+        currency_code: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["goods_return", b"goods_return"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["currency_code", b"currency_code", "customer_id", b"customer_id", "goods_return", b"goods_return", "order_id", b"order_id", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class OrderCancellationRequested(message.Message):
+    """The order will not be served; what was arranged for it is being undone."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    customer_id: builtins.str
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        customer_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["customer_id", b"customer_id", "order_id", b"order_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class OrderCancelled(message.Message):
+    """Nothing is reserved or authorised for the order any more."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    customer_id: builtins.str
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        customer_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["customer_id", b"customer_id", "order_id", b"order_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...

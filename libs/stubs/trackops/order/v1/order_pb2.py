@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtrackops/order/v1/order.proto\x12\x11trackops.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x01\n\tOrderLine\x12/\n\x03sku\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^[A-Z0-9][A-Z0-9._-]{0,63}$\x12\x1d\n\x08quantity\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01\x12(\n\x10unit_price_minor\x18\x03 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00\",\n\tRejection\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xd9\x02\n\x05Order\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.trackops.order.v1.OrderState\x12+\n\x05lines\x18\x04 \x03(\x0b\x32\x1c.trackops.order.v1.OrderLine\x12\x15\n\rcurrency_code\x18\x05 \x01(\t\x12\x13\n\x0btotal_minor\x18\x06 \x01(\x03\x12\x0f\n\x07version\x18\x07 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\trejection\x18\n \x01(\x0b\x32\x1c.trackops.order.v1.Rejection*w\n\nOrderState\x12\x1b\n\x17ORDER_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13ORDER_STATE_PENDING\x10\x01\x12\x19\n\x15ORDER_STATE_CONFIRMED\x10\x02\x12\x18\n\x14ORDER_STATE_REJECTED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtrackops/order/v1/order.proto\x12\x11trackops.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x01\n\tOrderLine\x12/\n\x03sku\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^[A-Z0-9][A-Z0-9._-]{0,63}$\x12\x1d\n\x08quantity\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01\x12(\n\x10unit_price_minor\x18\x03 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00\x12\x18\n\x10shipped_quantity\x18\x04 \x01(\x05\x12\x19\n\x11returned_quantity\x18\x05 \x01(\x05\"X\n\x06Pieces\x12/\n\x03sku\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^[A-Z0-9][A-Z0-9._-]{0,63}$\x12\x1d\n\x08quantity\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01\"s\n\x08Shipment\x12\x13\n\x0bshipment_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61rrier\x18\x02 \x01(\t\x12\x17\n\x0ftracking_number\x18\x03 \x01(\t\x12(\n\x05lines\x18\x04 \x03(\x0b\x32\x19.trackops.order.v1.Pieces\"C\n\x0cReturnedLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\x12\x14\n\x0crefund_minor\x18\x03 \x01(\x03\"v\n\x0bGoodsReturn\x12\x11\n\treturn_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12.\n\x05lines\x18\x03 \x03(\x0b\x32\x1f.trackops.order.v1.ReturnedLine\x12\x14\n\x0crefund_minor\x18\x04 \x01(\x03\",\n\tRejection\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xff\x02\n\x05Order\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.trackops.order.v1.OrderState\x12+\n\x05lines\x18\x04 \x03(\x0b\x32\x1c.trackops.order.v1.OrderLine\x12\x15\n\rcurrency_code\x18\x05 \x01(\t\x12\x13\n\x0btotal_minor\x18\x06 \x01(\x03\x12\x0f\n\x07version\x18\x07 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\trejection\x18\n \x01(\x0b\x32\x1c.trackops.order.v1.Rejection\x12\x16\n\x0erefunded_minor\x18\x0b \x01(\x03\x12\x0c\n\x04\x65tag\x18\x0c \x01(\t*\xbc\x02\n\nOrderState\x12\x1b\n\x17ORDER_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13ORDER_STATE_PENDING\x10\x01\x12\x19\n\x15ORDER_STATE_CONFIRMED\x10\x02\x12\x18\n\x14ORDER_STATE_REJECTED\x10\x03\x12\x1a\n\x16ORDER_STATE_CANCELLING\x10\x04\x12\x19\n\x15ORDER_STATE_CANCELLED\x10\x05\x12\x1a\n\x16ORDER_STATE_FULFILLING\x10\x06\x12\x17\n\x13ORDER_STATE_SHIPPED\x10\x07\x12\x19\n\x15ORDER_STATE_DELIVERED\x10\x08\x12\"\n\x1eORDER_STATE_PARTIALLY_RETURNED\x10\t\x12\x18\n\x14ORDER_STATE_RETURNED\x10\nb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,12 +39,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORDERLINE'].fields_by_name['quantity']._serialized_options = b'\272H\010\032\006\030\300\204=(\001'
   _globals['_ORDERLINE'].fields_by_name['unit_price_minor']._loaded_options = None
   _globals['_ORDERLINE'].fields_by_name['unit_price_minor']._serialized_options = b'\272H\013\"\t\030\200\240\224\245\215\035(\000'
-  _globals['_ORDERSTATE']._serialized_start=644
-  _globals['_ORDERSTATE']._serialized_end=763
+  _globals['_PIECES'].fields_by_name['sku']._loaded_options = None
+  _globals['_PIECES'].fields_by_name['sku']._serialized_options = b'\272H\037r\0352\033^[A-Z0-9][A-Z0-9._-]{0,63}$'
+  _globals['_PIECES'].fields_by_name['quantity']._loaded_options = None
+  _globals['_PIECES'].fields_by_name['quantity']._serialized_options = b'\272H\010\032\006\030\300\204=(\001'
+  _globals['_ORDERSTATE']._serialized_start=1132
+  _globals['_ORDERSTATE']._serialized_end=1448
   _globals['_ORDERLINE']._serialized_start=115
-  _globals['_ORDERLINE']._serialized_end=248
-  _globals['_REJECTION']._serialized_start=250
-  _globals['_REJECTION']._serialized_end=294
-  _globals['_ORDER']._serialized_start=297
-  _globals['_ORDER']._serialized_end=642
+  _globals['_ORDERLINE']._serialized_end=301
+  _globals['_PIECES']._serialized_start=303
+  _globals['_PIECES']._serialized_end=391
+  _globals['_SHIPMENT']._serialized_start=393
+  _globals['_SHIPMENT']._serialized_end=508
+  _globals['_RETURNEDLINE']._serialized_start=510
+  _globals['_RETURNEDLINE']._serialized_end=577
+  _globals['_GOODSRETURN']._serialized_start=579
+  _globals['_GOODSRETURN']._serialized_end=697
+  _globals['_REJECTION']._serialized_start=699
+  _globals['_REJECTION']._serialized_end=743
+  _globals['_ORDER']._serialized_start=746
+  _globals['_ORDER']._serialized_end=1129
 # @@protoc_insertion_point(module_scope)

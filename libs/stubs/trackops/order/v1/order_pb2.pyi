@@ -33,6 +33,20 @@ class _OrderStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_OrderState.
     """Stock is reserved and payment authorised."""
     ORDER_STATE_REJECTED: _OrderState.ValueType  # 3
     """Could not be served; `Order.rejection` says why. Final."""
+    ORDER_STATE_CANCELLING: _OrderState.ValueType  # 4
+    """Its cancellation was accepted; what was arranged for it is being undone."""
+    ORDER_STATE_CANCELLED: _OrderState.ValueType  # 5
+    """Cancelled; nothing is reserved or authorised for it. Final."""
+    ORDER_STATE_FULFILLING: _OrderState.ValueType  # 6
+    """Some of its pieces are shipped."""
+    ORDER_STATE_SHIPPED: _OrderState.ValueType  # 7
+    """All of its pieces are shipped."""
+    ORDER_STATE_DELIVERED: _OrderState.ValueType  # 8
+    """All of its pieces arrived."""
+    ORDER_STATE_PARTIALLY_RETURNED: _OrderState.ValueType  # 9
+    """Some of its pieces came back."""
+    ORDER_STATE_RETURNED: _OrderState.ValueType  # 10
+    """All of its pieces came back. Final."""
 
 class OrderState(_OrderState, metaclass=_OrderStateEnumTypeWrapper):
     """Where an order stands in its lifecycle."""
@@ -44,6 +58,20 @@ ORDER_STATE_CONFIRMED: OrderState.ValueType  # 2
 """Stock is reserved and payment authorised."""
 ORDER_STATE_REJECTED: OrderState.ValueType  # 3
 """Could not be served; `Order.rejection` says why. Final."""
+ORDER_STATE_CANCELLING: OrderState.ValueType  # 4
+"""Its cancellation was accepted; what was arranged for it is being undone."""
+ORDER_STATE_CANCELLED: OrderState.ValueType  # 5
+"""Cancelled; nothing is reserved or authorised for it. Final."""
+ORDER_STATE_FULFILLING: OrderState.ValueType  # 6
+"""Some of its pieces are shipped."""
+ORDER_STATE_SHIPPED: OrderState.ValueType  # 7
+"""All of its pieces are shipped."""
+ORDER_STATE_DELIVERED: OrderState.ValueType  # 8
+"""All of its pieces arrived."""
+ORDER_STATE_PARTIALLY_RETURNED: OrderState.ValueType  # 9
+"""Some of its pieces came back."""
+ORDER_STATE_RETURNED: OrderState.ValueType  # 10
+"""All of its pieces came back. Final."""
 
 @typing.final
 class OrderLine(message.Message):
@@ -54,22 +82,141 @@ class OrderLine(message.Message):
     SKU_FIELD_NUMBER: builtins.int
     QUANTITY_FIELD_NUMBER: builtins.int
     UNIT_PRICE_MINOR_FIELD_NUMBER: builtins.int
+    SHIPPED_QUANTITY_FIELD_NUMBER: builtins.int
+    RETURNED_QUANTITY_FIELD_NUMBER: builtins.int
     sku: builtins.str
     """Stock keeping unit."""
     quantity: builtins.int
     """Pieces ordered."""
     unit_price_minor: builtins.int
     """Price of one piece in minor units of the order's currency."""
+    shipped_quantity: builtins.int
+    """Pieces that left. Ignored in requests."""
+    returned_quantity: builtins.int
+    """Pieces that left and came back. Ignored in requests."""
     def __init__(
         self,
         *,
         sku: builtins.str = ...,
         quantity: builtins.int = ...,
         unit_price_minor: builtins.int = ...,
+        shipped_quantity: builtins.int = ...,
+        returned_quantity: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["quantity", b"quantity", "sku", b"sku", "unit_price_minor", b"unit_price_minor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["quantity", b"quantity", "returned_quantity", b"returned_quantity", "shipped_quantity", b"shipped_quantity", "sku", b"sku", "unit_price_minor", b"unit_price_minor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Pieces(message.Message):
+    """So many pieces of one product of an order."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: builtins.int
+    QUANTITY_FIELD_NUMBER: builtins.int
+    sku: builtins.str
+    quantity: builtins.int
+    def __init__(
+        self,
+        *,
+        sku: builtins.str = ...,
+        quantity: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["quantity", b"quantity", "sku", b"sku"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Shipment(message.Message):
+    """Pieces that left together."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SHIPMENT_ID_FIELD_NUMBER: builtins.int
+    CARRIER_FIELD_NUMBER: builtins.int
+    TRACKING_NUMBER_FIELD_NUMBER: builtins.int
+    LINES_FIELD_NUMBER: builtins.int
+    shipment_id: builtins.str
+    """UUID."""
+    carrier: builtins.str
+    tracking_number: builtins.str
+    @builtins.property
+    def lines(self) -> containers.RepeatedCompositeFieldContainer[Pieces]: ...
+    def __init__(
+        self,
+        *,
+        shipment_id: builtins.str = ...,
+        carrier: builtins.str = ...,
+        tracking_number: builtins.str = ...,
+        lines: abc.Iterable[Pieces] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["carrier", b"carrier", "lines", b"lines", "shipment_id", b"shipment_id", "tracking_number", b"tracking_number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ReturnedLine(message.Message):
+    """Pieces of one product that came back."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: builtins.int
+    QUANTITY_FIELD_NUMBER: builtins.int
+    REFUND_MINOR_FIELD_NUMBER: builtins.int
+    sku: builtins.str
+    quantity: builtins.int
+    refund_minor: builtins.int
+    """Quantity times unit price, in minor units of the order's currency."""
+    def __init__(
+        self,
+        *,
+        sku: builtins.str = ...,
+        quantity: builtins.int = ...,
+        refund_minor: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["quantity", b"quantity", "refund_minor", b"refund_minor", "sku", b"sku"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GoodsReturn(message.Message):
+    """Pieces that came back together."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RETURN_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    LINES_FIELD_NUMBER: builtins.int
+    REFUND_MINOR_FIELD_NUMBER: builtins.int
+    return_id: builtins.str
+    """UUID."""
+    reason: builtins.str
+    refund_minor: builtins.int
+    """Sum over the lines."""
+    @builtins.property
+    def lines(self) -> containers.RepeatedCompositeFieldContainer[ReturnedLine]:
+        """In the order of the order's lines."""
+
+    def __init__(
+        self,
+        *,
+        return_id: builtins.str = ...,
+        reason: builtins.str = ...,
+        lines: abc.Iterable[ReturnedLine] | None = ...,
+        refund_minor: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["lines", b"lines", "reason", b"reason", "refund_minor", b"refund_minor", "return_id", b"return_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -113,6 +260,8 @@ class Order(message.Message):
     CREATE_TIME_FIELD_NUMBER: builtins.int
     UPDATE_TIME_FIELD_NUMBER: builtins.int
     REJECTION_FIELD_NUMBER: builtins.int
+    REFUNDED_MINOR_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
     order_id: builtins.str
     """UUID."""
     customer_id: builtins.str
@@ -125,6 +274,12 @@ class Order(message.Message):
     """
     version: builtins.int
     """Grows by one with every change; the first is 1."""
+    refunded_minor: builtins.int
+    """Sum of what is refunded for the pieces that came back, in minor units."""
+    etag: builtins.str
+    """Names this version of the order (AIP-154). A change that carries it is made
+    to this version or not at all.
+    """
     @builtins.property
     def lines(self) -> containers.RepeatedCompositeFieldContainer[OrderLine]:
         """At least one; no sku twice."""
@@ -150,9 +305,11 @@ class Order(message.Message):
         create_time: timestamp_pb2.Timestamp | None = ...,
         update_time: timestamp_pb2.Timestamp | None = ...,
         rejection: Rejection | None = ...,
+        refunded_minor: builtins.int = ...,
+        etag: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "rejection", b"rejection", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "currency_code", b"currency_code", "customer_id", b"customer_id", "lines", b"lines", "order_id", b"order_id", "rejection", b"rejection", "state", b"state", "total_minor", b"total_minor", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "currency_code", b"currency_code", "customer_id", b"customer_id", "etag", b"etag", "lines", b"lines", "order_id", b"order_id", "refunded_minor", b"refunded_minor", "rejection", b"rejection", "state", b"state", "total_minor", b"total_minor", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

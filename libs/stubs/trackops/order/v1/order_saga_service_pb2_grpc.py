@@ -85,10 +85,11 @@ class OrderSagaServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CloseOrder(self, request, context):
-        """Ends an order that cannot be served: PENDING to REJECTED.
+        """Ends an order that is not served: PENDING to REJECTED, with the reason;
+        CANCELLING to CANCELLED, whose reason is the customer's.
 
-        FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
-        PENDING any more.
+        FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is neither
+        PENDING nor CANCELLING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,10 +46,11 @@ class OrderSagaServiceStub:
     BatchConfirmOrders: _grpc.UnaryUnaryMultiCallable[_order_saga_service_pb2.BatchConfirmOrdersRequest, _order_saga_service_pb2.BatchConfirmOrdersResponse]
     """ConfirmOrder for many, in one transaction; each succeeds or fails alone."""
     CloseOrder: _grpc.UnaryUnaryMultiCallable[_order_saga_service_pb2.CloseOrderRequest, _order_saga_service_pb2.CloseOrderResponse]
-    """Ends an order that cannot be served: PENDING to REJECTED.
+    """Ends an order that is not served: PENDING to REJECTED, with the reason;
+    CANCELLING to CANCELLED, whose reason is the customer's.
 
-    FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
-    PENDING any more.
+    FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is neither
+    PENDING nor CANCELLING.
     """
     BatchCloseOrders: _grpc.UnaryUnaryMultiCallable[_order_saga_service_pb2.BatchCloseOrdersRequest, _order_saga_service_pb2.BatchCloseOrdersResponse]
     """CloseOrder for many, in one transaction; each succeeds or fails alone."""
@@ -72,10 +73,11 @@ class OrderSagaServiceAsyncStub(OrderSagaServiceStub):
     BatchConfirmOrders: _aio.UnaryUnaryMultiCallable[_order_saga_service_pb2.BatchConfirmOrdersRequest, _order_saga_service_pb2.BatchConfirmOrdersResponse]  # type: ignore[assignment]
     """ConfirmOrder for many, in one transaction; each succeeds or fails alone."""
     CloseOrder: _aio.UnaryUnaryMultiCallable[_order_saga_service_pb2.CloseOrderRequest, _order_saga_service_pb2.CloseOrderResponse]  # type: ignore[assignment]
-    """Ends an order that cannot be served: PENDING to REJECTED.
+    """Ends an order that is not served: PENDING to REJECTED, with the reason;
+    CANCELLING to CANCELLED, whose reason is the customer's.
 
-    FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
-    PENDING any more.
+    FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is neither
+    PENDING nor CANCELLING.
     """
     BatchCloseOrders: _aio.UnaryUnaryMultiCallable[_order_saga_service_pb2.BatchCloseOrdersRequest, _order_saga_service_pb2.BatchCloseOrdersResponse]  # type: ignore[assignment]
     """CloseOrder for many, in one transaction; each succeeds or fails alone."""
@@ -113,10 +115,11 @@ class OrderSagaServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_saga_service_pb2.CloseOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_saga_service_pb2.CloseOrderResponse, _abc.Awaitable[_order_saga_service_pb2.CloseOrderResponse]]:
-        """Ends an order that cannot be served: PENDING to REJECTED.
+        """Ends an order that is not served: PENDING to REJECTED, with the reason;
+        CANCELLING to CANCELLED, whose reason is the customer's.
 
-        FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
-        PENDING any more.
+        FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is neither
+        PENDING nor CANCELLING.
         """
 
     @_abc_1.abstractmethod

@@ -255,6 +255,8 @@ class TimelineEntry(message.Message):
     STATE_FIELD_NUMBER: builtins.int
     ENTER_TIME_FIELD_NUMBER: builtins.int
     REJECTION_FIELD_NUMBER: builtins.int
+    SHIPMENT_FIELD_NUMBER: builtins.int
+    GOODS_RETURN_FIELD_NUMBER: builtins.int
     version: builtins.int
     """The order's version from this entry on."""
     state: order_pb2.OrderState.ValueType
@@ -264,6 +266,14 @@ class TimelineEntry(message.Message):
     def rejection(self) -> order_pb2.Rejection:
         """Set where the state is REJECTED."""
 
+    @builtins.property
+    def shipment(self) -> order_pb2.Shipment:
+        """Set where pieces left."""
+
+    @builtins.property
+    def goods_return(self) -> order_pb2.GoodsReturn:
+        """Set where pieces came back."""
+
     def __init__(
         self,
         *,
@@ -271,9 +281,471 @@ class TimelineEntry(message.Message):
         state: order_pb2.OrderState.ValueType = ...,
         enter_time: timestamp_pb2.Timestamp | None = ...,
         rejection: order_pb2.Rejection | None = ...,
+        shipment: order_pb2.Shipment | None = ...,
+        goods_return: order_pb2.GoodsReturn | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["enter_time", b"enter_time", "rejection", b"rejection"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["enter_time", b"enter_time", "goods_return", b"goods_return", "rejection", b"rejection", "shipment", b"shipment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["enter_time", b"enter_time", "rejection", b"rejection", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["enter_time", b"enter_time", "goods_return", b"goods_return", "rejection", b"rejection", "shipment", b"shipment", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ShipOrderRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    LINES_FIELD_NUMBER: builtins.int
+    CARRIER_FIELD_NUMBER: builtins.int
+    TRACKING_NUMBER_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """Makes the call safe to repeat (AIP-155). UUID."""
+    order_id: builtins.str
+    carrier: builtins.str
+    """Who carries it."""
+    tracking_number: builtins.str
+    """The carrier's name for it."""
+    etag: builtins.str
+    """Of the order that is to be changed (AIP-154); empty for whichever there is."""
+    @builtins.property
+    def lines(self) -> containers.RepeatedCompositeFieldContainer[order_pb2.Pieces]:
+        """No sku twice."""
+
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        order_id: builtins.str = ...,
+        lines: abc.Iterable[order_pb2.Pieces] | None = ...,
+        carrier: builtins.str = ...,
+        tracking_number: builtins.str = ...,
+        etag: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["carrier", b"carrier", "etag", b"etag", "lines", b"lines", "order_id", b"order_id", "request_id", b"request_id", "tracking_number", b"tracking_number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ShipOrderResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: builtins.int
+    SHIPMENT_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def order(self) -> order_pb2.Order:
+        """The order from now on."""
+
+    @builtins.property
+    def shipment(self) -> order_pb2.Shipment: ...
+    def __init__(
+        self,
+        *,
+        order: order_pb2.Order | None = ...,
+        shipment: order_pb2.Shipment | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["order", b"order", "shipment", b"shipment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["order", b"order", "shipment", b"shipment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class BatchShipOrdersRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def requests(self) -> containers.RepeatedCompositeFieldContainer[ShipOrderRequest]: ...
+    def __init__(
+        self,
+        *,
+        requests: abc.Iterable[ShipOrderRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class BatchShipOrdersResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def results(self) -> containers.RepeatedCompositeFieldContainer[ShipOrderResult]:
+        """As many as requests, in their order."""
+
+    def __init__(
+        self,
+        *,
+        results: abc.Iterable[ShipOrderResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ShipOrderResult(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    RESPONSE_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def response(self) -> ShipOrderResponse: ...
+    @builtins.property
+    def error(self) -> status_pb2.Status: ...
+    def __init__(
+        self,
+        *,
+        response: ShipOrderResponse | None = ...,
+        error: status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["error", b"error", "response", b"response", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["error", b"error", "response", b"response", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = typing.Literal["response", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+@typing.final
+class DeliverOrderRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """Makes the call safe to repeat (AIP-155). UUID."""
+    order_id: builtins.str
+    etag: builtins.str
+    """Of the order that is to be changed (AIP-154); empty for whichever there is."""
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        order_id: builtins.str = ...,
+        etag: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["etag", b"etag", "order_id", b"order_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DeliverOrderResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def order(self) -> order_pb2.Order:
+        """The order from now on."""
+
+    def __init__(
+        self,
+        *,
+        order: order_pb2.Order | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["order", b"order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class BatchDeliverOrdersRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def requests(self) -> containers.RepeatedCompositeFieldContainer[DeliverOrderRequest]: ...
+    def __init__(
+        self,
+        *,
+        requests: abc.Iterable[DeliverOrderRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class BatchDeliverOrdersResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def results(self) -> containers.RepeatedCompositeFieldContainer[DeliverOrderResult]:
+        """As many as requests, in their order."""
+
+    def __init__(
+        self,
+        *,
+        results: abc.Iterable[DeliverOrderResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DeliverOrderResult(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    RESPONSE_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def response(self) -> DeliverOrderResponse: ...
+    @builtins.property
+    def error(self) -> status_pb2.Status: ...
+    def __init__(
+        self,
+        *,
+        response: DeliverOrderResponse | None = ...,
+        error: status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["error", b"error", "response", b"response", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["error", b"error", "response", b"response", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = typing.Literal["response", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+@typing.final
+class ReturnOrderRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    LINES_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """Makes the call safe to repeat (AIP-155). UUID."""
+    order_id: builtins.str
+    reason: builtins.str
+    """Why they come back, for people."""
+    etag: builtins.str
+    """Of the order that is to be changed (AIP-154); empty for whichever there is."""
+    @builtins.property
+    def lines(self) -> containers.RepeatedCompositeFieldContainer[order_pb2.Pieces]:
+        """No sku twice."""
+
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        order_id: builtins.str = ...,
+        lines: abc.Iterable[order_pb2.Pieces] | None = ...,
+        reason: builtins.str = ...,
+        etag: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["etag", b"etag", "lines", b"lines", "order_id", b"order_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ReturnOrderResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: builtins.int
+    GOODS_RETURN_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def order(self) -> order_pb2.Order:
+        """The order from now on."""
+
+    @builtins.property
+    def goods_return(self) -> order_pb2.GoodsReturn: ...
+    def __init__(
+        self,
+        *,
+        order: order_pb2.Order | None = ...,
+        goods_return: order_pb2.GoodsReturn | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["goods_return", b"goods_return", "order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["goods_return", b"goods_return", "order", b"order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class BatchReturnOrdersRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def requests(self) -> containers.RepeatedCompositeFieldContainer[ReturnOrderRequest]: ...
+    def __init__(
+        self,
+        *,
+        requests: abc.Iterable[ReturnOrderRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class BatchReturnOrdersResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def results(self) -> containers.RepeatedCompositeFieldContainer[ReturnOrderResult]:
+        """As many as requests, in their order."""
+
+    def __init__(
+        self,
+        *,
+        results: abc.Iterable[ReturnOrderResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ReturnOrderResult(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    RESPONSE_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def response(self) -> ReturnOrderResponse: ...
+    @builtins.property
+    def error(self) -> status_pb2.Status: ...
+    def __init__(
+        self,
+        *,
+        response: ReturnOrderResponse | None = ...,
+        error: status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["error", b"error", "response", b"response", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["error", b"error", "response", b"response", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = typing.Literal["response", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+@typing.final
+class CancelOrderRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """Makes the call safe to repeat (AIP-155). UUID."""
+    order_id: builtins.str
+    etag: builtins.str
+    """Of the order that is to be changed (AIP-154); empty for whichever there is."""
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        order_id: builtins.str = ...,
+        etag: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["etag", b"etag", "order_id", b"order_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CancelOrderResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def order(self) -> order_pb2.Order:
+        """The order from now on."""
+
+    def __init__(
+        self,
+        *,
+        order: order_pb2.Order | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["order", b"order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class BatchCancelOrdersRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def requests(self) -> containers.RepeatedCompositeFieldContainer[CancelOrderRequest]: ...
+    def __init__(
+        self,
+        *,
+        requests: abc.Iterable[CancelOrderRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class BatchCancelOrdersResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def results(self) -> containers.RepeatedCompositeFieldContainer[CancelOrderResult]:
+        """As many as requests, in their order."""
+
+    def __init__(
+        self,
+        *,
+        results: abc.Iterable[CancelOrderResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CancelOrderResult(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    RESPONSE_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def response(self) -> CancelOrderResponse: ...
+    @builtins.property
+    def error(self) -> status_pb2.Status: ...
+    def __init__(
+        self,
+        *,
+        response: CancelOrderResponse | None = ...,
+        error: status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["error", b"error", "response", b"response", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["error", b"error", "response", b"response", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = typing.Literal["response", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...

@@ -64,6 +64,46 @@ class OrderServiceStub:
                 request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.GetOrderTimelineRequest.SerializeToString,
                 response_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.GetOrderTimelineResponse.FromString,
                 _registered_method=True)
+        self.CancelOrder = channel.unary_unary(
+                '/trackops.order.v1.OrderService/CancelOrder',
+                request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.CancelOrderRequest.SerializeToString,
+                response_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.CancelOrderResponse.FromString,
+                _registered_method=True)
+        self.BatchCancelOrders = channel.unary_unary(
+                '/trackops.order.v1.OrderService/BatchCancelOrders',
+                request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchCancelOrdersRequest.SerializeToString,
+                response_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchCancelOrdersResponse.FromString,
+                _registered_method=True)
+        self.ShipOrder = channel.unary_unary(
+                '/trackops.order.v1.OrderService/ShipOrder',
+                request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.ShipOrderRequest.SerializeToString,
+                response_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.ShipOrderResponse.FromString,
+                _registered_method=True)
+        self.BatchShipOrders = channel.unary_unary(
+                '/trackops.order.v1.OrderService/BatchShipOrders',
+                request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchShipOrdersRequest.SerializeToString,
+                response_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchShipOrdersResponse.FromString,
+                _registered_method=True)
+        self.DeliverOrder = channel.unary_unary(
+                '/trackops.order.v1.OrderService/DeliverOrder',
+                request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.DeliverOrderRequest.SerializeToString,
+                response_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.DeliverOrderResponse.FromString,
+                _registered_method=True)
+        self.BatchDeliverOrders = channel.unary_unary(
+                '/trackops.order.v1.OrderService/BatchDeliverOrders',
+                request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchDeliverOrdersRequest.SerializeToString,
+                response_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchDeliverOrdersResponse.FromString,
+                _registered_method=True)
+        self.ReturnOrder = channel.unary_unary(
+                '/trackops.order.v1.OrderService/ReturnOrder',
+                request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.ReturnOrderRequest.SerializeToString,
+                response_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.ReturnOrderResponse.FromString,
+                _registered_method=True)
+        self.BatchReturnOrders = channel.unary_unary(
+                '/trackops.order.v1.OrderService/BatchReturnOrders',
+                request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchReturnOrdersRequest.SerializeToString,
+                response_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchReturnOrdersResponse.FromString,
+                _registered_method=True)
 
 
 class OrderServiceServicer:
@@ -118,6 +158,101 @@ class OrderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelOrder(self, request, context):
+        """Cancels an order that is not confirmed yet: PENDING to CANCELLING, and to
+        CANCELLED when what was arranged for it is undone. Of this and the order's
+        confirmation exactly one wins. A CONFIRMED order cannot be cancelled yet.
+        A repeat with the same `request_id` and body gets the same response, as
+        for every change below.
+
+        NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+        FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
+        PENDING any more.
+        INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
+        before with another body.
+        ABORTED with reason ETAG_MISMATCH: the order has another `etag` than the
+        request; nothing was changed. Read the order and decide again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCancelOrders(self, request, context):
+        """CancelOrder for many, in one transaction; each succeeds or fails alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ShipOrder(self, request, context):
+        """Some or all pieces leave: CONFIRMED or FULFILLING to SHIPPED where all of
+        the order is shipped, to FULFILLING otherwise. A repeat with the same
+        `request_id` and body gets the same response, as for every change below.
+
+        NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+        FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is neither
+        CONFIRMED nor FULFILLING.
+        FAILED_PRECONDITION with reason TOO_MANY_PIECES: more than is left to ship.
+        INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
+        before with another body.
+        ABORTED with reason ETAG_MISMATCH: the order has another `etag` than the
+        request; nothing was changed. Read the order and decide again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchShipOrders(self, request, context):
+        """ShipOrder for many, in one transaction; each succeeds or fails alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeliverOrder(self, request, context):
+        """All pieces arrived: SHIPPED to DELIVERED.
+
+        NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+        FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
+        SHIPPED.
+        INVALID_ARGUMENT with reason REQUEST_ID_REUSED and ABORTED with reason
+        ETAG_MISMATCH, as above.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchDeliverOrders(self, request, context):
+        """DeliverOrder for many, in one transaction; each succeeds or fails alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReturnOrder(self, request, context):
+        """Some or all pieces come back: SHIPPED, DELIVERED or PARTIALLY_RETURNED to
+        RETURNED where all of the order came back, to PARTIALLY_RETURNED otherwise.
+        Each piece is refunded at its unit price.
+
+        NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+        FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is in
+        another state.
+        FAILED_PRECONDITION with reason TOO_MANY_PIECES: more than is shipped and
+        not yet returned.
+        INVALID_ARGUMENT with reason REQUEST_ID_REUSED and ABORTED with reason
+        ETAG_MISMATCH, as above.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchReturnOrders(self, request, context):
+        """ReturnOrder for many, in one transaction; each succeeds or fails alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OrderServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -145,6 +280,46 @@ def add_OrderServiceServicer_to_server(servicer, server):
                     servicer.GetOrderTimeline,
                     request_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.GetOrderTimelineRequest.FromString,
                     response_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.GetOrderTimelineResponse.SerializeToString,
+            ),
+            'CancelOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelOrder,
+                    request_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.CancelOrderRequest.FromString,
+                    response_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.CancelOrderResponse.SerializeToString,
+            ),
+            'BatchCancelOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCancelOrders,
+                    request_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchCancelOrdersRequest.FromString,
+                    response_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchCancelOrdersResponse.SerializeToString,
+            ),
+            'ShipOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShipOrder,
+                    request_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.ShipOrderRequest.FromString,
+                    response_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.ShipOrderResponse.SerializeToString,
+            ),
+            'BatchShipOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchShipOrders,
+                    request_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchShipOrdersRequest.FromString,
+                    response_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchShipOrdersResponse.SerializeToString,
+            ),
+            'DeliverOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeliverOrder,
+                    request_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.DeliverOrderRequest.FromString,
+                    response_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.DeliverOrderResponse.SerializeToString,
+            ),
+            'BatchDeliverOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchDeliverOrders,
+                    request_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchDeliverOrdersRequest.FromString,
+                    response_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchDeliverOrdersResponse.SerializeToString,
+            ),
+            'ReturnOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReturnOrder,
+                    request_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.ReturnOrderRequest.FromString,
+                    response_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.ReturnOrderResponse.SerializeToString,
+            ),
+            'BatchReturnOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchReturnOrders,
+                    request_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchReturnOrdersRequest.FromString,
+                    response_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchReturnOrdersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -287,6 +462,222 @@ class OrderService:
             '/trackops.order.v1.OrderService/GetOrderTimeline',
             trackops_dot_order_dot_v1_dot_order__service__pb2.GetOrderTimelineRequest.SerializeToString,
             trackops_dot_order_dot_v1_dot_order__service__pb2.GetOrderTimelineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.order.v1.OrderService/CancelOrder',
+            trackops_dot_order_dot_v1_dot_order__service__pb2.CancelOrderRequest.SerializeToString,
+            trackops_dot_order_dot_v1_dot_order__service__pb2.CancelOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCancelOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.order.v1.OrderService/BatchCancelOrders',
+            trackops_dot_order_dot_v1_dot_order__service__pb2.BatchCancelOrdersRequest.SerializeToString,
+            trackops_dot_order_dot_v1_dot_order__service__pb2.BatchCancelOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShipOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.order.v1.OrderService/ShipOrder',
+            trackops_dot_order_dot_v1_dot_order__service__pb2.ShipOrderRequest.SerializeToString,
+            trackops_dot_order_dot_v1_dot_order__service__pb2.ShipOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchShipOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.order.v1.OrderService/BatchShipOrders',
+            trackops_dot_order_dot_v1_dot_order__service__pb2.BatchShipOrdersRequest.SerializeToString,
+            trackops_dot_order_dot_v1_dot_order__service__pb2.BatchShipOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeliverOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.order.v1.OrderService/DeliverOrder',
+            trackops_dot_order_dot_v1_dot_order__service__pb2.DeliverOrderRequest.SerializeToString,
+            trackops_dot_order_dot_v1_dot_order__service__pb2.DeliverOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchDeliverOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.order.v1.OrderService/BatchDeliverOrders',
+            trackops_dot_order_dot_v1_dot_order__service__pb2.BatchDeliverOrdersRequest.SerializeToString,
+            trackops_dot_order_dot_v1_dot_order__service__pb2.BatchDeliverOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReturnOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.order.v1.OrderService/ReturnOrder',
+            trackops_dot_order_dot_v1_dot_order__service__pb2.ReturnOrderRequest.SerializeToString,
+            trackops_dot_order_dot_v1_dot_order__service__pb2.ReturnOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchReturnOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.order.v1.OrderService/BatchReturnOrders',
+            trackops_dot_order_dot_v1_dot_order__service__pb2.BatchReturnOrdersRequest.SerializeToString,
+            trackops_dot_order_dot_v1_dot_order__service__pb2.BatchReturnOrdersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -59,6 +59,65 @@ class OrderServiceStub:
 
     NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
     """
+    CancelOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_service_pb2.CancelOrderResponse]
+    """Cancels an order that is not confirmed yet: PENDING to CANCELLING, and to
+    CANCELLED when what was arranged for it is undone. Of this and the order's
+    confirmation exactly one wins. A CONFIRMED order cannot be cancelled yet.
+    A repeat with the same `request_id` and body gets the same response, as
+    for every change below.
+
+    NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+    FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
+    PENDING any more.
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
+    before with another body.
+    ABORTED with reason ETAG_MISMATCH: the order has another `etag` than the
+    request; nothing was changed. Read the order and decide again.
+    """
+    BatchCancelOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.BatchCancelOrdersRequest, _order_service_pb2.BatchCancelOrdersResponse]
+    """CancelOrder for many, in one transaction; each succeeds or fails alone."""
+    ShipOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.ShipOrderRequest, _order_service_pb2.ShipOrderResponse]
+    """Some or all pieces leave: CONFIRMED or FULFILLING to SHIPPED where all of
+    the order is shipped, to FULFILLING otherwise. A repeat with the same
+    `request_id` and body gets the same response, as for every change below.
+
+    NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+    FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is neither
+    CONFIRMED nor FULFILLING.
+    FAILED_PRECONDITION with reason TOO_MANY_PIECES: more than is left to ship.
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
+    before with another body.
+    ABORTED with reason ETAG_MISMATCH: the order has another `etag` than the
+    request; nothing was changed. Read the order and decide again.
+    """
+    BatchShipOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.BatchShipOrdersRequest, _order_service_pb2.BatchShipOrdersResponse]
+    """ShipOrder for many, in one transaction; each succeeds or fails alone."""
+    DeliverOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.DeliverOrderRequest, _order_service_pb2.DeliverOrderResponse]
+    """All pieces arrived: SHIPPED to DELIVERED.
+
+    NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+    FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
+    SHIPPED.
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED and ABORTED with reason
+    ETAG_MISMATCH, as above.
+    """
+    BatchDeliverOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.BatchDeliverOrdersRequest, _order_service_pb2.BatchDeliverOrdersResponse]
+    """DeliverOrder for many, in one transaction; each succeeds or fails alone."""
+    ReturnOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.ReturnOrderRequest, _order_service_pb2.ReturnOrderResponse]
+    """Some or all pieces come back: SHIPPED, DELIVERED or PARTIALLY_RETURNED to
+    RETURNED where all of the order came back, to PARTIALLY_RETURNED otherwise.
+    Each piece is refunded at its unit price.
+
+    NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+    FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is in
+    another state.
+    FAILED_PRECONDITION with reason TOO_MANY_PIECES: more than is shipped and
+    not yet returned.
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED and ABORTED with reason
+    ETAG_MISMATCH, as above.
+    """
+    BatchReturnOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.BatchReturnOrdersRequest, _order_service_pb2.BatchReturnOrdersResponse]
+    """ReturnOrder for many, in one transaction; each succeeds or fails alone."""
 
 @_typing.type_check_only
 class OrderServiceAsyncStub(OrderServiceStub):
@@ -91,6 +150,65 @@ class OrderServiceAsyncStub(OrderServiceStub):
 
     NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
     """
+    CancelOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_service_pb2.CancelOrderResponse]  # type: ignore[assignment]
+    """Cancels an order that is not confirmed yet: PENDING to CANCELLING, and to
+    CANCELLED when what was arranged for it is undone. Of this and the order's
+    confirmation exactly one wins. A CONFIRMED order cannot be cancelled yet.
+    A repeat with the same `request_id` and body gets the same response, as
+    for every change below.
+
+    NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+    FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
+    PENDING any more.
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
+    before with another body.
+    ABORTED with reason ETAG_MISMATCH: the order has another `etag` than the
+    request; nothing was changed. Read the order and decide again.
+    """
+    BatchCancelOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.BatchCancelOrdersRequest, _order_service_pb2.BatchCancelOrdersResponse]  # type: ignore[assignment]
+    """CancelOrder for many, in one transaction; each succeeds or fails alone."""
+    ShipOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ShipOrderRequest, _order_service_pb2.ShipOrderResponse]  # type: ignore[assignment]
+    """Some or all pieces leave: CONFIRMED or FULFILLING to SHIPPED where all of
+    the order is shipped, to FULFILLING otherwise. A repeat with the same
+    `request_id` and body gets the same response, as for every change below.
+
+    NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+    FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is neither
+    CONFIRMED nor FULFILLING.
+    FAILED_PRECONDITION with reason TOO_MANY_PIECES: more than is left to ship.
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
+    before with another body.
+    ABORTED with reason ETAG_MISMATCH: the order has another `etag` than the
+    request; nothing was changed. Read the order and decide again.
+    """
+    BatchShipOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.BatchShipOrdersRequest, _order_service_pb2.BatchShipOrdersResponse]  # type: ignore[assignment]
+    """ShipOrder for many, in one transaction; each succeeds or fails alone."""
+    DeliverOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.DeliverOrderRequest, _order_service_pb2.DeliverOrderResponse]  # type: ignore[assignment]
+    """All pieces arrived: SHIPPED to DELIVERED.
+
+    NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+    FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
+    SHIPPED.
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED and ABORTED with reason
+    ETAG_MISMATCH, as above.
+    """
+    BatchDeliverOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.BatchDeliverOrdersRequest, _order_service_pb2.BatchDeliverOrdersResponse]  # type: ignore[assignment]
+    """DeliverOrder for many, in one transaction; each succeeds or fails alone."""
+    ReturnOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ReturnOrderRequest, _order_service_pb2.ReturnOrderResponse]  # type: ignore[assignment]
+    """Some or all pieces come back: SHIPPED, DELIVERED or PARTIALLY_RETURNED to
+    RETURNED where all of the order came back, to PARTIALLY_RETURNED otherwise.
+    Each piece is refunded at its unit price.
+
+    NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+    FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is in
+    another state.
+    FAILED_PRECONDITION with reason TOO_MANY_PIECES: more than is shipped and
+    not yet returned.
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED and ABORTED with reason
+    ETAG_MISMATCH, as above.
+    """
+    BatchReturnOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.BatchReturnOrdersRequest, _order_service_pb2.BatchReturnOrdersResponse]  # type: ignore[assignment]
+    """ReturnOrder for many, in one transaction; each succeeds or fails alone."""
 
 class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes orders and shows them.
@@ -150,5 +268,112 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
 
         NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
         """
+
+    @_abc_1.abstractmethod
+    def CancelOrder(
+        self,
+        request: _order_service_pb2.CancelOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_order_service_pb2.CancelOrderResponse, _abc.Awaitable[_order_service_pb2.CancelOrderResponse]]:
+        """Cancels an order that is not confirmed yet: PENDING to CANCELLING, and to
+        CANCELLED when what was arranged for it is undone. Of this and the order's
+        confirmation exactly one wins. A CONFIRMED order cannot be cancelled yet.
+        A repeat with the same `request_id` and body gets the same response, as
+        for every change below.
+
+        NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+        FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
+        PENDING any more.
+        INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
+        before with another body.
+        ABORTED with reason ETAG_MISMATCH: the order has another `etag` than the
+        request; nothing was changed. Read the order and decide again.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchCancelOrders(
+        self,
+        request: _order_service_pb2.BatchCancelOrdersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_order_service_pb2.BatchCancelOrdersResponse, _abc.Awaitable[_order_service_pb2.BatchCancelOrdersResponse]]:
+        """CancelOrder for many, in one transaction; each succeeds or fails alone."""
+
+    @_abc_1.abstractmethod
+    def ShipOrder(
+        self,
+        request: _order_service_pb2.ShipOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_order_service_pb2.ShipOrderResponse, _abc.Awaitable[_order_service_pb2.ShipOrderResponse]]:
+        """Some or all pieces leave: CONFIRMED or FULFILLING to SHIPPED where all of
+        the order is shipped, to FULFILLING otherwise. A repeat with the same
+        `request_id` and body gets the same response, as for every change below.
+
+        NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+        FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is neither
+        CONFIRMED nor FULFILLING.
+        FAILED_PRECONDITION with reason TOO_MANY_PIECES: more than is left to ship.
+        INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
+        before with another body.
+        ABORTED with reason ETAG_MISMATCH: the order has another `etag` than the
+        request; nothing was changed. Read the order and decide again.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchShipOrders(
+        self,
+        request: _order_service_pb2.BatchShipOrdersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_order_service_pb2.BatchShipOrdersResponse, _abc.Awaitable[_order_service_pb2.BatchShipOrdersResponse]]:
+        """ShipOrder for many, in one transaction; each succeeds or fails alone."""
+
+    @_abc_1.abstractmethod
+    def DeliverOrder(
+        self,
+        request: _order_service_pb2.DeliverOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_order_service_pb2.DeliverOrderResponse, _abc.Awaitable[_order_service_pb2.DeliverOrderResponse]]:
+        """All pieces arrived: SHIPPED to DELIVERED.
+
+        NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+        FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
+        SHIPPED.
+        INVALID_ARGUMENT with reason REQUEST_ID_REUSED and ABORTED with reason
+        ETAG_MISMATCH, as above.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchDeliverOrders(
+        self,
+        request: _order_service_pb2.BatchDeliverOrdersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_order_service_pb2.BatchDeliverOrdersResponse, _abc.Awaitable[_order_service_pb2.BatchDeliverOrdersResponse]]:
+        """DeliverOrder for many, in one transaction; each succeeds or fails alone."""
+
+    @_abc_1.abstractmethod
+    def ReturnOrder(
+        self,
+        request: _order_service_pb2.ReturnOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_order_service_pb2.ReturnOrderResponse, _abc.Awaitable[_order_service_pb2.ReturnOrderResponse]]:
+        """Some or all pieces come back: SHIPPED, DELIVERED or PARTIALLY_RETURNED to
+        RETURNED where all of the order came back, to PARTIALLY_RETURNED otherwise.
+        Each piece is refunded at its unit price.
+
+        NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+        FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is in
+        another state.
+        FAILED_PRECONDITION with reason TOO_MANY_PIECES: more than is shipped and
+        not yet returned.
+        INVALID_ARGUMENT with reason REQUEST_ID_REUSED and ABORTED with reason
+        ETAG_MISMATCH, as above.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchReturnOrders(
+        self,
+        request: _order_service_pb2.BatchReturnOrdersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_order_service_pb2.BatchReturnOrdersResponse, _abc.Awaitable[_order_service_pb2.BatchReturnOrdersResponse]]:
+        """ReturnOrder for many, in one transaction; each succeeds or fails alone."""
 
 def add_OrderServiceServicer_to_server(servicer: OrderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
