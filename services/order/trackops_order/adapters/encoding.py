@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 
@@ -19,7 +20,14 @@ from trackops_common.outbox import OutboxEvent
 from trackops_order.domain.events import OrderConfirmed, OrderEvent, OrderPlaced, OrderRejected
 from trackops_order.domain.order import Order, OrderState, Rejection
 
-__all__ = ["encode_changed", "encode_created", "encode_found", "order_message", "outbox_event"]
+__all__ = [
+    "encode_changed",
+    "encode_created",
+    "encode_found",
+    "encode_page",
+    "order_message",
+    "outbox_event",
+]
 
 _STATES = {state: order_pb2.OrderState.Value(f"ORDER_STATE_{state}") for state in OrderState}
 
@@ -32,6 +40,13 @@ def encode_created(order: Order) -> bytes:
 def encode_found(order: Order) -> bytes:
     """A `GetOrderResponse`."""
     return order_service_pb2.GetOrderResponse(order=order_message(order)).SerializeToString()
+
+
+def encode_page(orders: Sequence[Order], next_page_token: str) -> bytes:
+    """A `ListOrdersResponse`."""
+    return order_service_pb2.ListOrdersResponse(
+        orders=[order_message(order) for order in orders], next_page_token=next_page_token
+    ).SerializeToString()
 
 
 def encode_changed(order: Order) -> bytes:

@@ -8,12 +8,18 @@ from uuid import UUID
 from trackops.order.v1 import order_service_pb2
 
 from trackops_common.batching import Batcher
+from trackops_common.bounded_calls import BoundedCalls
 from trackops_common.grpc.command_rpc import CommandRpc
 from trackops_common.grpc.endpoints import Context, Encoded, unwrap
 from trackops_order.application.create_orders import CreateOrder, CreateOrderOutcome
+from trackops_order.application.list_orders import PageRequest
 from trackops_order.application.ports import TimelineEntry
 from trackops_order.domain.errors import OrderNotFound
-from trackops_order.entrypoints.converters import create_command, timeline_message
+from trackops_order.entrypoints.converters import (
+    create_command,
+    page_request,
+    timeline_message,
+)
 from trackops_order.entrypoints.errors import order_failure
 
 __all__ = ["OrderServicer"]
@@ -27,6 +33,7 @@ class OrderServicer:
         creations: Batcher[CreateOrder, CreateOrderOutcome],
         reads: Batcher[UUID, bytes | OrderNotFound],
         timelines: Batcher[UUID, Sequence[TimelineEntry] | OrderNotFound],
+        listings: BoundedCalls[PageRequest, Encoded],
     ) -> None:
         create = CommandRpc(
             creations, create_command, order_service_pb2.BatchCreateOrdersResponse, order_failure
@@ -34,6 +41,7 @@ class OrderServicer:
         self.CreateOrder, self.BatchCreateOrders = create.one, create.many
         self._reads = reads
         self._timelines = timelines
+        self._listings = listings
 
     async def GetOrder(
         self, request: order_service_pb2.GetOrderRequest, context: Context
@@ -55,6 +63,12 @@ class OrderServicer:
                 if isinstance(one, bytes)
             ]
         )
+
+    async def ListOrders(
+        self, request: order_service_pb2.ListOrdersRequest, context: Context
+    ) -> Encoded:
+        del context  # a call whose deadline passes is cancelled, also while it waits
+        return await self._listings.submit(page_request(request))
 
     async def GetOrderTimeline(
         self, request: order_service_pb2.GetOrderTimelineRequest, context: Context

@@ -28,7 +28,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from trackops.order.v1 import order_pb2 as trackops_dot_order_dot_v1_dot_order__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%trackops/order/v1/order_service.proto\x12\x11trackops.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1dtrackops/order/v1/order.proto\"\x94\x02\n\x12\x43reateOrderRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12?\n\x0b\x63ustomer_id\x18\x02 \x01(\tB*\xbaH\'r%2#^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$\x12(\n\rcurrency_code\x18\x03 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12\x38\n\x05lines\x18\x04 \x03(\x0b\x32\x1c.trackops.order.v1.OrderLineB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12;\n\x14payment_method_token\x18\x05 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[A-Za-z0-9_-]{1,128}$\">\n\x13\x43reateOrderResponse\x12\'\n\x05order\x18\x01 \x01(\x0b\x32\x18.trackops.order.v1.Order\"`\n\x18\x42\x61tchCreateOrdersRequest\x12\x44\n\x08requests\x18\x01 \x03(\x0b\x32%.trackops.order.v1.CreateOrderRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"R\n\x19\x42\x61tchCreateOrdersResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.trackops.order.v1.CreateOrderResult\"~\n\x11\x43reateOrderResult\x12:\n\x08response\x18\x01 \x01(\x0b\x32&.trackops.order.v1.CreateOrderResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"-\n\x0fGetOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\";\n\x10GetOrderResponse\x12\'\n\x05order\x18\x01 \x01(\x0b\x32\x18.trackops.order.v1.Order\"@\n\x15\x42\x61tchGetOrdersRequest\x12\'\n\torder_ids\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\"B\n\x16\x42\x61tchGetOrdersResponse\x12(\n\x06orders\x18\x01 \x03(\x0b\x32\x18.trackops.order.v1.Order\"5\n\x17GetOrderTimelineRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"M\n\x18GetOrderTimelineResponse\x12\x31\n\x07\x65ntries\x18\x01 \x03(\x0b\x32 .trackops.order.v1.TimelineEntry\"\xaf\x01\n\rTimelineEntry\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x1d.trackops.order.v1.OrderState\x12.\n\nenter_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\trejection\x18\x04 \x01(\x0b\x32\x1c.trackops.order.v1.Rejection2\x85\x04\n\x0cOrderService\x12\\\n\x0b\x43reateOrder\x12%.trackops.order.v1.CreateOrderRequest\x1a&.trackops.order.v1.CreateOrderResponse\x12n\n\x11\x42\x61tchCreateOrders\x12+.trackops.order.v1.BatchCreateOrdersRequest\x1a,.trackops.order.v1.BatchCreateOrdersResponse\x12S\n\x08GetOrder\x12\".trackops.order.v1.GetOrderRequest\x1a#.trackops.order.v1.GetOrderResponse\x12\x65\n\x0e\x42\x61tchGetOrders\x12(.trackops.order.v1.BatchGetOrdersRequest\x1a).trackops.order.v1.BatchGetOrdersResponse\x12k\n\x10GetOrderTimeline\x12*.trackops.order.v1.GetOrderTimelineRequest\x1a+.trackops.order.v1.GetOrderTimelineResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%trackops/order/v1/order_service.proto\x12\x11trackops.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1dtrackops/order/v1/order.proto\"\x94\x02\n\x12\x43reateOrderRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12?\n\x0b\x63ustomer_id\x18\x02 \x01(\tB*\xbaH\'r%2#^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$\x12(\n\rcurrency_code\x18\x03 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12\x38\n\x05lines\x18\x04 \x03(\x0b\x32\x1c.trackops.order.v1.OrderLineB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12;\n\x14payment_method_token\x18\x05 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[A-Za-z0-9_-]{1,128}$\">\n\x13\x43reateOrderResponse\x12\'\n\x05order\x18\x01 \x01(\x0b\x32\x18.trackops.order.v1.Order\"`\n\x18\x42\x61tchCreateOrdersRequest\x12\x44\n\x08requests\x18\x01 \x03(\x0b\x32%.trackops.order.v1.CreateOrderRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"R\n\x19\x42\x61tchCreateOrdersResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.trackops.order.v1.CreateOrderResult\"~\n\x11\x43reateOrderResult\x12:\n\x08response\x18\x01 \x01(\x0b\x32&.trackops.order.v1.CreateOrderResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"-\n\x0fGetOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\";\n\x10GetOrderResponse\x12\'\n\x05order\x18\x01 \x01(\x0b\x32\x18.trackops.order.v1.Order\"@\n\x15\x42\x61tchGetOrdersRequest\x12\'\n\torder_ids\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\"B\n\x16\x42\x61tchGetOrdersResponse\x12(\n\x06orders\x18\x01 \x03(\x0b\x32\x18.trackops.order.v1.Order\"\xdb\x03\n\x11ListOrdersRequest\x12\x42\n\x0b\x63ustomer_id\x18\x01 \x01(\tB-\xbaH*r%2#^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$\xd8\x01\x01\x12\x42\n\x06states\x18\x02 \x03(\x0e\x32\x1d.trackops.order.v1.OrderStateB\x13\xbaH\x10\x92\x01\r\x10\x64\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12G\n\x10\x63reate_time_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\x1a\x07\x08\x80\x9c\xcc\xf0\xaf\x07\x32\x00\x12I\n\x12\x63reate_time_before\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\x1a\x07\x08\x80\x9c\xcc\xf0\xaf\x07\x32\x00\x12\x32\n\x03sku\x18\x05 \x01(\tB%\xbaH\"r\x1d\x32\x1b^[A-Z0-9][A-Z0-9._-]{0,63}$\xd8\x01\x01\x12\x39\n\x04sort\x18\x06 \x01(\x0e\x32!.trackops.order.v1.ListOrdersSortB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1d\n\tpage_size\x18\x07 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"W\n\x12ListOrdersResponse\x12(\n\x06orders\x18\x01 \x03(\x0b\x32\x18.trackops.order.v1.Order\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"5\n\x17GetOrderTimelineRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"M\n\x18GetOrderTimelineResponse\x12\x31\n\x07\x65ntries\x18\x01 \x03(\x0b\x32 .trackops.order.v1.TimelineEntry\"\xaf\x01\n\rTimelineEntry\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x1d.trackops.order.v1.OrderState\x12.\n\nenter_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\trejection\x18\x04 \x01(\x0b\x32\x1c.trackops.order.v1.Rejection*x\n\x0eListOrdersSort\x12 \n\x1cLIST_ORDERS_SORT_UNSPECIFIED\x10\x00\x12!\n\x1dLIST_ORDERS_SORT_NEWEST_FIRST\x10\x01\x12!\n\x1dLIST_ORDERS_SORT_OLDEST_FIRST\x10\x02\x32\xe0\x04\n\x0cOrderService\x12\\\n\x0b\x43reateOrder\x12%.trackops.order.v1.CreateOrderRequest\x1a&.trackops.order.v1.CreateOrderResponse\x12n\n\x11\x42\x61tchCreateOrders\x12+.trackops.order.v1.BatchCreateOrdersRequest\x1a,.trackops.order.v1.BatchCreateOrdersResponse\x12S\n\x08GetOrder\x12\".trackops.order.v1.GetOrderRequest\x1a#.trackops.order.v1.GetOrderResponse\x12\x65\n\x0e\x42\x61tchGetOrders\x12(.trackops.order.v1.BatchGetOrdersRequest\x1a).trackops.order.v1.BatchGetOrdersResponse\x12Y\n\nListOrders\x12$.trackops.order.v1.ListOrdersRequest\x1a%.trackops.order.v1.ListOrdersResponse\x12k\n\x10GetOrderTimeline\x12*.trackops.order.v1.GetOrderTimelineRequest\x1a+.trackops.order.v1.GetOrderTimelineResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,8 +51,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETORDERREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_BATCHGETORDERSREQUEST'].fields_by_name['order_ids']._loaded_options = None
   _globals['_BATCHGETORDERSREQUEST'].fields_by_name['order_ids']._serialized_options = b'\272H\021\222\001\016\010\001\020\350\007\030\001\"\005r\003\260\001\001'
+  _globals['_LISTORDERSREQUEST'].fields_by_name['customer_id']._loaded_options = None
+  _globals['_LISTORDERSREQUEST'].fields_by_name['customer_id']._serialized_options = b'\272H*r%2#^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$\330\001\001'
+  _globals['_LISTORDERSREQUEST'].fields_by_name['states']._loaded_options = None
+  _globals['_LISTORDERSREQUEST'].fields_by_name['states']._serialized_options = b'\272H\020\222\001\r\020d\030\001\"\007\202\001\004\020\001 \000'
+  _globals['_LISTORDERSREQUEST'].fields_by_name['create_time_from']._loaded_options = None
+  _globals['_LISTORDERSREQUEST'].fields_by_name['create_time_from']._serialized_options = b'\272H\016\262\001\013\032\007\010\200\234\314\360\257\0072\000'
+  _globals['_LISTORDERSREQUEST'].fields_by_name['create_time_before']._loaded_options = None
+  _globals['_LISTORDERSREQUEST'].fields_by_name['create_time_before']._serialized_options = b'\272H\016\262\001\013\032\007\010\200\234\314\360\257\0072\000'
+  _globals['_LISTORDERSREQUEST'].fields_by_name['sku']._loaded_options = None
+  _globals['_LISTORDERSREQUEST'].fields_by_name['sku']._serialized_options = b'\272H\"r\0352\033^[A-Z0-9][A-Z0-9._-]{0,63}$\330\001\001'
+  _globals['_LISTORDERSREQUEST'].fields_by_name['sort']._loaded_options = None
+  _globals['_LISTORDERSREQUEST'].fields_by_name['sort']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_LISTORDERSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTORDERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
+  _globals['_LISTORDERSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTORDERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_GETORDERTIMELINEREQUEST'].fields_by_name['order_id']._loaded_options = None
   _globals['_GETORDERTIMELINEREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_LISTORDERSSORT']._serialized_start=1952
+  _globals['_LISTORDERSSORT']._serialized_end=2072
   _globals['_CREATEORDERREQUEST']._serialized_start=179
   _globals['_CREATEORDERREQUEST']._serialized_end=455
   _globals['_CREATEORDERRESPONSE']._serialized_start=457
@@ -71,12 +89,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHGETORDERSREQUEST']._serialized_end=1003
   _globals['_BATCHGETORDERSRESPONSE']._serialized_start=1005
   _globals['_BATCHGETORDERSRESPONSE']._serialized_end=1071
-  _globals['_GETORDERTIMELINEREQUEST']._serialized_start=1073
-  _globals['_GETORDERTIMELINEREQUEST']._serialized_end=1126
-  _globals['_GETORDERTIMELINERESPONSE']._serialized_start=1128
-  _globals['_GETORDERTIMELINERESPONSE']._serialized_end=1205
-  _globals['_TIMELINEENTRY']._serialized_start=1208
-  _globals['_TIMELINEENTRY']._serialized_end=1383
-  _globals['_ORDERSERVICE']._serialized_start=1386
-  _globals['_ORDERSERVICE']._serialized_end=1903
+  _globals['_LISTORDERSREQUEST']._serialized_start=1074
+  _globals['_LISTORDERSREQUEST']._serialized_end=1549
+  _globals['_LISTORDERSRESPONSE']._serialized_start=1551
+  _globals['_LISTORDERSRESPONSE']._serialized_end=1638
+  _globals['_GETORDERTIMELINEREQUEST']._serialized_start=1640
+  _globals['_GETORDERTIMELINEREQUEST']._serialized_end=1693
+  _globals['_GETORDERTIMELINERESPONSE']._serialized_start=1695
+  _globals['_GETORDERTIMELINERESPONSE']._serialized_end=1772
+  _globals['_TIMELINEENTRY']._serialized_start=1775
+  _globals['_TIMELINEENTRY']._serialized_end=1950
+  _globals['_ORDERSERVICE']._serialized_start=2075
+  _globals['_ORDERSERVICE']._serialized_end=2683
 # @@protoc_insertion_point(module_scope)
