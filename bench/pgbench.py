@@ -32,9 +32,10 @@ INSERT INTO orders (order_id, customer_id, state, currency_code, total_minor, ve
                     create_time, update_time)
 VALUES ({_ID}, 'bench-customer', 'PENDING', 'EUR', 5997, 1, now(), now())
 ON CONFLICT (order_id) DO NOTHING;
-INSERT INTO order_lines (order_id, line_number, sku, quantity, unit_price_minor)
-VALUES ({_ID}, 1, 'BENCH-' || :sku1, 1, 1999), ({_ID}, 2, 'BENCH-' || :sku2, 1, 1999),
-       ({_ID}, 3, 'BENCH-' || :sku3, 1, 1999);
+INSERT INTO order_lines (order_id, line_number, sku, quantity, unit_price_minor, create_time)
+VALUES ({_ID}, 1, 'BENCH-' || :sku1, 1, 1999, now()),
+       ({_ID}, 2, 'BENCH-' || :sku2, 1, 1999, now()),
+       ({_ID}, 3, 'BENCH-' || :sku3, 1, 1999, now());
 INSERT INTO requests (request_key, request_hash, response)
 VALUES ({_ID}, '\\x000102030405060708090a0b0c0d0e0f',
         convert_to(repeat('r', {_RESPONSE_BYTES}), 'UTF8'));

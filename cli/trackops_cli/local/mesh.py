@@ -12,18 +12,30 @@ from trackops_cli.local.ports import HOST
 from trackops_cli.local.processes import Command
 from trackops_cli.local.server import Context, Server
 
-__all__ = ["ROLES", "SERVICES", "Addresses", "Service", "ServiceSpec", "is_serving"]
+__all__ = [
+    "PAGE_TOKEN_KEY",
+    "ROLES",
+    "SERVICES",
+    "Addresses",
+    "Service",
+    "ServiceSpec",
+    "is_serving",
+]
+
+PAGE_TOKEN_KEY = "order_page_tokens"  # noqa: S105 - a name
+"""The name under which the key of page tokens is kept, beside the passwords."""
 
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where everything of one stack listens. `services` maps a service's name to host:port."""
+    """What the parts of one stack need to know. `services` maps a service's name to host:port."""
 
     services: Mapping[str, str]
     database_urls: Mapping[str, str]
     admin_url: str
     redis_url: str
     kafka_bootstrap: str
+    page_token_key: str
 
     def database_url(self, role: str) -> str:
         """The stack's database as `role` (the service's package name) sees it."""
@@ -37,6 +49,7 @@ class Addresses:
         }
         return targets | {
             "TRACKOPS_REDIS_URL": self.redis_url,
+            "TRACKOPS_PAGE_TOKEN_KEY": self.page_token_key,
             "TRACKOPS_KAFKA_BOOTSTRAP_SERVERS": self.kafka_bootstrap,
         }
 
@@ -62,7 +75,7 @@ class ServiceSpec:
 
 
 SERVICES = (
-    ServiceSpec("order", settings=("TRACKOPS_REDIS_URL",)),
+    ServiceSpec("order", settings=("TRACKOPS_REDIS_URL", "TRACKOPS_PAGE_TOKEN_KEY")),
     ServiceSpec(
         "saga_orchestrator",
         settings=(

@@ -9,7 +9,7 @@ Refuses values that are missing or contradict each other; all of them at once, o
 {{- end }}
 
 {{/*
-What is wrong with the addresses of Redis and Kafka, as a list of sentences.
+What is wrong with the addresses of Redis and Kafka and with the key of page tokens, as a list of sentences.
 */}}
 {{- define "trackops.serverProblems" -}}
 {{- $redis := .Values.redis -}}
@@ -19,6 +19,9 @@ What is wrong with the addresses of Redis and Kafka, as a list of sentences.
 - redis.url (or redis.urlSecret.name) is missing; the order service needs the address of a Redis
 {{- else if contains "@" $redis.url }}
 - redis.url holds a user or password, which values do not keep secret; put it into a Secret and name that in redis.urlSecret.name
+{{- end }}
+{{- if not .Values.pageTokens.keySecret.name }}
+- pageTokens.keySecret.name is missing; the order service needs a Secret with the key that signs page tokens
 {{- end }}
 {{- if not .Values.kafka.bootstrapServers }}
 - kafka.bootstrapServers is missing; the saga orchestrator and the outbox relay need the address of a Kafka

@@ -23,6 +23,13 @@ Usage: include "trackops.environment" (dict "root" $ "service" $service "values"
   value: {{ $values.redis.url | quote }}
   {{- end }}
 {{- end }}
+{{- if has "page-tokens" .service.uses }}
+- name: TRACKOPS_PAGE_TOKEN_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ $values.pageTokens.keySecret.name | quote }}
+      key: {{ $values.pageTokens.keySecret.key | quote }}
+{{- end }}
 {{- if has "kafka" .service.uses }}
 - name: TRACKOPS_KAFKA_BOOTSTRAP_SERVERS
   value: {{ $values.kafka.bootstrapServers | quote }}

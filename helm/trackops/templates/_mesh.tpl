@@ -3,14 +3,14 @@ The services of the mesh, as a list: the one place that says what differs betwee
 Everything else is generated from it.
   name      in Kubernetes and under `services` in the values
   port      where it serves gRPC; each its own, the same as on a developer's machine
-  uses      servers beside Postgres: redis, kafka
+  uses      what it needs beside Postgres: redis, kafka, page-tokens (their key)
   calls     services it is told the address of
 Usage: range (include "trackops.mesh" . | fromYamlArray)
 */}}
 {{- define "trackops.mesh" -}}
 - name: order
   port: 5051
-  uses: [redis]
+  uses: [redis, page-tokens]
 - name: saga-orchestrator
   port: 5052
   uses: [kafka]

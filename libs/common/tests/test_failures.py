@@ -34,6 +34,14 @@ FAILURES = {
         {},
         0.25,
     ),
+    errors.PageTokenInvalid(): ErrorDetails(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "page_token was altered, or belongs to another filter or order",
+        "PAGE_TOKEN_INVALID",
+        {},
+        {},
+        None,
+    ),
     errors.DeadlineExceeded(): ErrorDetails(
         grpc.StatusCode.DEADLINE_EXCEEDED,
         "the deadline passed before the work began",

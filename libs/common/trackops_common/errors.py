@@ -3,6 +3,7 @@
     ServiceError
     ├── RequestIdReused        the caller's mistake: same request_id, other body
     ├── RequestIdExpired       done too long ago: its response is not kept any more
+    ├── PageTokenInvalid       the caller's mistake: an altered token, or that of another listing
     ├── Overloaded             a queue is full: come back in `retry_after_seconds`
     ├── DeadlineExceeded       the caller stopped waiting before work began
     ├── TransientError         the same work may succeed if it is done again
@@ -22,6 +23,7 @@ __all__ = [
     "DeadlineExceeded",
     "DependencyUnavailable",
     "Overloaded",
+    "PageTokenInvalid",
     "RequestIdExpired",
     "RequestIdReused",
     "ServiceError",
@@ -48,6 +50,13 @@ class RequestIdExpired(ServiceError):
     def __init__(self, request_id: str) -> None:
         super().__init__(f"request_id {request_id} was served before; its response has expired")
         self.request_id = request_id
+
+
+class PageTokenInvalid(ServiceError):
+    """A page token was altered, or came with another filter or order than its own."""
+
+    def __init__(self) -> None:
+        super().__init__("page_token was altered, or belongs to another filter or order")
 
 
 class Overloaded(ServiceError):

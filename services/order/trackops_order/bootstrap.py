@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from typing import Annotated
 
+from pydantic import Field, SecretStr
 from trackops.order.v1 import order_saga_service_pb2, order_service_pb2
 
 from trackops_common.clock import SystemClock
@@ -12,14 +14,17 @@ from trackops_common.database import Database
 from trackops_common.grpc.endpoints import RpcService
 from trackops_common.grpc.server import Application
 from trackops_common.hosting import BatcherFactory, batcher_factory, own_database
+from trackops_common.page_tokens import PageTokens
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import ORDER_EVENTS
 from trackops_order.adapters.encoding import (
     encode_changed,
     encode_created,
     encode_found,
+    encode_page,
     encode_timeline,
 )
+from trackops_order.adapters.order_listings import PostgresOrderLister
 from trackops_order.adapters.postgres import PostgresOrderReader, PostgresUnitOfWorkFactory
 from trackops_order.adapters.redis_cache import RedisOrderCache
 from trackops_order.application.cancel_orders import CancelOrders
@@ -30,6 +35,7 @@ from trackops_order.application.create_orders import CreateOrders
 from trackops_order.application.deliver_orders import DeliverOrders
 from trackops_order.application.get_orders import GetOrders
 from trackops_order.application.get_timelines import GetTimelines
+from trackops_order.application.list_orders import ListOrders
 from trackops_order.application.return_orders import ReturnOrders
 from trackops_order.application.ship_orders import ShipOrders
 from trackops_order.entrypoints.errors import order_failure
@@ -45,6 +51,11 @@ class OrderSettings(ServiceSettings):
     redis_url: str
     """`redis://host:port/database`."""
     order_events_topic: str = ORDER_EVENTS.name
+    page_token_key: Annotated[SecretStr, Field(min_length=32)]
+    """Signs page tokens; every replica has the same. A new one ends the listings under way."""
+    clock_skew_seconds: float = 1.0
+    """How far the clocks of replicas and of Postgres may be apart; listings that begin with the
+    oldest order end that much before now."""
 
 
 @asynccontextmanager
@@ -76,12 +87,13 @@ def _build_services(
     shipments = batcher(ShipOrders(change_orders))
     deliveries = batcher(DeliverOrders(change_orders))
     returns = batcher(ReturnOrders(change_orders))
+    listings = batcher.alone(_list_orders(settings, database))
 
     return [
         RpcService(
             order_service_pb2.DESCRIPTOR.services_by_name["OrderService"],
             OrderServicer(
-                creations, reads, timelines, cancellations, shipments, deliveries, returns
+                creations, reads, timelines, cancellations, shipments, deliveries, returns, listings
             ),
             order_failure,
         ),
@@ -91,3 +103,9 @@ def _build_services(
             order_failure,
         ),
     ]
+
+
+def _list_orders(settings: OrderSettings, database: Database) -> ListOrders:
+    lister = PostgresOrderLister(database, clock_skew_seconds=settings.clock_skew_seconds)
+    tokens = PageTokens(settings.page_token_key.get_secret_value().encode())
+    return ListOrders(lister, tokens, encode_page)

@@ -22,6 +22,7 @@ from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 
 from trackops_common.idempotency import StoredRequest
 from trackops_common.testing import InMemoryRequestStore, ServiceProcess
+from trackops_order.application.list_orders import Listing, OrderPage, Place, Sort
 from trackops_order.application.ports import CacheSnapshot, TimelineEntry
 from trackops_order.domain.events import OrderEvent, OrderPlaced, OrderReturned, OrderShipped
 from trackops_order.domain.goods import OrderLine
@@ -66,7 +67,10 @@ class _Tables:
 
 
 class InMemoryOrders:
-    """A `UnitOfWorkFactory` and an `OrderReader`; units of work run one after the other."""
+    """A `UnitOfWorkFactory`, an `OrderReader` and an `OrderLister`.
+
+    Units of work run one after the other, so none commits late.
+    """
 
     def __init__(self) -> None:
         self._tables = _Tables()
@@ -86,6 +90,21 @@ class InMemoryOrders:
     def timelines(self, order_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[TimelineEntry]]:
         timelines = self._tables.timelines
         return {id_: list(timelines[id_]) for id_ in order_ids if id_ in timelines}
+
+    def page(self, listing: Listing, *, after: Place | None, size: int) -> OrderPage:
+        places = {
+            Place(order.create_time, order.order_id): order
+            for order in self._tables.orders.values()
+            if _matches(order, listing)
+        }
+        newest_first = listing.sort is Sort.NEWEST_FIRST
+        beyond = [
+            place
+            for place in sorted(places, reverse=newest_first)
+            if after is None or (place < after if newest_first else place > after)
+        ]
+        orders = [deepcopy(places[place]) for place in beyond[:size]]
+        return OrderPage(orders, beyond[size - 1] if len(beyond) > size else None)
 
     @property
     def events(self) -> Sequence[OrderEvent]:
@@ -145,6 +164,17 @@ def _timeline_entry(event: OrderEvent) -> TimelineEntry:
         order.rejection,
         event.shipment if isinstance(event, OrderShipped) else None,
         event.goods_return if isinstance(event, OrderReturned) else None,
+    )
+
+
+def _matches(order: Order, listing: Listing) -> bool:
+    first, before = listing.create_time_from, listing.create_time_before
+    return (
+        listing.customer_id in (None, order.customer_id)
+        and (not listing.states or order.state in listing.states)
+        and (first is None or order.create_time >= first)
+        and (before is None or order.create_time < before)
+        and (listing.sku is None or listing.sku in {line.sku for line in order.lines})
     )
 
 
@@ -278,6 +308,8 @@ class OrderServices:
             "TRACKOPS_LISTEN": f"127.0.0.1:{self._free_port()}",
             "TRACKOPS_DATABASE_URL": database_url,
             "TRACKOPS_REDIS_URL": redis_url,
+            "TRACKOPS_PAGE_TOKEN_KEY": "a key for tests, which is no secret",
+            "TRACKOPS_CLOCK_SKEW_SECONDS": "0",
         }
 
     def serve(self, database_url: str, redis_url: str) -> OrderServer:

@@ -72,6 +72,12 @@ def failure_of(error: Exception) -> Failure:
                 str(error),
                 {"request_id": error.request_id},
             )
+        case errors.PageTokenInvalid():
+            return Failure(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                ErrorReason.ERROR_REASON_PAGE_TOKEN_INVALID,
+                str(error),
+            )
         case errors.Overloaded():
             return Failure(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -37,6 +37,7 @@ __all__ = [
     "encode_changed",
     "encode_created",
     "encode_found",
+    "encode_page",
     "encode_timeline",
     "order_message",
     "outbox_event",
@@ -67,6 +68,13 @@ def encode_timeline(entries: Sequence[TimelineEntry]) -> bytes:
     """A `GetOrderTimelineResponse`."""
     return order_service_pb2.GetOrderTimelineResponse(
         entries=[_entry_message(entry) for entry in entries]
+    ).SerializeToString()
+
+
+def encode_page(orders: Sequence[Order], next_page_token: str) -> bytes:
+    """A `ListOrdersResponse`."""
+    return order_service_pb2.ListOrdersResponse(
+        orders=[order_message(order) for order in orders], next_page_token=next_page_token
     ).SerializeToString()
 
 

@@ -18,7 +18,13 @@ from trackops_order.domain.goods import OrderLine
 from trackops_order.domain.order import Order, Rejection
 from trackops_order.domain.states import OrderState
 
-__all__ = ["PostgresOrderReader", "PostgresUnitOfWork", "PostgresUnitOfWorkFactory"]
+__all__ = [
+    "SELECT_ORDERS",
+    "PostgresOrderReader",
+    "PostgresUnitOfWork",
+    "PostgresUnitOfWorkFactory",
+    "orders_of",
+]
 
 _INSERT_ORDERS = """
 INSERT INTO orders (order_id, customer_id, state, currency_code, total_minor, version,
@@ -33,26 +39,29 @@ RETURNING order_id
 """
 
 _INSERT_LINES = """
-INSERT INTO order_lines (order_id, line_number, sku, quantity, unit_price_minor)
+INSERT INTO order_lines (order_id, line_number, sku, quantity, unit_price_minor, create_time)
 SELECT * FROM unnest(%(order_ids)s::uuid[], %(line_numbers)s::smallint[], %(skus)s::text[],
-                     %(quantities)s::int[], %(unit_prices)s::bigint[])
+                     %(quantities)s::int[], %(unit_prices)s::bigint[],
+                     %(create_times)s::timestamptz[])
 """
 
-_SELECT_ORDERS = """
+SELECT_ORDERS = """
 SELECT order_id, customer_id, state, currency_code, total_minor, version, create_time,
        update_time, rejection_reason, rejection_message,
        (SELECT json_agg(json_build_array(sku, quantity, unit_price_minor, shipped_quantity,
                                          returned_quantity) ORDER BY line_number)
           FROM order_lines WHERE order_lines.order_id = orders.order_id)
   FROM orders
- WHERE order_id = ANY(%(order_ids)s::uuid[])
 """
+"""To be followed by conditions; `orders_of` reads its rows."""
+
+_GET_ORDERS = f"{SELECT_ORDERS} WHERE order_id = ANY(%(order_ids)s::uuid[])"
 
 # Read after the lock, by a statement of its own: one that waited for the lock would see the order
 # as it is now beside its lines as they were before.
 _LOCK_ORDERS = f"""
 SELECT FROM orders WHERE order_id = ANY(%(order_ids)s::uuid[]) ORDER BY order_id FOR UPDATE;
-{_SELECT_ORDERS}
+{_GET_ORDERS}
 """
 
 _SAVE_ORDERS = """
@@ -113,7 +122,7 @@ class PostgresOrderRepository:
         rows = self._transaction.execute(_INSERT_ORDERS, _order_columns(orders))
         added = {row[0] for row in rows}
         lines = [
-            (order.order_id, number, line)
+            (order, number, line)
             for order in orders
             if order.order_id in added
             for number, line in enumerate(order.lines, start=1)
@@ -124,7 +133,7 @@ class PostgresOrderRepository:
 
     def lock(self, order_ids: Iterable[UUID]) -> Mapping[UUID, Order]:
         ids = {"order_ids": arrays.uuids(order_ids)}
-        return _orders(self._transaction.execute(_LOCK_ORDERS, ids))
+        return orders_of(self._transaction.execute(_LOCK_ORDERS, ids))
 
     def save(self, events: Sequence[OrderEvent]) -> None:
         if not events:
@@ -183,7 +192,7 @@ class PostgresOrderReader:
         self._database = database
 
     def get(self, order_ids: Sequence[UUID]) -> Mapping[UUID, Order]:
-        return _orders(self._database.fetch(_SELECT_ORDERS, {"order_ids": arrays.uuids(order_ids)}))
+        return orders_of(self._database.fetch(_GET_ORDERS, {"order_ids": arrays.uuids(order_ids)}))
 
     def timelines(self, order_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[TimelineEntry]]:
         rows = self._database.fetch(_SELECT_TIMELINES, {"order_ids": arrays.uuids(order_ids)})
@@ -203,17 +212,19 @@ def _order_columns(orders: Sequence[Order]) -> Mapping[str, Any]:
     }
 
 
-def _line_columns(lines: Sequence[tuple[UUID, int, OrderLine]]) -> Mapping[str, Any]:
+def _line_columns(lines: Sequence[tuple[Order, int, OrderLine]]) -> Mapping[str, Any]:
     return {
-        "order_ids": arrays.uuids(order_id for order_id, _, _ in lines),
+        "order_ids": arrays.uuids(order.order_id for order, _, _ in lines),
         "line_numbers": arrays.integers(number for _, number, _ in lines),
         "skus": arrays.texts(line.sku for _, _, line in lines),
         "quantities": arrays.integers(line.quantity for _, _, line in lines),
         "unit_prices": arrays.integers(line.unit_price_minor for _, _, line in lines),
+        "create_times": arrays.timestamps(order.create_time for order, _, _ in lines),
     }
 
 
-def _orders(rows: Rows) -> Mapping[UUID, Order]:
+def orders_of(rows: Rows) -> Mapping[UUID, Order]:
+    """The orders in rows of `SELECT_ORDERS`, in their order."""
     return {row[0]: _order(*row) for row in rows}
 
 

@@ -64,9 +64,9 @@ class CreateOrders:
     clock: Clock
 
     def __call__(self, commands: Sequence[CreateOrder]) -> Sequence[CreateOrderOutcome]:
-        now = self.clock.now()
-        attempts = [_place(command, now) for command in commands]
         with self.unit_of_work() as work:
+            now = self.clock.now()  # once it has begun: listings count on that
+            attempts = [_place(command, now) for command in commands]
             facts = _first_of_each(attempts)
             added = work.orders.add([fact.order for fact in facts])
             repeated = {command.request_key for command in commands} - added

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from trackops.order.v1 import order_pb2, order_saga_service_pb2, order_service_pb2
 
 from trackops_common.auth import Principal
@@ -13,10 +15,12 @@ from trackops_order.application.close_orders import CloseOrder
 from trackops_order.application.confirm_orders import ConfirmOrder
 from trackops_order.application.create_orders import CreateOrder
 from trackops_order.application.deliver_orders import DeliverOrder
+from trackops_order.application.list_orders import Listing, PageRequest, Sort
 from trackops_order.application.return_orders import ReturnOrder
 from trackops_order.application.ship_orders import ShipOrder
 from trackops_order.domain.goods import OrderLine, Pieces
 from trackops_order.domain.order import Rejection
+from trackops_order.domain.states import OrderState
 
 __all__ = [
     "cancel_command",
@@ -24,9 +28,19 @@ __all__ = [
     "confirm_command",
     "create_command",
     "deliver_command",
+    "page_request",
     "return_command",
     "ship_command",
 ]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DEFAULT_PAGE_SIZE = 50
+_STATES = {order_pb2.OrderState.Value(f"ORDER_STATE_{state}"): state for state in OrderState}
+_SORTS = {
+    order_service_pb2.LIST_ORDERS_SORT_UNSPECIFIED: Sort.NEWEST_FIRST,
+    order_service_pb2.LIST_ORDERS_SORT_NEWEST_FIRST: Sort.NEWEST_FIRST,
+    order_service_pb2.LIST_ORDERS_SORT_OLDEST_FIRST: Sort.OLDEST_FIRST,
+}
 
 
 def create_command(
@@ -60,6 +74,28 @@ def close_command(
         UUID(request.order_id),
         Rejection(request.reason, request.message),
     )
+
+
+def page_request(request: order_service_pb2.ListOrdersRequest) -> PageRequest:
+    """The page that a valid request asks for."""
+    listing = Listing(
+        sort=_SORTS[request.sort],
+        customer_id=request.customer_id or None,
+        states=frozenset(_STATES[state] for state in request.states),
+        create_time_from=(
+            _time(request.create_time_from) if request.HasField("create_time_from") else None
+        ),
+        create_time_before=(
+            _time(request.create_time_before) if request.HasField("create_time_before") else None
+        ),
+        sku=request.sku or None,
+    )
+    return PageRequest(listing, request.page_size or _DEFAULT_PAGE_SIZE, request.page_token)
+
+
+def _time(moment: Timestamp) -> datetime:
+    """Also of nanoseconds beyond a second, which the contract's rules let pass."""
+    return _EPOCH + timedelta(seconds=moment.seconds, microseconds=moment.nanos // 1000)
 
 
 def cancel_command(

@@ -7,12 +7,14 @@ from uuid import UUID
 from trackops.order.v1 import order_service_pb2
 
 from trackops_common.batching import Batcher
+from trackops_common.bounded_calls import BoundedCalls
 from trackops_common.grpc.command_rpc import CommandRpc
 from trackops_common.grpc.endpoints import Context, Encoded, unwrap
 from trackops_order.application.cancel_orders import CancelOrder
 from trackops_order.application.change_orders import ChangeOutcome
 from trackops_order.application.create_orders import CreateOrder, CreateOrderOutcome
 from trackops_order.application.deliver_orders import DeliverOrder
+from trackops_order.application.list_orders import PageRequest
 from trackops_order.application.return_orders import ReturnOrder
 from trackops_order.application.ship_orders import ShipOrder
 from trackops_order.domain.errors import OrderNotFound
@@ -20,6 +22,7 @@ from trackops_order.entrypoints.converters import (
     cancel_command,
     create_command,
     deliver_command,
+    page_request,
     return_command,
     ship_command,
 )
@@ -40,6 +43,7 @@ class OrderServicer:
         shipments: Batcher[ShipOrder, ChangeOutcome],
         deliveries: Batcher[DeliverOrder, ChangeOutcome],
         returns: Batcher[ReturnOrder, ChangeOutcome],
+        listings: BoundedCalls[PageRequest, Encoded],
     ) -> None:
         pb = order_service_pb2
         create = CommandRpc(creations, create_command, pb.BatchCreateOrdersResponse, order_failure)
@@ -58,6 +62,7 @@ class OrderServicer:
         self.ReturnOrder, self.BatchReturnOrders = take_back.one, take_back.many
         self._reads = reads
         self._timelines = timelines
+        self._listings = listings
 
     async def GetOrder(
         self, request: order_service_pb2.GetOrderRequest, context: Context
@@ -79,6 +84,12 @@ class OrderServicer:
                 if isinstance(one, bytes)
             ]
         )
+
+    async def ListOrders(
+        self, request: order_service_pb2.ListOrdersRequest, context: Context
+    ) -> Encoded:
+        del context  # a call whose deadline passes is cancelled, also while it waits
+        return await self._listings.submit(page_request(request))
 
     async def GetOrderTimeline(
         self, request: order_service_pb2.GetOrderTimelineRequest, context: Context

@@ -57,6 +57,11 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     Sample: {"reason": "REQUEST_ID_EXPIRED", "domain": "trackops",
     "metadata": {"request_id": "6f1c…"}}
     """
+    ERROR_REASON_PAGE_TOKEN_INVALID: _ErrorReason.ValueType  # 8
+    """INVALID_ARGUMENT. The `page_token` was altered, or is that of a listing
+    with another filter or order.
+    Sample: {"reason": "PAGE_TOKEN_INVALID", "domain": "trackops"}
+    """
     ERROR_REASON_ORDER_NOT_FOUND: _ErrorReason.ValueType  # 10
     """NOT_FOUND. No order has this id.
     Sample: {"reason": "ORDER_NOT_FOUND", "domain": "trackops",
@@ -163,6 +168,11 @@ ERROR_REASON_REQUEST_ID_EXPIRED: ErrorReason.ValueType  # 7
 not kept any more.
 Sample: {"reason": "REQUEST_ID_EXPIRED", "domain": "trackops",
 "metadata": {"request_id": "6f1c…"}}
+"""
+ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 8
+"""INVALID_ARGUMENT. The `page_token` was altered, or is that of a listing
+with another filter or order.
+Sample: {"reason": "PAGE_TOKEN_INVALID", "domain": "trackops"}
 """
 ERROR_REASON_ORDER_NOT_FOUND: ErrorReason.ValueType  # 10
 """NOT_FOUND. No order has this id.

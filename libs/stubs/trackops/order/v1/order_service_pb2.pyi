@@ -8,6 +8,7 @@ from google.protobuf import descriptor as descriptor
 from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
+from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 from google.rpc import status_pb2 as status_pb2
 from trackops.order.v1 import order_pb2 as order_pb2
 import builtins as builtins
@@ -20,6 +21,25 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: descriptor.FileDescriptor
+
+class _ListOrdersSort:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ListOrdersSortEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ListOrdersSort.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    LIST_ORDERS_SORT_UNSPECIFIED: _ListOrdersSort.ValueType  # 0
+    """The same as NEWEST_FIRST."""
+    LIST_ORDERS_SORT_NEWEST_FIRST: _ListOrdersSort.ValueType  # 1
+    LIST_ORDERS_SORT_OLDEST_FIRST: _ListOrdersSort.ValueType  # 2
+
+class ListOrdersSort(_ListOrdersSort, metaclass=_ListOrdersSortEnumTypeWrapper):
+    """In which direction ListOrders goes through creation times."""
+
+LIST_ORDERS_SORT_UNSPECIFIED: ListOrdersSort.ValueType  # 0
+"""The same as NEWEST_FIRST."""
+LIST_ORDERS_SORT_NEWEST_FIRST: ListOrdersSort.ValueType  # 1
+LIST_ORDERS_SORT_OLDEST_FIRST: ListOrdersSort.ValueType  # 2
 
 @typing.final
 class CreateOrderRequest(message.Message):
@@ -207,6 +227,80 @@ class BatchGetOrdersResponse(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["orders", b"orders"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListOrdersRequest(message.Message):
+    """What is left out does not narrow the listing."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: builtins.int
+    STATES_FIELD_NUMBER: builtins.int
+    CREATE_TIME_FROM_FIELD_NUMBER: builtins.int
+    CREATE_TIME_BEFORE_FIELD_NUMBER: builtins.int
+    SKU_FIELD_NUMBER: builtins.int
+    SORT_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    customer_id: builtins.str
+    sku: builtins.str
+    """With a line of this sku."""
+    sort: ListOrdersSort.ValueType
+    page_size: builtins.int
+    """Orders in the page, at most; 50 if left out."""
+    page_token: builtins.str
+    """The `next_page_token` of the page before; empty for the first page."""
+    @builtins.property
+    def states(self) -> containers.RepeatedScalarFieldContainer[order_pb2.OrderState.ValueType]:
+        """Any of these."""
+
+    @builtins.property
+    def create_time_from(self) -> timestamp_pb2.Timestamp:
+        """At this time or later; in microseconds, what is finer is cut off."""
+
+    @builtins.property
+    def create_time_before(self) -> timestamp_pb2.Timestamp:
+        """Before this time, in microseconds."""
+
+    def __init__(
+        self,
+        *,
+        customer_id: builtins.str = ...,
+        states: abc.Iterable[order_pb2.OrderState.ValueType] | None = ...,
+        create_time_from: timestamp_pb2.Timestamp | None = ...,
+        create_time_before: timestamp_pb2.Timestamp | None = ...,
+        sku: builtins.str = ...,
+        sort: ListOrdersSort.ValueType = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["create_time_before", b"create_time_before", "create_time_from", b"create_time_from"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time_before", b"create_time_before", "create_time_from", b"create_time_from", "customer_id", b"customer_id", "page_size", b"page_size", "page_token", b"page_token", "sku", b"sku", "sort", b"sort", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListOrdersResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    ORDERS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Empty where the listing ends."""
+    @builtins.property
+    def orders(self) -> containers.RepeatedCompositeFieldContainer[order_pb2.Order]: ...
+    def __init__(
+        self,
+        *,
+        orders: abc.Iterable[order_pb2.Order] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["next_page_token", b"next_page_token", "orders", b"orders"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -59,6 +59,11 @@ class OrderServiceStub:
                 request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchGetOrdersRequest.SerializeToString,
                 response_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchGetOrdersResponse.FromString,
                 _registered_method=True)
+        self.ListOrders = channel.unary_unary(
+                '/trackops.order.v1.OrderService/ListOrders',
+                request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.ListOrdersRequest.SerializeToString,
+                response_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.ListOrdersResponse.FromString,
+                _registered_method=True)
         self.GetOrderTimeline = channel.unary_unary(
                 '/trackops.order.v1.OrderService/GetOrderTimeline',
                 request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.GetOrderTimelineRequest.SerializeToString,
@@ -144,6 +149,26 @@ class OrderServiceServicer:
 
     def BatchGetOrders(self, request, context):
         """GetOrder for many; unknown ids are simply not in the answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOrders(self, request, context):
+        """The orders that match a filter, by creation time: a page now, and the next
+        one with its `next_page_token`. The listing ends with an empty
+        `next_page_token`, and with nothing else: a page may hold fewer orders than
+        `page_size`, even none, when few of many orders match.
+
+        While others write: an order that was there when the first page was read
+        is seen exactly once, and a later one at most once. NEWEST_FIRST shows
+        every order that CreateOrder has answered. OLDEST_FIRST stops short of the
+        last second or so, in which orders may still arrive out of order; in return
+        no order ever appears before one that was seen. Orders are shown, and
+        `states` compared, as of the moment when their page is read.
+
+        INVALID_ARGUMENT with reason PAGE_TOKEN_INVALID: `page_token` was altered,
+        or came with another filter or sort than its own; `page_size` may differ.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -275,6 +300,11 @@ def add_OrderServiceServicer_to_server(servicer, server):
                     servicer.BatchGetOrders,
                     request_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchGetOrdersRequest.FromString,
                     response_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchGetOrdersResponse.SerializeToString,
+            ),
+            'ListOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOrders,
+                    request_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.ListOrdersRequest.FromString,
+                    response_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.ListOrdersResponse.SerializeToString,
             ),
             'GetOrderTimeline': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOrderTimeline,
@@ -435,6 +465,33 @@ class OrderService:
             '/trackops.order.v1.OrderService/BatchGetOrders',
             trackops_dot_order_dot_v1_dot_order__service__pb2.BatchGetOrdersRequest.SerializeToString,
             trackops_dot_order_dot_v1_dot_order__service__pb2.BatchGetOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.order.v1.OrderService/ListOrders',
+            trackops_dot_order_dot_v1_dot_order__service__pb2.ListOrdersRequest.SerializeToString,
+            trackops_dot_order_dot_v1_dot_order__service__pb2.ListOrdersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,22 @@ class OrderServiceStub:
     """NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id."""
     BatchGetOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.BatchGetOrdersRequest, _order_service_pb2.BatchGetOrdersResponse]
     """GetOrder for many; unknown ids are simply not in the answer."""
+    ListOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]
+    """The orders that match a filter, by creation time: a page now, and the next
+    one with its `next_page_token`. The listing ends with an empty
+    `next_page_token`, and with nothing else: a page may hold fewer orders than
+    `page_size`, even none, when few of many orders match.
+
+    While others write: an order that was there when the first page was read
+    is seen exactly once, and a later one at most once. NEWEST_FIRST shows
+    every order that CreateOrder has answered. OLDEST_FIRST stops short of the
+    last second or so, in which orders may still arrive out of order; in return
+    no order ever appears before one that was seen. Orders are shown, and
+    `states` compared, as of the moment when their page is read.
+
+    INVALID_ARGUMENT with reason PAGE_TOKEN_INVALID: `page_token` was altered,
+    or came with another filter or sort than its own; `page_size` may differ.
+    """
     GetOrderTimeline: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderTimelineRequest, _order_service_pb2.GetOrderTimelineResponse]
     """Every state that an order has been in, oldest first.
 
@@ -145,6 +161,22 @@ class OrderServiceAsyncStub(OrderServiceStub):
     """NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id."""
     BatchGetOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.BatchGetOrdersRequest, _order_service_pb2.BatchGetOrdersResponse]  # type: ignore[assignment]
     """GetOrder for many; unknown ids are simply not in the answer."""
+    ListOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]  # type: ignore[assignment]
+    """The orders that match a filter, by creation time: a page now, and the next
+    one with its `next_page_token`. The listing ends with an empty
+    `next_page_token`, and with nothing else: a page may hold fewer orders than
+    `page_size`, even none, when few of many orders match.
+
+    While others write: an order that was there when the first page was read
+    is seen exactly once, and a later one at most once. NEWEST_FIRST shows
+    every order that CreateOrder has answered. OLDEST_FIRST stops short of the
+    last second or so, in which orders may still arrive out of order; in return
+    no order ever appears before one that was seen. Orders are shown, and
+    `states` compared, as of the moment when their page is read.
+
+    INVALID_ARGUMENT with reason PAGE_TOKEN_INVALID: `page_token` was altered,
+    or came with another filter or sort than its own; `page_size` may differ.
+    """
     GetOrderTimeline: _aio.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderTimelineRequest, _order_service_pb2.GetOrderTimelineResponse]  # type: ignore[assignment]
     """Every state that an order has been in, oldest first.
 
@@ -257,6 +289,28 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.BatchGetOrdersResponse, _abc.Awaitable[_order_service_pb2.BatchGetOrdersResponse]]:
         """GetOrder for many; unknown ids are simply not in the answer."""
+
+    @_abc_1.abstractmethod
+    def ListOrders(
+        self,
+        request: _order_service_pb2.ListOrdersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_order_service_pb2.ListOrdersResponse, _abc.Awaitable[_order_service_pb2.ListOrdersResponse]]:
+        """The orders that match a filter, by creation time: a page now, and the next
+        one with its `next_page_token`. The listing ends with an empty
+        `next_page_token`, and with nothing else: a page may hold fewer orders than
+        `page_size`, even none, when few of many orders match.
+
+        While others write: an order that was there when the first page was read
+        is seen exactly once, and a later one at most once. NEWEST_FIRST shows
+        every order that CreateOrder has answered. OLDEST_FIRST stops short of the
+        last second or so, in which orders may still arrive out of order; in return
+        no order ever appears before one that was seen. Orders are shown, and
+        `states` compared, as of the moment when their page is read.
+
+        INVALID_ARGUMENT with reason PAGE_TOKEN_INVALID: `page_token` was altered,
+        or came with another filter or sort than its own; `page_size` may differ.
+        """
 
     @_abc_1.abstractmethod
     def GetOrderTimeline(
