@@ -98,6 +98,7 @@ def test_nothing_stays_reserved_or_authorised_for_a_cancelled_order(shop: Shop) 
     )
 
     ended = shop.states(placed)
+    assert {ended[id_] for id_ in cancelled} <= {order_pb2.OrderState.ORDER_STATE_CANCELLED}
     assert {ended[id_] for id_ in confirmed} <= {order_pb2.OrderState.ORDER_STATE_CONFIRMED}
     assert shop.reserved() == len(confirmed)
     assert {order_id for order_id in placed if shop.authorised(order_id)} == confirmed
