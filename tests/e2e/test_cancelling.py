@@ -19,7 +19,10 @@ from trackops_cli.testing import Mesh, wait_for
 from trackops_client import TrackOpsError, open_channel, typed_errors
 
 _ORDERS = 80
-_UNDER_WAY = (order_pb2.OrderState.ORDER_STATE_PENDING,)
+_UNDER_WAY = (
+    order_pb2.OrderState.ORDER_STATE_PENDING,
+    order_pb2.OrderState.ORDER_STATE_CANCELLING,
+)
 
 
 class Shop:
