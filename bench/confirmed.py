@@ -21,6 +21,7 @@ from trackops.inventory.v1 import inventory_service_pb2
 from trackops.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
 
 from trackops_cli.local.stack import LocalStack
+from trackops_cli.testing import wait_for
 
 _WARM_UP_SECONDS = 5
 _SKUS = 100
@@ -49,13 +50,15 @@ class _Moment:
 
 
 def confirmed_orders(stack: LocalStack, *, rate: float, seconds: float) -> Confirmed:
-    """Send `rate` orders a second through a running mesh for `seconds` after a warm-up."""
+    """Send `rate` orders a second through a running mesh for `seconds`.
+
+    It is warmed up before, and has nothing left to do when the orders begin, so
+    that none of an earlier backlog is counted.
+    """
     _fill_shelves(stack)
-    command = [
-        sys.executable,
-        *("-m", "bench.load", "create-order", stack.addresses.services["order"]),
-        *("--rate", str(rate), "--seconds", str(seconds + _WARM_UP_SECONDS)),
-    ]
+    subprocess.run(_load(stack, rate, _WARM_UP_SECONDS), stdout=subprocess.DEVNULL, check=True)
+    wait_for(lambda: _observe(stack).pending == 0, seconds=60, what="the warm-up's orders to end")
+    command = _load(stack, rate, seconds + _WARM_UP_SECONDS)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as load:
         time.sleep(_WARM_UP_SECONDS)
         begin = _observe(stack)
@@ -70,6 +73,12 @@ def confirmed_orders(stack: LocalStack, *, rate: float, seconds: float) -> Confi
         cpu_ms_per_order=1000 * (end.cpu_seconds - begin.cpu_seconds) / orders,
         backlog_growth=end.pending - begin.pending,
     )
+
+
+def _load(stack: LocalStack, rate: float, seconds: float) -> list[str]:
+    target = stack.addresses.services["order"]
+    words = ("-m", "bench.load", "create-order", target, "--rate", rate, "--seconds", seconds)
+    return [sys.executable, *map(str, words)]
 
 
 def _observe(stack: LocalStack) -> _Moment:

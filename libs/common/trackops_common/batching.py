@@ -195,8 +195,7 @@ class Batcher(Generic[C, R]):
         start = 0
         for submission in batch:
             end = start + len(submission.commands)
-            if not submission.done.done():
-                submission.done.set_result(results[start:end])
+            submission.succeed(results[start:end])
             start = end
 
     async def _split(self, batch: list[_Submission[C, R]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -221,13 +220,6 @@ class FakeParticipants:
         else:
             self.effects[key] = 1
         return Done()
-
-
-async def until(condition: Callable[[], bool], *, seconds: float = 20) -> None:
-    """Return once the condition holds; TimeoutError if it does not in time."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for sets no event
-            await asyncio.sleep(0.002)
 
 
 def altered(snapshot: SagaSnapshot, **changes: Any) -> SagaSnapshot:

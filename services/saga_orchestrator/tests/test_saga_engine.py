@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from trackops_common.testing import eventually
 from trackops_saga_orchestrator.application.check_definitions import (
     OrphanedSagas,
     check_definitions,
@@ -25,7 +26,6 @@ from .saga_fakes import (
     START,
     InlineExecutor,
     altered,
-    until,
 )
 
 
@@ -56,7 +56,7 @@ async def test_slow_call_does_not_hold_the_others_up() -> None:
         await holding.wait()
         (fast,) = mesh.start("fast")
         await engine.admit([fast])
-        await until(lambda: engine.in_memory == 1)
+        await eventually(lambda: engine.in_memory == 1)
         assert mesh.store.state(fast.saga.saga_id) is SagaState.COMPLETED
         held.set()
         await engine.idle()
@@ -177,7 +177,7 @@ async def test_step_that_waits_beside_one_in_the_air_is_sent_when_due() -> None:
     async with mesh.running() as engine:
         (started,) = mesh.start("a", definition=DIAMOND)
         await engine.admit([started])
-        await until(lambda: started.saga.next_due is not None)
+        await eventually(lambda: started.saga.next_due is not None)
         mesh.clock.advance(1)
         await engine.tick()
         await sent_again.wait()

@@ -20,11 +20,11 @@ from trackops_common.database import Database
 from trackops_common.envelope import HeaderWriter
 from trackops_common.errors import StartRefused
 from trackops_common.grpc.endpoints import handlers_of
+from trackops_common.testing import eventually
 from trackops_saga_orchestrator.bootstrap import SagaSettings, bootstrap
 from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER
 
 from .participant_server import Participant, serving, status
-from .saga_fakes import until
 
 ROLE = "trackops_saga_orchestrator"
 
@@ -61,7 +61,7 @@ class World:
 
     async def until_ended(self, count: int) -> None:
         ends = ("COMPLETED", "COMPENSATED")
-        await until(lambda: sum(state in ends for state in self.states()) == count)
+        await eventually(lambda: sum(state in ends for state in self.states()) == count)
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ async def test_what_one_process_left_the_next_one_finishes(world: World) -> None
     world.participant.items = dict.fromkeys(orders, away)
     async with serve(world):
         world.place(*orders)
-        await until(lambda: len(world.states()) == 20)
+        await eventually(lambda: len(world.states()) == 20)
     world.participant.items = {}
     async with serve(world):
         await world.until_ended(20)

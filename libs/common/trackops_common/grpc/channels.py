@@ -16,7 +16,16 @@ _RETRY_POLICY = {
     "retryableStatusCodes": ["UNAVAILABLE"],
 }
 
+_SERVICE_CONFIG = json.dumps(
+    {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": ""},
+        "methodConfig": [{"name": [{}], "retryPolicy": _RETRY_POLICY}],
+    }
+)
+
 _OPTIONS = (
+    ("grpc.service_config", _SERVICE_CONFIG),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
@@ -25,18 +34,9 @@ _OPTIONS = (
 )
 
 
-def open_channel(target: str, *, wait_for_ready: bool = False) -> grpc.aio.Channel:
+def open_channel(target: str) -> grpc.aio.Channel:
     """A channel to `target` (host:port, or any gRPC name); connects on first use.
 
-    With `wait_for_ready` a call waits, within its deadline, for a server that
-    is away; without, it fails with UNAVAILABLE after a few tries.
+    A call to a server that is away fails with UNAVAILABLE after a few tries.
     """
-    config = {
-        "loadBalancingConfig": [{"round_robin": {}}],
-        "healthCheckConfig": {"serviceName": ""},
-        "methodConfig": [
-            {"name": [{}], "retryPolicy": _RETRY_POLICY, "waitForReady": wait_for_ready}
-        ],
-    }
-    options = (*_OPTIONS, ("grpc.service_config", json.dumps(config)))
-    return grpc.aio.insecure_channel(target, options=options)
+    return grpc.aio.insecure_channel(target, options=_OPTIONS)
