@@ -100,6 +100,11 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     Sample: {"reason": "RESERVATION_RELEASED", "domain": "trackops",
     "metadata": {"order_id": "0b7e…"}}
     """
+    ERROR_REASON_RESERVATION_NOT_FOUND: _ErrorReason.ValueType  # 23
+    """NOT_FOUND. Nothing was ever reserved for this order.
+    Sample: {"reason": "RESERVATION_NOT_FOUND", "domain": "trackops",
+    "metadata": {"order_id": "0b7e…"}}
+    """
     ERROR_REASON_PAYMENT_DECLINED: _ErrorReason.ValueType  # 30
     """FAILED_PRECONDITION. The provider declined the payment method.
     Sample: {"reason": "PAYMENT_DECLINED", "domain": "trackops",
@@ -115,6 +120,13 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """NOT_FOUND. No payment was ever asked for this order.
     Sample: {"reason": "PAYMENT_NOT_FOUND", "domain": "trackops",
     "metadata": {"order_id": "0b7e…"}}
+    """
+    ERROR_REASON_AMOUNT_TOO_HIGH: _ErrorReason.ValueType  # 33
+    """FAILED_PRECONDITION. More is asked for than is held, or than was captured
+    and is not refunded yet.
+    Sample: {"reason": "AMOUNT_TOO_HIGH", "domain": "trackops",
+    "metadata": {"order_id": "0b7e…", "requested_minor": "500",
+    "available_minor": "300"}}
     """
     ERROR_REASON_SAGA_NOT_FOUND: _ErrorReason.ValueType  # 40
     """NOT_FOUND. No saga has this id.
@@ -212,6 +224,11 @@ request to make it arrived.
 Sample: {"reason": "RESERVATION_RELEASED", "domain": "trackops",
 "metadata": {"order_id": "0b7e…"}}
 """
+ERROR_REASON_RESERVATION_NOT_FOUND: ErrorReason.ValueType  # 23
+"""NOT_FOUND. Nothing was ever reserved for this order.
+Sample: {"reason": "RESERVATION_NOT_FOUND", "domain": "trackops",
+"metadata": {"order_id": "0b7e…"}}
+"""
 ERROR_REASON_PAYMENT_DECLINED: ErrorReason.ValueType  # 30
 """FAILED_PRECONDITION. The provider declined the payment method.
 Sample: {"reason": "PAYMENT_DECLINED", "domain": "trackops",
@@ -227,6 +244,13 @@ ERROR_REASON_PAYMENT_NOT_FOUND: ErrorReason.ValueType  # 32
 """NOT_FOUND. No payment was ever asked for this order.
 Sample: {"reason": "PAYMENT_NOT_FOUND", "domain": "trackops",
 "metadata": {"order_id": "0b7e…"}}
+"""
+ERROR_REASON_AMOUNT_TOO_HIGH: ErrorReason.ValueType  # 33
+"""FAILED_PRECONDITION. More is asked for than is held, or than was captured
+and is not refunded yet.
+Sample: {"reason": "AMOUNT_TOO_HIGH", "domain": "trackops",
+"metadata": {"order_id": "0b7e…", "requested_minor": "500",
+"available_minor": "300"}}
 """
 ERROR_REASON_SAGA_NOT_FOUND: ErrorReason.ValueType  # 40
 """NOT_FOUND. No saga has this id.

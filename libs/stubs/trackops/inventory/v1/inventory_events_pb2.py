@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from trackops.inventory.v1 import inventory_pb2 as trackops_dot_inventory_dot_v1_dot_inventory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,trackops/inventory/v1/inventory_events.proto\x12\x15trackops.inventory.v1\x1a%trackops/inventory/v1/inventory.proto\"R\n\rStockReserved\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12/\n\x05items\x18\x02 \x03(\x0b\x32 .trackops.inventory.v1.StockItem\"R\n\rStockReleased\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12/\n\x05items\x18\x02 \x03(\x0b\x32 .trackops.inventory.v1.StockItemb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,trackops/inventory/v1/inventory_events.proto\x12\x15trackops.inventory.v1\x1a%trackops/inventory/v1/inventory.proto\"R\n\rStockReserved\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12/\n\x05items\x18\x02 \x03(\x0b\x32 .trackops.inventory.v1.StockItem\"c\n\rStockReleased\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12/\n\x05items\x18\x02 \x03(\x0b\x32 .trackops.inventory.v1.StockItem\x12\x0f\n\x07\x65xpired\x18\x03 \x01(\x08\"S\n\x0eStockCommitted\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12/\n\x05items\x18\x02 \x03(\x0b\x32 .trackops.inventory.v1.StockItem\"S\n\x0eStockRestocked\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12/\n\x05items\x18\x02 \x03(\x0b\x32 .trackops.inventory.v1.StockItem\"<\n\rStockAdjusted\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\r\n\x05\x64\x65lta\x18\x02 \x01(\x03\x12\x0f\n\x07on_hand\x18\x03 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,5 +35,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STOCKRESERVED']._serialized_start=110
   _globals['_STOCKRESERVED']._serialized_end=192
   _globals['_STOCKRELEASED']._serialized_start=194
-  _globals['_STOCKRELEASED']._serialized_end=276
+  _globals['_STOCKRELEASED']._serialized_end=293
+  _globals['_STOCKCOMMITTED']._serialized_start=295
+  _globals['_STOCKCOMMITTED']._serialized_end=378
+  _globals['_STOCKRESTOCKED']._serialized_start=380
+  _globals['_STOCKRESTOCKED']._serialized_end=463
+  _globals['_STOCKADJUSTED']._serialized_start=465
+  _globals['_STOCKADJUSTED']._serialized_end=525
 # @@protoc_insertion_point(module_scope)

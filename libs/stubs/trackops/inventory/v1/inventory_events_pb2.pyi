@@ -21,9 +21,10 @@ DESCRIPTOR: descriptor.FileDescriptor
 
 @typing.final
 class StockReserved(message.Message):
-    """Facts about reservations, on topic `trackops.inventory.events.v1` with the
-    order's id as key and CloudEvents 1.0 headers in binary mode.
-    `ce_aggregateversion` is the reservation's version after it.
+    """Facts about reservations and stock, on topic `trackops.inventory.events.v1`
+    with CloudEvents 1.0 headers in binary mode. The key is the order's id, and
+    `ce_aggregateversion` the reservation's version after it; for StockAdjusted
+    it is the sku, and the version is the sku's.
 
     Every item is held for the order.
     """
@@ -49,9 +50,36 @@ class StockReserved(message.Message):
 
 @typing.final
 class StockReleased(message.Message):
-    """What was held for the order is free again. Not sent for a release that found
-    nothing held.
+    """What was still held for the order is free again. Not sent for a release that
+    found nothing held.
     """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    ITEMS_FIELD_NUMBER: builtins.int
+    EXPIRED_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    expired: builtins.bool
+    """Whether nobody asked for it: the reservation came to its `expire_time`."""
+    @builtins.property
+    def items(self) -> containers.RepeatedCompositeFieldContainer[inventory_pb2.StockItem]: ...
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        items: abc.Iterable[inventory_pb2.StockItem] | None = ...,
+        expired: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["expired", b"expired", "items", b"items", "order_id", b"order_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class StockCommitted(message.Message):
+    """Reserved pieces left the house."""
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -69,5 +97,55 @@ class StockReleased(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["items", b"items", "order_id", b"order_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class StockRestocked(message.Message):
+    """Pieces that had left came back."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    ITEMS_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    @builtins.property
+    def items(self) -> containers.RepeatedCompositeFieldContainer[inventory_pb2.StockItem]: ...
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        items: abc.Iterable[inventory_pb2.StockItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["items", b"items", "order_id", b"order_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class StockAdjusted(message.Message):
+    """Somebody counted, bought or threw away."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: builtins.int
+    DELTA_FIELD_NUMBER: builtins.int
+    ON_HAND_FIELD_NUMBER: builtins.int
+    sku: builtins.str
+    delta: builtins.int
+    """Pieces added; negative: taken away."""
+    on_hand: builtins.int
+    """Pieces in the house from now on."""
+    def __init__(
+        self,
+        *,
+        sku: builtins.str = ...,
+        delta: builtins.int = ...,
+        on_hand: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["delta", b"delta", "on_hand", b"on_hand", "sku", b"sku"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

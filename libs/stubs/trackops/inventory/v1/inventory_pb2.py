@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%trackops/inventory/v1/inventory.proto\x12\x15trackops.inventory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"O\n\nStockLevel\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0f\n\x07on_hand\x18\x02 \x01(\x03\x12\x10\n\x08reserved\x18\x03 \x01(\x03\x12\x11\n\tavailable\x18\x04 \x01(\x03\"[\n\tStockItem\x12/\n\x03sku\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^[A-Z0-9][A-Z0-9._-]{0,63}$\x12\x1d\n\x08quantity\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01\"\xea\x01\n\x0bReservation\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x36\n\x05state\x18\x02 \x01(\x0e\x32\'.trackops.inventory.v1.ReservationState\x12/\n\x05items\x18\x03 \x03(\x0b\x32 .trackops.inventory.v1.StockItem\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*q\n\x10ReservationState\x12!\n\x1dRESERVATION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16RESERVATION_STATE_HELD\x10\x01\x12\x1e\n\x1aRESERVATION_STATE_RELEASED\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%trackops/inventory/v1/inventory.proto\x12\x15trackops.inventory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"O\n\nStockLevel\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0f\n\x07on_hand\x18\x02 \x01(\x03\x12\x10\n\x08reserved\x18\x03 \x01(\x03\x12\x11\n\tavailable\x18\x04 \x01(\x03\"[\n\tStockItem\x12/\n\x03sku\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^[A-Z0-9][A-Z0-9._-]{0,63}$\x12\x1d\n\x08quantity\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01\"e\n\x0cReservedItem\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\x12\x1a\n\x12\x63ommitted_quantity\x18\x03 \x01(\x05\x12\x1a\n\x12restocked_quantity\x18\x04 \x01(\x05\"\xd8\x02\n\x0bReservation\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x36\n\x05state\x18\x02 \x01(\x0e\x32\'.trackops.inventory.v1.ReservationState\x12/\n\x05items\x18\x03 \x03(\x0b\x32 .trackops.inventory.v1.StockItem\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12;\n\x0ereserved_items\x18\x06 \x03(\x0b\x32#.trackops.inventory.v1.ReservedItem\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x92\x01\n\x10ReservationState\x12!\n\x1dRESERVATION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16RESERVATION_STATE_HELD\x10\x01\x12\x1e\n\x1aRESERVATION_STATE_RELEASED\x10\x02\x12\x1f\n\x1bRESERVATION_STATE_COMMITTED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,12 +37,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STOCKITEM'].fields_by_name['sku']._serialized_options = b'\272H\037r\0352\033^[A-Z0-9][A-Z0-9._-]{0,63}$'
   _globals['_STOCKITEM'].fields_by_name['quantity']._loaded_options = None
   _globals['_STOCKITEM'].fields_by_name['quantity']._serialized_options = b'\272H\010\032\006\030\300\204=(\001'
-  _globals['_RESERVATIONSTATE']._serialized_start=537
-  _globals['_RESERVATIONSTATE']._serialized_end=650
+  _globals['_RESERVATIONSTATE']._serialized_start=751
+  _globals['_RESERVATIONSTATE']._serialized_end=897
   _globals['_STOCKLEVEL']._serialized_start=126
   _globals['_STOCKLEVEL']._serialized_end=205
   _globals['_STOCKITEM']._serialized_start=207
   _globals['_STOCKITEM']._serialized_end=298
-  _globals['_RESERVATION']._serialized_start=301
-  _globals['_RESERVATION']._serialized_end=535
+  _globals['_RESERVEDITEM']._serialized_start=300
+  _globals['_RESERVEDITEM']._serialized_end=401
+  _globals['_RESERVATION']._serialized_start=404
+  _globals['_RESERVATION']._serialized_end=748
 # @@protoc_insertion_point(module_scope)

@@ -30,7 +30,11 @@ class _ReservationStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Reser
     RESERVATION_STATE_HELD: _ReservationState.ValueType  # 1
     """The pieces are held for the order."""
     RESERVATION_STATE_RELEASED: _ReservationState.ValueType  # 2
-    """The pieces are free again, or the release came before the reservation."""
+    """What was still held is free again: it was released, or the release came
+    before the reservation, or it expired. Final.
+    """
+    RESERVATION_STATE_COMMITTED: _ReservationState.ValueType  # 3
+    """Every piece left the house. Final."""
 
 class ReservationState(_ReservationState, metaclass=_ReservationStateEnumTypeWrapper): ...
 
@@ -38,7 +42,11 @@ RESERVATION_STATE_UNSPECIFIED: ReservationState.ValueType  # 0
 RESERVATION_STATE_HELD: ReservationState.ValueType  # 1
 """The pieces are held for the order."""
 RESERVATION_STATE_RELEASED: ReservationState.ValueType  # 2
-"""The pieces are free again, or the release came before the reservation."""
+"""What was still held is free again: it was released, or the release came
+before the reservation, or it expired. Final.
+"""
+RESERVATION_STATE_COMMITTED: ReservationState.ValueType  # 3
+"""Every piece left the house. Final."""
 
 @typing.final
 class StockLevel(message.Message):
@@ -94,6 +102,37 @@ class StockItem(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class ReservedItem(message.Message):
+    """So much of one sku of a reservation."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: builtins.int
+    QUANTITY_FIELD_NUMBER: builtins.int
+    COMMITTED_QUANTITY_FIELD_NUMBER: builtins.int
+    RESTOCKED_QUANTITY_FIELD_NUMBER: builtins.int
+    sku: builtins.str
+    quantity: builtins.int
+    """Pieces reserved in the beginning."""
+    committed_quantity: builtins.int
+    """Of them, those that left the house."""
+    restocked_quantity: builtins.int
+    """Of the latter, those that came back."""
+    def __init__(
+        self,
+        *,
+        sku: builtins.str = ...,
+        quantity: builtins.int = ...,
+        committed_quantity: builtins.int = ...,
+        restocked_quantity: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["committed_quantity", b"committed_quantity", "quantity", b"quantity", "restocked_quantity", b"restocked_quantity", "sku", b"sku"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class Reservation(message.Message):
     """What is held for one order."""
 
@@ -104,6 +143,8 @@ class Reservation(message.Message):
     ITEMS_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
     UPDATE_TIME_FIELD_NUMBER: builtins.int
+    RESERVED_ITEMS_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
     order_id: builtins.str
     state: ReservationState.ValueType
     @builtins.property
@@ -112,6 +153,14 @@ class Reservation(message.Message):
     def create_time(self) -> timestamp_pb2.Timestamp: ...
     @builtins.property
     def update_time(self) -> timestamp_pb2.Timestamp: ...
+    @builtins.property
+    def reserved_items(self) -> containers.RepeatedCompositeFieldContainer[ReservedItem]:
+        """The items again, with what became of them."""
+
+    @builtins.property
+    def expire_time(self) -> timestamp_pb2.Timestamp:
+        """When what is still held is released by itself; absent where it never is."""
+
     def __init__(
         self,
         *,
@@ -120,9 +169,11 @@ class Reservation(message.Message):
         items: abc.Iterable[StockItem] | None = ...,
         create_time: timestamp_pb2.Timestamp | None = ...,
         update_time: timestamp_pb2.Timestamp | None = ...,
+        reserved_items: abc.Iterable[ReservedItem] | None = ...,
+        expire_time: timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "items", b"items", "order_id", b"order_id", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "items", b"items", "order_id", b"order_id", "reserved_items", b"reserved_items", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -27,7 +27,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from trackops.inventory.v1 import inventory_pb2 as trackops_dot_inventory_dot_v1_dot_inventory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-trackops/inventory/v1/inventory_service.proto\x12\x15trackops.inventory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\x1a%trackops/inventory/v1/inventory.proto\"\x8a\x01\n\x12\x41\x64justStockRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12/\n\x03sku\x18\x02 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^[A-Z0-9][A-Z0-9._-]{0,63}$\x12%\n\x05\x64\x65lta\x18\x03 \x01(\x03\x42\x16\xbaH\x13\"\x11\x18\x80\x94\xeb\xdc\x03(\x80\xec\x94\xa3\xfc\xff\xff\xff\xff\x01\"M\n\x13\x41\x64justStockResponse\x12\x36\n\x0bstock_level\x18\x01 \x01(\x0b\x32!.trackops.inventory.v1.StockLevel\"c\n\x17\x42\x61tchAdjustStockRequest\x12H\n\x08requests\x18\x01 \x03(\x0b\x32).trackops.inventory.v1.AdjustStockRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"U\n\x18\x42\x61tchAdjustStockResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32(.trackops.inventory.v1.AdjustStockResult\"\x82\x01\n\x11\x41\x64justStockResult\x12>\n\x08response\x18\x01 \x01(\x0b\x32*.trackops.inventory.v1.AdjustStockResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"T\n\x14\x42\x61tchGetStockRequest\x12<\n\x04skus\x18\x01 \x03(\tB.\xbaH+\x92\x01(\x08\x01\x10\xe8\x07\x18\x01\"\x1fr\x1d\x32\x1b^[A-Z0-9][A-Z0-9._-]{0,63}$\"P\n\x15\x42\x61tchGetStockResponse\x12\x37\n\x0cstock_levels\x18\x01 \x03(\x0b\x32!.trackops.inventory.v1.StockLevel\"\x8d\x01\n\x13ReserveStockRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12<\n\x05items\x18\x03 \x03(\x0b\x32 .trackops.inventory.v1.StockItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"O\n\x14ReserveStockResponse\x12\x37\n\x0breservation\x18\x01 \x01(\x0b\x32\".trackops.inventory.v1.Reservation\"e\n\x18\x42\x61tchReserveStockRequest\x12I\n\x08requests\x18\x01 \x03(\x0b\x32*.trackops.inventory.v1.ReserveStockRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"W\n\x19\x42\x61tchReserveStockResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).trackops.inventory.v1.ReserveStockResult\"\x84\x01\n\x12ReserveStockResult\x12?\n\x08response\x18\x01 \x01(\x0b\x32+.trackops.inventory.v1.ReserveStockResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"O\n\x13ReleaseStockRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"O\n\x14ReleaseStockResponse\x12\x37\n\x0breservation\x18\x01 \x01(\x0b\x32\".trackops.inventory.v1.Reservation\"e\n\x18\x42\x61tchReleaseStockRequest\x12I\n\x08requests\x18\x01 \x03(\x0b\x32*.trackops.inventory.v1.ReleaseStockRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"W\n\x19\x42\x61tchReleaseStockResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).trackops.inventory.v1.ReleaseStockResult\"\x84\x01\n\x12ReleaseStockResult\x12?\n\x08response\x18\x01 \x01(\x0b\x32+.trackops.inventory.v1.ReleaseStockResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result2\x9b\x06\n\x10InventoryService\x12\x64\n\x0b\x41\x64justStock\x12).trackops.inventory.v1.AdjustStockRequest\x1a*.trackops.inventory.v1.AdjustStockResponse\x12s\n\x10\x42\x61tchAdjustStock\x12..trackops.inventory.v1.BatchAdjustStockRequest\x1a/.trackops.inventory.v1.BatchAdjustStockResponse\x12j\n\rBatchGetStock\x12+.trackops.inventory.v1.BatchGetStockRequest\x1a,.trackops.inventory.v1.BatchGetStockResponse\x12g\n\x0cReserveStock\x12*.trackops.inventory.v1.ReserveStockRequest\x1a+.trackops.inventory.v1.ReserveStockResponse\x12v\n\x11\x42\x61tchReserveStock\x12/.trackops.inventory.v1.BatchReserveStockRequest\x1a\x30.trackops.inventory.v1.BatchReserveStockResponse\x12g\n\x0cReleaseStock\x12*.trackops.inventory.v1.ReleaseStockRequest\x1a+.trackops.inventory.v1.ReleaseStockResponse\x12v\n\x11\x42\x61tchReleaseStock\x12/.trackops.inventory.v1.BatchReleaseStockRequest\x1a\x30.trackops.inventory.v1.BatchReleaseStockResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-trackops/inventory/v1/inventory_service.proto\x12\x15trackops.inventory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\x1a%trackops/inventory/v1/inventory.proto\"\x8a\x01\n\x12\x41\x64justStockRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12/\n\x03sku\x18\x02 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^[A-Z0-9][A-Z0-9._-]{0,63}$\x12%\n\x05\x64\x65lta\x18\x03 \x01(\x03\x42\x16\xbaH\x13\"\x11\x18\x80\x94\xeb\xdc\x03(\x80\xec\x94\xa3\xfc\xff\xff\xff\xff\x01\"M\n\x13\x41\x64justStockResponse\x12\x36\n\x0bstock_level\x18\x01 \x01(\x0b\x32!.trackops.inventory.v1.StockLevel\"c\n\x17\x42\x61tchAdjustStockRequest\x12H\n\x08requests\x18\x01 \x03(\x0b\x32).trackops.inventory.v1.AdjustStockRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"U\n\x18\x42\x61tchAdjustStockResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32(.trackops.inventory.v1.AdjustStockResult\"\x82\x01\n\x11\x41\x64justStockResult\x12>\n\x08response\x18\x01 \x01(\x0b\x32*.trackops.inventory.v1.AdjustStockResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"T\n\x14\x42\x61tchGetStockRequest\x12<\n\x04skus\x18\x01 \x03(\tB.\xbaH+\x92\x01(\x08\x01\x10\xe8\x07\x18\x01\"\x1fr\x1d\x32\x1b^[A-Z0-9][A-Z0-9._-]{0,63}$\"P\n\x15\x42\x61tchGetStockResponse\x12\x37\n\x0cstock_levels\x18\x01 \x03(\x0b\x32!.trackops.inventory.v1.StockLevel\"\xb9\x01\n\x13ReserveStockRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12<\n\x05items\x18\x03 \x03(\x0b\x32 .trackops.inventory.v1.StockItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12*\n\x14\x65xpire_after_seconds\x18\x04 \x01(\x05\x42\x0c\xbaH\t\x1a\x07\x18\x80\x9a\x9e\x01(\x00\"O\n\x14ReserveStockResponse\x12\x37\n\x0breservation\x18\x01 \x01(\x0b\x32\".trackops.inventory.v1.Reservation\"e\n\x18\x42\x61tchReserveStockRequest\x12I\n\x08requests\x18\x01 \x03(\x0b\x32*.trackops.inventory.v1.ReserveStockRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"W\n\x19\x42\x61tchReserveStockResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).trackops.inventory.v1.ReserveStockResult\"\x84\x01\n\x12ReserveStockResult\x12?\n\x08response\x18\x01 \x01(\x0b\x32+.trackops.inventory.v1.ReserveStockResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"O\n\x13ReleaseStockRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"O\n\x14ReleaseStockResponse\x12\x37\n\x0breservation\x18\x01 \x01(\x0b\x32\".trackops.inventory.v1.Reservation\"e\n\x18\x42\x61tchReleaseStockRequest\x12I\n\x08requests\x18\x01 \x03(\x0b\x32*.trackops.inventory.v1.ReleaseStockRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"W\n\x19\x42\x61tchReleaseStockResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).trackops.inventory.v1.ReleaseStockResult\"\x84\x01\n\x12ReleaseStockResult\x12?\n\x08response\x18\x01 \x01(\x0b\x32+.trackops.inventory.v1.ReleaseStockResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x8c\x01\n\x12\x43ommitStockRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12<\n\x05items\x18\x03 \x03(\x0b\x32 .trackops.inventory.v1.StockItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"N\n\x13\x43ommitStockResponse\x12\x37\n\x0breservation\x18\x01 \x01(\x0b\x32\".trackops.inventory.v1.Reservation\"c\n\x17\x42\x61tchCommitStockRequest\x12H\n\x08requests\x18\x01 \x03(\x0b\x32).trackops.inventory.v1.CommitStockRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"U\n\x18\x42\x61tchCommitStockResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32(.trackops.inventory.v1.CommitStockResult\"\x82\x01\n\x11\x43ommitStockResult\x12>\n\x08response\x18\x01 \x01(\x0b\x32*.trackops.inventory.v1.CommitStockResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x8d\x01\n\x13RestockItemsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12<\n\x05items\x18\x03 \x03(\x0b\x32 .trackops.inventory.v1.StockItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"O\n\x14RestockItemsResponse\x12\x37\n\x0breservation\x18\x01 \x01(\x0b\x32\".trackops.inventory.v1.Reservation\"e\n\x18\x42\x61tchRestockItemsRequest\x12I\n\x08requests\x18\x01 \x03(\x0b\x32*.trackops.inventory.v1.RestockItemsRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"W\n\x19\x42\x61tchRestockItemsResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).trackops.inventory.v1.RestockItemsResult\"\x84\x01\n\x12RestockItemsResult\x12?\n\x08response\x18\x01 \x01(\x0b\x32+.trackops.inventory.v1.RestockItemsResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result2\xd7\t\n\x10InventoryService\x12\x64\n\x0b\x41\x64justStock\x12).trackops.inventory.v1.AdjustStockRequest\x1a*.trackops.inventory.v1.AdjustStockResponse\x12s\n\x10\x42\x61tchAdjustStock\x12..trackops.inventory.v1.BatchAdjustStockRequest\x1a/.trackops.inventory.v1.BatchAdjustStockResponse\x12j\n\rBatchGetStock\x12+.trackops.inventory.v1.BatchGetStockRequest\x1a,.trackops.inventory.v1.BatchGetStockResponse\x12g\n\x0cReserveStock\x12*.trackops.inventory.v1.ReserveStockRequest\x1a+.trackops.inventory.v1.ReserveStockResponse\x12v\n\x11\x42\x61tchReserveStock\x12/.trackops.inventory.v1.BatchReserveStockRequest\x1a\x30.trackops.inventory.v1.BatchReserveStockResponse\x12g\n\x0cReleaseStock\x12*.trackops.inventory.v1.ReleaseStockRequest\x1a+.trackops.inventory.v1.ReleaseStockResponse\x12v\n\x11\x42\x61tchReleaseStock\x12/.trackops.inventory.v1.BatchReleaseStockRequest\x1a\x30.trackops.inventory.v1.BatchReleaseStockResponse\x12\x64\n\x0b\x43ommitStock\x12).trackops.inventory.v1.CommitStockRequest\x1a*.trackops.inventory.v1.CommitStockResponse\x12s\n\x10\x42\x61tchCommitStock\x12..trackops.inventory.v1.BatchCommitStockRequest\x1a/.trackops.inventory.v1.BatchCommitStockResponse\x12g\n\x0cRestockItems\x12*.trackops.inventory.v1.RestockItemsRequest\x1a+.trackops.inventory.v1.RestockItemsResponse\x12v\n\x11\x42\x61tchRestockItems\x12/.trackops.inventory.v1.BatchRestockItemsRequest\x1a\x30.trackops.inventory.v1.BatchRestockItemsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,6 +50,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESERVESTOCKREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_RESERVESTOCKREQUEST'].fields_by_name['items']._loaded_options = None
   _globals['_RESERVESTOCKREQUEST'].fields_by_name['items']._serialized_options = b'\272H\010\222\001\005\010\001\020\364\003'
+  _globals['_RESERVESTOCKREQUEST'].fields_by_name['expire_after_seconds']._loaded_options = None
+  _globals['_RESERVESTOCKREQUEST'].fields_by_name['expire_after_seconds']._serialized_options = b'\272H\t\032\007\030\200\232\236\001(\000'
   _globals['_BATCHRESERVESTOCKREQUEST'].fields_by_name['requests']._loaded_options = None
   _globals['_BATCHRESERVESTOCKREQUEST'].fields_by_name['requests']._serialized_options = b'\272H\010\222\001\005\010\001\020\350\007'
   _globals['_RELEASESTOCKREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -58,6 +60,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RELEASESTOCKREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_BATCHRELEASESTOCKREQUEST'].fields_by_name['requests']._loaded_options = None
   _globals['_BATCHRELEASESTOCKREQUEST'].fields_by_name['requests']._serialized_options = b'\272H\010\222\001\005\010\001\020\350\007'
+  _globals['_COMMITSTOCKREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_COMMITSTOCKREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_COMMITSTOCKREQUEST'].fields_by_name['order_id']._loaded_options = None
+  _globals['_COMMITSTOCKREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_COMMITSTOCKREQUEST'].fields_by_name['items']._loaded_options = None
+  _globals['_COMMITSTOCKREQUEST'].fields_by_name['items']._serialized_options = b'\272H\010\222\001\005\010\001\020\364\003'
+  _globals['_BATCHCOMMITSTOCKREQUEST'].fields_by_name['requests']._loaded_options = None
+  _globals['_BATCHCOMMITSTOCKREQUEST'].fields_by_name['requests']._serialized_options = b'\272H\010\222\001\005\010\001\020\350\007'
+  _globals['_RESTOCKITEMSREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_RESTOCKITEMSREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_RESTOCKITEMSREQUEST'].fields_by_name['order_id']._loaded_options = None
+  _globals['_RESTOCKITEMSREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_RESTOCKITEMSREQUEST'].fields_by_name['items']._loaded_options = None
+  _globals['_RESTOCKITEMSREQUEST'].fields_by_name['items']._serialized_options = b'\272H\010\222\001\005\010\001\020\364\003'
+  _globals['_BATCHRESTOCKITEMSREQUEST'].fields_by_name['requests']._loaded_options = None
+  _globals['_BATCHRESTOCKITEMSREQUEST'].fields_by_name['requests']._serialized_options = b'\272H\010\222\001\005\010\001\020\350\007'
   _globals['_ADJUSTSTOCKREQUEST']._serialized_start=166
   _globals['_ADJUSTSTOCKREQUEST']._serialized_end=304
   _globals['_ADJUSTSTOCKRESPONSE']._serialized_start=306
@@ -73,25 +91,45 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHGETSTOCKRESPONSE']._serialized_start=792
   _globals['_BATCHGETSTOCKRESPONSE']._serialized_end=872
   _globals['_RESERVESTOCKREQUEST']._serialized_start=875
-  _globals['_RESERVESTOCKREQUEST']._serialized_end=1016
-  _globals['_RESERVESTOCKRESPONSE']._serialized_start=1018
-  _globals['_RESERVESTOCKRESPONSE']._serialized_end=1097
-  _globals['_BATCHRESERVESTOCKREQUEST']._serialized_start=1099
-  _globals['_BATCHRESERVESTOCKREQUEST']._serialized_end=1200
-  _globals['_BATCHRESERVESTOCKRESPONSE']._serialized_start=1202
-  _globals['_BATCHRESERVESTOCKRESPONSE']._serialized_end=1289
-  _globals['_RESERVESTOCKRESULT']._serialized_start=1292
-  _globals['_RESERVESTOCKRESULT']._serialized_end=1424
-  _globals['_RELEASESTOCKREQUEST']._serialized_start=1426
-  _globals['_RELEASESTOCKREQUEST']._serialized_end=1505
-  _globals['_RELEASESTOCKRESPONSE']._serialized_start=1507
-  _globals['_RELEASESTOCKRESPONSE']._serialized_end=1586
-  _globals['_BATCHRELEASESTOCKREQUEST']._serialized_start=1588
-  _globals['_BATCHRELEASESTOCKREQUEST']._serialized_end=1689
-  _globals['_BATCHRELEASESTOCKRESPONSE']._serialized_start=1691
-  _globals['_BATCHRELEASESTOCKRESPONSE']._serialized_end=1778
-  _globals['_RELEASESTOCKRESULT']._serialized_start=1781
-  _globals['_RELEASESTOCKRESULT']._serialized_end=1913
-  _globals['_INVENTORYSERVICE']._serialized_start=1916
-  _globals['_INVENTORYSERVICE']._serialized_end=2711
+  _globals['_RESERVESTOCKREQUEST']._serialized_end=1060
+  _globals['_RESERVESTOCKRESPONSE']._serialized_start=1062
+  _globals['_RESERVESTOCKRESPONSE']._serialized_end=1141
+  _globals['_BATCHRESERVESTOCKREQUEST']._serialized_start=1143
+  _globals['_BATCHRESERVESTOCKREQUEST']._serialized_end=1244
+  _globals['_BATCHRESERVESTOCKRESPONSE']._serialized_start=1246
+  _globals['_BATCHRESERVESTOCKRESPONSE']._serialized_end=1333
+  _globals['_RESERVESTOCKRESULT']._serialized_start=1336
+  _globals['_RESERVESTOCKRESULT']._serialized_end=1468
+  _globals['_RELEASESTOCKREQUEST']._serialized_start=1470
+  _globals['_RELEASESTOCKREQUEST']._serialized_end=1549
+  _globals['_RELEASESTOCKRESPONSE']._serialized_start=1551
+  _globals['_RELEASESTOCKRESPONSE']._serialized_end=1630
+  _globals['_BATCHRELEASESTOCKREQUEST']._serialized_start=1632
+  _globals['_BATCHRELEASESTOCKREQUEST']._serialized_end=1733
+  _globals['_BATCHRELEASESTOCKRESPONSE']._serialized_start=1735
+  _globals['_BATCHRELEASESTOCKRESPONSE']._serialized_end=1822
+  _globals['_RELEASESTOCKRESULT']._serialized_start=1825
+  _globals['_RELEASESTOCKRESULT']._serialized_end=1957
+  _globals['_COMMITSTOCKREQUEST']._serialized_start=1960
+  _globals['_COMMITSTOCKREQUEST']._serialized_end=2100
+  _globals['_COMMITSTOCKRESPONSE']._serialized_start=2102
+  _globals['_COMMITSTOCKRESPONSE']._serialized_end=2180
+  _globals['_BATCHCOMMITSTOCKREQUEST']._serialized_start=2182
+  _globals['_BATCHCOMMITSTOCKREQUEST']._serialized_end=2281
+  _globals['_BATCHCOMMITSTOCKRESPONSE']._serialized_start=2283
+  _globals['_BATCHCOMMITSTOCKRESPONSE']._serialized_end=2368
+  _globals['_COMMITSTOCKRESULT']._serialized_start=2371
+  _globals['_COMMITSTOCKRESULT']._serialized_end=2501
+  _globals['_RESTOCKITEMSREQUEST']._serialized_start=2504
+  _globals['_RESTOCKITEMSREQUEST']._serialized_end=2645
+  _globals['_RESTOCKITEMSRESPONSE']._serialized_start=2647
+  _globals['_RESTOCKITEMSRESPONSE']._serialized_end=2726
+  _globals['_BATCHRESTOCKITEMSREQUEST']._serialized_start=2728
+  _globals['_BATCHRESTOCKITEMSREQUEST']._serialized_end=2829
+  _globals['_BATCHRESTOCKITEMSRESPONSE']._serialized_start=2831
+  _globals['_BATCHRESTOCKITEMSRESPONSE']._serialized_end=2918
+  _globals['_RESTOCKITEMSRESULT']._serialized_start=2921
+  _globals['_RESTOCKITEMSRESULT']._serialized_end=3053
+  _globals['_INVENTORYSERVICE']._serialized_start=3056
+  _globals['_INVENTORYSERVICE']._serialized_end=4295
 # @@protoc_insertion_point(module_scope)

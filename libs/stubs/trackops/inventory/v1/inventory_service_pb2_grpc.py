@@ -74,6 +74,26 @@ class InventoryServiceStub:
                 request_serializer=trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchReleaseStockRequest.SerializeToString,
                 response_deserializer=trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchReleaseStockResponse.FromString,
                 _registered_method=True)
+        self.CommitStock = channel.unary_unary(
+                '/trackops.inventory.v1.InventoryService/CommitStock',
+                request_serializer=trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.CommitStockRequest.SerializeToString,
+                response_deserializer=trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.CommitStockResponse.FromString,
+                _registered_method=True)
+        self.BatchCommitStock = channel.unary_unary(
+                '/trackops.inventory.v1.InventoryService/BatchCommitStock',
+                request_serializer=trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchCommitStockRequest.SerializeToString,
+                response_deserializer=trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchCommitStockResponse.FromString,
+                _registered_method=True)
+        self.RestockItems = channel.unary_unary(
+                '/trackops.inventory.v1.InventoryService/RestockItems',
+                request_serializer=trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.RestockItemsRequest.SerializeToString,
+                response_deserializer=trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.RestockItemsResponse.FromString,
+                _registered_method=True)
+        self.BatchRestockItems = channel.unary_unary(
+                '/trackops.inventory.v1.InventoryService/BatchRestockItems',
+                request_serializer=trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchRestockItemsRequest.SerializeToString,
+                response_deserializer=trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchRestockItemsResponse.FromString,
+                _registered_method=True)
 
 
 class InventoryServiceServicer:
@@ -142,6 +162,45 @@ class InventoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CommitStock(self, request, context):
+        """Reserved pieces leave the house: some or all of what is still held for the
+        order. They are neither on hand nor reserved from then on.
+
+        NOT_FOUND with reason RESERVATION_NOT_FOUND: nothing was ever reserved for
+        this order.
+        FAILED_PRECONDITION with reason TOO_MANY_PIECES: fewer are held, or
+        RESERVATION_RELEASED: what was held is free again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCommitStock(self, request, context):
+        """CommitStock for many, in one transaction; each succeeds or fails alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestockItems(self, request, context):
+        """Pieces that left the house for the order come back and are available.
+
+        NOT_FOUND with reason RESERVATION_NOT_FOUND: nothing was ever reserved for
+        this order.
+        FAILED_PRECONDITION with reason TOO_MANY_PIECES: fewer left and are not
+        back yet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchRestockItems(self, request, context):
+        """RestockItems for many, in one transaction; each succeeds or fails alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InventoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -179,6 +238,26 @@ def add_InventoryServiceServicer_to_server(servicer, server):
                     servicer.BatchReleaseStock,
                     request_deserializer=trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchReleaseStockRequest.FromString,
                     response_serializer=trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchReleaseStockResponse.SerializeToString,
+            ),
+            'CommitStock': grpc.unary_unary_rpc_method_handler(
+                    servicer.CommitStock,
+                    request_deserializer=trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.CommitStockRequest.FromString,
+                    response_serializer=trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.CommitStockResponse.SerializeToString,
+            ),
+            'BatchCommitStock': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCommitStock,
+                    request_deserializer=trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchCommitStockRequest.FromString,
+                    response_serializer=trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchCommitStockResponse.SerializeToString,
+            ),
+            'RestockItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestockItems,
+                    request_deserializer=trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.RestockItemsRequest.FromString,
+                    response_serializer=trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.RestockItemsResponse.SerializeToString,
+            ),
+            'BatchRestockItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchRestockItems,
+                    request_deserializer=trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchRestockItemsRequest.FromString,
+                    response_serializer=trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchRestockItemsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -375,6 +454,114 @@ class InventoryService:
             '/trackops.inventory.v1.InventoryService/BatchReleaseStock',
             trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchReleaseStockRequest.SerializeToString,
             trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchReleaseStockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CommitStock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.inventory.v1.InventoryService/CommitStock',
+            trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.CommitStockRequest.SerializeToString,
+            trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.CommitStockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCommitStock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.inventory.v1.InventoryService/BatchCommitStock',
+            trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchCommitStockRequest.SerializeToString,
+            trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchCommitStockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestockItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.inventory.v1.InventoryService/RestockItems',
+            trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.RestockItemsRequest.SerializeToString,
+            trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.RestockItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchRestockItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.inventory.v1.InventoryService/BatchRestockItems',
+            trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchRestockItemsRequest.SerializeToString,
+            trackops_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchRestockItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

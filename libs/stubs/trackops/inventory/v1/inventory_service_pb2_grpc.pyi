@@ -64,6 +64,27 @@ class InventoryServiceStub:
     """
     BatchReleaseStock: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.BatchReleaseStockRequest, _inventory_service_pb2.BatchReleaseStockResponse]
     """ReleaseStock for many, in one transaction; each succeeds or fails alone."""
+    CommitStock: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.CommitStockRequest, _inventory_service_pb2.CommitStockResponse]
+    """Reserved pieces leave the house: some or all of what is still held for the
+    order. They are neither on hand nor reserved from then on.
+
+    NOT_FOUND with reason RESERVATION_NOT_FOUND: nothing was ever reserved for
+    this order.
+    FAILED_PRECONDITION with reason TOO_MANY_PIECES: fewer are held, or
+    RESERVATION_RELEASED: what was held is free again.
+    """
+    BatchCommitStock: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.BatchCommitStockRequest, _inventory_service_pb2.BatchCommitStockResponse]
+    """CommitStock for many, in one transaction; each succeeds or fails alone."""
+    RestockItems: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.RestockItemsRequest, _inventory_service_pb2.RestockItemsResponse]
+    """Pieces that left the house for the order come back and are available.
+
+    NOT_FOUND with reason RESERVATION_NOT_FOUND: nothing was ever reserved for
+    this order.
+    FAILED_PRECONDITION with reason TOO_MANY_PIECES: fewer left and are not
+    back yet.
+    """
+    BatchRestockItems: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.BatchRestockItemsRequest, _inventory_service_pb2.BatchRestockItemsResponse]
+    """RestockItems for many, in one transaction; each succeeds or fails alone."""
 
 @_typing.type_check_only
 class InventoryServiceAsyncStub(InventoryServiceStub):
@@ -101,6 +122,27 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
     """
     BatchReleaseStock: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.BatchReleaseStockRequest, _inventory_service_pb2.BatchReleaseStockResponse]  # type: ignore[assignment]
     """ReleaseStock for many, in one transaction; each succeeds or fails alone."""
+    CommitStock: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.CommitStockRequest, _inventory_service_pb2.CommitStockResponse]  # type: ignore[assignment]
+    """Reserved pieces leave the house: some or all of what is still held for the
+    order. They are neither on hand nor reserved from then on.
+
+    NOT_FOUND with reason RESERVATION_NOT_FOUND: nothing was ever reserved for
+    this order.
+    FAILED_PRECONDITION with reason TOO_MANY_PIECES: fewer are held, or
+    RESERVATION_RELEASED: what was held is free again.
+    """
+    BatchCommitStock: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.BatchCommitStockRequest, _inventory_service_pb2.BatchCommitStockResponse]  # type: ignore[assignment]
+    """CommitStock for many, in one transaction; each succeeds or fails alone."""
+    RestockItems: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.RestockItemsRequest, _inventory_service_pb2.RestockItemsResponse]  # type: ignore[assignment]
+    """Pieces that left the house for the order come back and are available.
+
+    NOT_FOUND with reason RESERVATION_NOT_FOUND: nothing was ever reserved for
+    this order.
+    FAILED_PRECONDITION with reason TOO_MANY_PIECES: fewer left and are not
+    back yet.
+    """
+    BatchRestockItems: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.BatchRestockItemsRequest, _inventory_service_pb2.BatchRestockItemsResponse]  # type: ignore[assignment]
+    """RestockItems for many, in one transaction; each succeeds or fails alone."""
 
 class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps stock and reserves it for orders, all or nothing an order.
@@ -177,5 +219,50 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_inventory_service_pb2.BatchReleaseStockResponse, _abc.Awaitable[_inventory_service_pb2.BatchReleaseStockResponse]]:
         """ReleaseStock for many, in one transaction; each succeeds or fails alone."""
+
+    @_abc_1.abstractmethod
+    def CommitStock(
+        self,
+        request: _inventory_service_pb2.CommitStockRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_service_pb2.CommitStockResponse, _abc.Awaitable[_inventory_service_pb2.CommitStockResponse]]:
+        """Reserved pieces leave the house: some or all of what is still held for the
+        order. They are neither on hand nor reserved from then on.
+
+        NOT_FOUND with reason RESERVATION_NOT_FOUND: nothing was ever reserved for
+        this order.
+        FAILED_PRECONDITION with reason TOO_MANY_PIECES: fewer are held, or
+        RESERVATION_RELEASED: what was held is free again.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchCommitStock(
+        self,
+        request: _inventory_service_pb2.BatchCommitStockRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_service_pb2.BatchCommitStockResponse, _abc.Awaitable[_inventory_service_pb2.BatchCommitStockResponse]]:
+        """CommitStock for many, in one transaction; each succeeds or fails alone."""
+
+    @_abc_1.abstractmethod
+    def RestockItems(
+        self,
+        request: _inventory_service_pb2.RestockItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_service_pb2.RestockItemsResponse, _abc.Awaitable[_inventory_service_pb2.RestockItemsResponse]]:
+        """Pieces that left the house for the order come back and are available.
+
+        NOT_FOUND with reason RESERVATION_NOT_FOUND: nothing was ever reserved for
+        this order.
+        FAILED_PRECONDITION with reason TOO_MANY_PIECES: fewer left and are not
+        back yet.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchRestockItems(
+        self,
+        request: _inventory_service_pb2.BatchRestockItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_service_pb2.BatchRestockItemsResponse, _abc.Awaitable[_inventory_service_pb2.BatchRestockItemsResponse]]:
+        """RestockItems for many, in one transaction; each succeeds or fails alone."""
 
 def add_InventoryServiceServicer_to_server(servicer: InventoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from trackops.order.v1 import order_pb2 as trackops_dot_order_dot_v1_dot_order__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$trackops/order/v1/order_events.proto\x12\x11trackops.order.v1\x1a\x1dtrackops/order/v1/order.proto\"T\n\x0bOrderPlaced\x12\'\n\x05order\x18\x01 \x01(\x0b\x32\x18.trackops.order.v1.Order\x12\x1c\n\x14payment_method_token\x18\x02 \x01(\t\"7\n\x0eOrderConfirmed\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\"g\n\rOrderRejected\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12/\n\trejection\x18\x03 \x01(\x0b\x32\x1c.trackops.order.v1.Rejection\"\x92\x01\n\x0cOrderShipped\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.trackops.order.v1.OrderState\x12-\n\x08shipment\x18\x04 \x01(\x0b\x32\x1b.trackops.order.v1.Shipment\"7\n\x0eOrderDelivered\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\"\xb1\x01\n\rOrderReturned\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.trackops.order.v1.OrderState\x12\x34\n\x0cgoods_return\x18\x04 \x01(\x0b\x32\x1e.trackops.order.v1.GoodsReturn\x12\x15\n\rcurrency_code\x18\x05 \x01(\t\"C\n\x1aOrderCancellationRequested\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\"7\n\x0eOrderCancelled\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$trackops/order/v1/order_events.proto\x12\x11trackops.order.v1\x1a\x1dtrackops/order/v1/order.proto\"T\n\x0bOrderPlaced\x12\'\n\x05order\x18\x01 \x01(\x0b\x32\x18.trackops.order.v1.Order\x12\x1c\n\x14payment_method_token\x18\x02 \x01(\t\"7\n\x0eOrderConfirmed\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\"g\n\rOrderRejected\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12/\n\trejection\x18\x03 \x01(\x0b\x32\x1c.trackops.order.v1.Rejection\"\xbf\x01\n\x0cOrderShipped\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.trackops.order.v1.OrderState\x12-\n\x08shipment\x18\x04 \x01(\x0b\x32\x1b.trackops.order.v1.Shipment\x12\x14\n\x0c\x61mount_minor\x18\x05 \x01(\x03\x12\x15\n\rcurrency_code\x18\x06 \x01(\t\"s\n\x10OrderClosedShort\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12(\n\x05lines\x18\x03 \x03(\x0b\x32\x19.trackops.order.v1.Pieces\x12\x0e\n\x06reason\x18\x04 \x01(\t\"7\n\x0eOrderDelivered\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\"\xb1\x01\n\rOrderReturned\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.trackops.order.v1.OrderState\x12\x34\n\x0cgoods_return\x18\x04 \x01(\x0b\x32\x1e.trackops.order.v1.GoodsReturn\x12\x15\n\rcurrency_code\x18\x05 \x01(\t\"\x86\x01\n\x1aOrderCancellationRequested\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x31\n\nfrom_state\x18\x03 \x01(\x0e\x32\x1d.trackops.order.v1.OrderState\x12\x0e\n\x06reason\x18\x04 \x01(\t\"7\n\x0eOrderCancelled\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,13 +39,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORDERREJECTED']._serialized_start=233
   _globals['_ORDERREJECTED']._serialized_end=336
   _globals['_ORDERSHIPPED']._serialized_start=339
-  _globals['_ORDERSHIPPED']._serialized_end=485
-  _globals['_ORDERDELIVERED']._serialized_start=487
-  _globals['_ORDERDELIVERED']._serialized_end=542
-  _globals['_ORDERRETURNED']._serialized_start=545
-  _globals['_ORDERRETURNED']._serialized_end=722
-  _globals['_ORDERCANCELLATIONREQUESTED']._serialized_start=724
-  _globals['_ORDERCANCELLATIONREQUESTED']._serialized_end=791
-  _globals['_ORDERCANCELLED']._serialized_start=793
-  _globals['_ORDERCANCELLED']._serialized_end=848
+  _globals['_ORDERSHIPPED']._serialized_end=530
+  _globals['_ORDERCLOSEDSHORT']._serialized_start=532
+  _globals['_ORDERCLOSEDSHORT']._serialized_end=647
+  _globals['_ORDERDELIVERED']._serialized_start=649
+  _globals['_ORDERDELIVERED']._serialized_end=704
+  _globals['_ORDERRETURNED']._serialized_start=707
+  _globals['_ORDERRETURNED']._serialized_end=884
+  _globals['_ORDERCANCELLATIONREQUESTED']._serialized_start=887
+  _globals['_ORDERCANCELLATIONREQUESTED']._serialized_end=1021
+  _globals['_ORDERCANCELLED']._serialized_start=1023
+  _globals['_ORDERCANCELLED']._serialized_end=1078
 # @@protoc_insertion_point(module_scope)

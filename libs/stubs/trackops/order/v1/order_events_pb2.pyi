@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as abc
 from google.protobuf import descriptor as descriptor
 from google.protobuf import message as message
+from google.protobuf.internal import containers as containers
 from trackops.order.v1 import order_pb2 as order_pb2
 import builtins as builtins
 import sys
@@ -104,10 +106,16 @@ class OrderShipped(message.Message):
     CUSTOMER_ID_FIELD_NUMBER: builtins.int
     STATE_FIELD_NUMBER: builtins.int
     SHIPMENT_FIELD_NUMBER: builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: builtins.int
     order_id: builtins.str
     customer_id: builtins.str
     state: order_pb2.OrderState.ValueType
     """SHIPPED where these were the last pieces, FULFILLING otherwise."""
+    amount_minor: builtins.int
+    """What these pieces cost, in minor units of the currency."""
+    currency_code: builtins.str
+    """ISO 4217."""
     @builtins.property
     def shipment(self) -> order_pb2.Shipment: ...
     def __init__(
@@ -117,10 +125,46 @@ class OrderShipped(message.Message):
         customer_id: builtins.str = ...,
         state: order_pb2.OrderState.ValueType = ...,
         shipment: order_pb2.Shipment | None = ...,
+        amount_minor: builtins.int = ...,
+        currency_code: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["shipment", b"shipment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["customer_id", b"customer_id", "order_id", b"order_id", "shipment", b"shipment", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["amount_minor", b"amount_minor", "currency_code", b"currency_code", "customer_id", b"customer_id", "order_id", b"order_id", "shipment", b"shipment", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class OrderClosedShort(message.Message):
+    """The rest of the order will not be shipped: FULFILLING to SHIPPED without
+    further pieces.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: builtins.int
+    LINES_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    customer_id: builtins.str
+    reason: builtins.str
+    """For people."""
+    @builtins.property
+    def lines(self) -> containers.RepeatedCompositeFieldContainer[order_pb2.Pieces]:
+        """The pieces that were ordered and stay."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        customer_id: builtins.str = ...,
+        lines: abc.Iterable[order_pb2.Pieces] | None = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["customer_id", b"customer_id", "lines", b"lines", "order_id", b"order_id", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -188,17 +232,27 @@ class OrderCancellationRequested(message.Message):
 
     ORDER_ID_FIELD_NUMBER: builtins.int
     CUSTOMER_ID_FIELD_NUMBER: builtins.int
+    FROM_STATE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
     order_id: builtins.str
     customer_id: builtins.str
+    from_state: order_pb2.OrderState.ValueType
+    """The state that the order was in: PENDING, where place-order undoes what was
+    arranged, or CONFIRMED, where cancel-order does.
+    """
+    reason: builtins.str
+    """For people; empty where none was given."""
     def __init__(
         self,
         *,
         order_id: builtins.str = ...,
         customer_id: builtins.str = ...,
+        from_state: order_pb2.OrderState.ValueType = ...,
+        reason: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["customer_id", b"customer_id", "order_id", b"order_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["customer_id", b"customer_id", "from_state", b"from_state", "order_id", b"order_id", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(trackops/payment/v1/payment_events.proto\x12\x13trackops.payment.v1\"l\n\x11PaymentAuthorized\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x15\n\rcurrency_code\x18\x03 \x01(\t\x12\x18\n\x10\x61uthorization_id\x18\x04 \x01(\t\"9\n\x0fPaymentDeclined\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64\x65\x63line_code\x18\x02 \x01(\t\";\n\rPaymentVoided\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x18\n\x10\x61uthorization_id\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(trackops/payment/v1/payment_events.proto\x12\x13trackops.payment.v1\"l\n\x11PaymentAuthorized\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x15\n\rcurrency_code\x18\x03 \x01(\t\x12\x18\n\x10\x61uthorization_id\x18\x04 \x01(\t\"9\n\x0fPaymentDeclined\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64\x65\x63line_code\x18\x02 \x01(\t\";\n\rPaymentVoided\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x18\n\x10\x61uthorization_id\x18\x02 \x01(\t\"e\n\x0fPaymentCaptured\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x15\n\rcurrency_code\x18\x03 \x01(\t\x12\x13\n\x0bmovement_id\x18\x04 \x01(\t\"e\n\x0fPaymentRefunded\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x15\n\rcurrency_code\x18\x03 \x01(\t\x12\x13\n\x0bmovement_id\x18\x04 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,4 +37,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PAYMENTDECLINED']._serialized_end=232
   _globals['_PAYMENTVOIDED']._serialized_start=234
   _globals['_PAYMENTVOIDED']._serialized_end=293
+  _globals['_PAYMENTCAPTURED']._serialized_start=295
+  _globals['_PAYMENTCAPTURED']._serialized_end=396
+  _globals['_PAYMENTREFUNDED']._serialized_start=398
+  _globals['_PAYMENTREFUNDED']._serialized_end=499
 # @@protoc_insertion_point(module_scope)

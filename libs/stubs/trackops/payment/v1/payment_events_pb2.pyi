@@ -76,7 +76,7 @@ class PaymentDeclined(message.Message):
 
 @typing.final
 class PaymentVoided(message.Message):
-    """The provider let go of an amount that it held. Not sent for a void that found
+    """The provider let go of what it still held. Not sent for a void that found
     nothing held.
     """
 
@@ -95,5 +95,67 @@ class PaymentVoided(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["authorization_id", b"authorization_id", "order_id", b"order_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PaymentCaptured(message.Message):
+    """The provider took an amount out of what it holds."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: builtins.int
+    MOVEMENT_ID_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    amount_minor: builtins.int
+    """In minor units of the currency."""
+    currency_code: builtins.str
+    """ISO 4217."""
+    movement_id: builtins.str
+    """UUID of the movement."""
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        amount_minor: builtins.int = ...,
+        currency_code: builtins.str = ...,
+        movement_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["amount_minor", b"amount_minor", "currency_code", b"currency_code", "movement_id", b"movement_id", "order_id", b"order_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PaymentRefunded(message.Message):
+    """The provider gave an amount back that was captured."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: builtins.int
+    MOVEMENT_ID_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    amount_minor: builtins.int
+    """In minor units of the currency."""
+    currency_code: builtins.str
+    """ISO 4217."""
+    movement_id: builtins.str
+    """UUID of the movement."""
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        amount_minor: builtins.int = ...,
+        currency_code: builtins.str = ...,
+        movement_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["amount_minor", b"amount_minor", "currency_code", b"currency_code", "movement_id", b"movement_id", "order_id", b"order_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

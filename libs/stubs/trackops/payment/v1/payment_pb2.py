@@ -25,15 +25,21 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!trackops/payment/v1/payment.proto\x12\x13trackops.payment.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\x02\n\x07Payment\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.trackops.payment.v1.PaymentState\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x12\x15\n\rcurrency_code\x18\x04 \x01(\t\x12\x18\n\x10\x61uthorization_id\x18\x05 \x01(\t\x12\x14\n\x0c\x64\x65\x63line_code\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xbb\x01\n\x0cPaymentState\x12\x1d\n\x19PAYMENT_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19PAYMENT_STATE_AUTHORIZING\x10\x01\x12\x1c\n\x18PAYMENT_STATE_AUTHORIZED\x10\x02\x12\x1a\n\x16PAYMENT_STATE_DECLINED\x10\x03\x12\x19\n\x15PAYMENT_STATE_VOIDING\x10\x04\x12\x18\n\x14PAYMENT_STATE_VOIDED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!trackops/payment/v1/payment.proto\x12\x13trackops.payment.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbb\x02\n\x0fPaymentMovement\x12\x13\n\x0bmovement_id\x18\x01 \x01(\t\x12\x36\n\x04kind\x18\x02 \x01(\x0e\x32(.trackops.payment.v1.PaymentMovementKind\x12\x38\n\x05state\x18\x03 \x01(\x0e\x32).trackops.payment.v1.PaymentMovementState\x12\x14\n\x0c\x61mount_minor\x18\x04 \x01(\x03\x12\x13\n\x0bprovider_id\x18\x05 \x01(\t\x12\x14\n\x0c\x64\x65\x63line_code\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf5\x02\n\x07Payment\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.trackops.payment.v1.PaymentState\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x12\x15\n\rcurrency_code\x18\x04 \x01(\t\x12\x18\n\x10\x61uthorization_id\x18\x05 \x01(\t\x12\x14\n\x0c\x64\x65\x63line_code\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63\x61ptured_minor\x18\t \x01(\x03\x12\x16\n\x0erefunded_minor\x18\n \x01(\x03\x12\x37\n\tmovements\x18\x0b \x03(\x0b\x32$.trackops.payment.v1.PaymentMovement*\xfd\x01\n\x0cPaymentState\x12\x1d\n\x19PAYMENT_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19PAYMENT_STATE_AUTHORIZING\x10\x01\x12\x1c\n\x18PAYMENT_STATE_AUTHORIZED\x10\x02\x12\x1a\n\x16PAYMENT_STATE_DECLINED\x10\x03\x12\x19\n\x15PAYMENT_STATE_VOIDING\x10\x04\x12\x18\n\x14PAYMENT_STATE_VOIDED\x10\x05\x12$\n PAYMENT_STATE_PARTIALLY_CAPTURED\x10\x06\x12\x1a\n\x16PAYMENT_STATE_CAPTURED\x10\x07*\x81\x01\n\x13PaymentMovementKind\x12%\n!PAYMENT_MOVEMENT_KIND_UNSPECIFIED\x10\x00\x12!\n\x1dPAYMENT_MOVEMENT_KIND_CAPTURE\x10\x01\x12 \n\x1cPAYMENT_MOVEMENT_KIND_REFUND\x10\x02*\xa5\x01\n\x14PaymentMovementState\x12&\n\"PAYMENT_MOVEMENT_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bPAYMENT_MOVEMENT_STATE_SENT\x10\x01\x12\x1f\n\x1bPAYMENT_MOVEMENT_STATE_DONE\x10\x02\x12#\n\x1fPAYMENT_MOVEMENT_STATE_DECLINED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trackops.payment.v1.payment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PAYMENTSTATE']._serialized_start=363
-  _globals['_PAYMENTSTATE']._serialized_end=550
-  _globals['_PAYMENT']._serialized_start=92
-  _globals['_PAYMENT']._serialized_end=360
+  _globals['_PAYMENTSTATE']._serialized_start=786
+  _globals['_PAYMENTSTATE']._serialized_end=1039
+  _globals['_PAYMENTMOVEMENTKIND']._serialized_start=1042
+  _globals['_PAYMENTMOVEMENTKIND']._serialized_end=1171
+  _globals['_PAYMENTMOVEMENTSTATE']._serialized_start=1174
+  _globals['_PAYMENTMOVEMENTSTATE']._serialized_end=1339
+  _globals['_PAYMENTMOVEMENT']._serialized_start=92
+  _globals['_PAYMENTMOVEMENT']._serialized_end=407
+  _globals['_PAYMENT']._serialized_start=410
+  _globals['_PAYMENT']._serialized_end=783
 # @@protoc_insertion_point(module_scope)

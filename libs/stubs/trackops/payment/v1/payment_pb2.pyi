@@ -3,9 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as abc
 from google.protobuf import descriptor as descriptor
 from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
+from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 import builtins as builtins
 import sys
@@ -34,7 +36,13 @@ class _PaymentStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_PaymentSt
     PAYMENT_STATE_VOIDING: _PaymentState.ValueType  # 4
     """Recorded; the provider's answer to the void is not known yet."""
     PAYMENT_STATE_VOIDED: _PaymentState.ValueType  # 5
-    """Nothing is held any more, or the void came before the authorization. Final."""
+    """Nothing is held any more and nothing was captured, or the void came before
+    the authorization. Final.
+    """
+    PAYMENT_STATE_PARTIALLY_CAPTURED: _PaymentState.ValueType  # 6
+    """Some of what is held was captured; the rest still is held."""
+    PAYMENT_STATE_CAPTURED: _PaymentState.ValueType  # 7
+    """All that will ever be captured was; nothing is held any more."""
 
 class PaymentState(_PaymentState, metaclass=_PaymentStateEnumTypeWrapper): ...
 
@@ -48,7 +56,97 @@ PAYMENT_STATE_DECLINED: PaymentState.ValueType  # 3
 PAYMENT_STATE_VOIDING: PaymentState.ValueType  # 4
 """Recorded; the provider's answer to the void is not known yet."""
 PAYMENT_STATE_VOIDED: PaymentState.ValueType  # 5
-"""Nothing is held any more, or the void came before the authorization. Final."""
+"""Nothing is held any more and nothing was captured, or the void came before
+the authorization. Final.
+"""
+PAYMENT_STATE_PARTIALLY_CAPTURED: PaymentState.ValueType  # 6
+"""Some of what is held was captured; the rest still is held."""
+PAYMENT_STATE_CAPTURED: PaymentState.ValueType  # 7
+"""All that will ever be captured was; nothing is held any more."""
+
+class _PaymentMovementKind:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PaymentMovementKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_PaymentMovementKind.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    PAYMENT_MOVEMENT_KIND_UNSPECIFIED: _PaymentMovementKind.ValueType  # 0
+    PAYMENT_MOVEMENT_KIND_CAPTURE: _PaymentMovementKind.ValueType  # 1
+    PAYMENT_MOVEMENT_KIND_REFUND: _PaymentMovementKind.ValueType  # 2
+
+class PaymentMovementKind(_PaymentMovementKind, metaclass=_PaymentMovementKindEnumTypeWrapper): ...
+
+PAYMENT_MOVEMENT_KIND_UNSPECIFIED: PaymentMovementKind.ValueType  # 0
+PAYMENT_MOVEMENT_KIND_CAPTURE: PaymentMovementKind.ValueType  # 1
+PAYMENT_MOVEMENT_KIND_REFUND: PaymentMovementKind.ValueType  # 2
+
+class _PaymentMovementState:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PaymentMovementStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_PaymentMovementState.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    PAYMENT_MOVEMENT_STATE_UNSPECIFIED: _PaymentMovementState.ValueType  # 0
+    PAYMENT_MOVEMENT_STATE_SENT: _PaymentMovementState.ValueType  # 1
+    """Recorded; the provider's answer is not known yet."""
+    PAYMENT_MOVEMENT_STATE_DONE: _PaymentMovementState.ValueType  # 2
+    PAYMENT_MOVEMENT_STATE_DECLINED: _PaymentMovementState.ValueType  # 3
+    """The provider refused. Final."""
+
+class PaymentMovementState(_PaymentMovementState, metaclass=_PaymentMovementStateEnumTypeWrapper): ...
+
+PAYMENT_MOVEMENT_STATE_UNSPECIFIED: PaymentMovementState.ValueType  # 0
+PAYMENT_MOVEMENT_STATE_SENT: PaymentMovementState.ValueType  # 1
+"""Recorded; the provider's answer is not known yet."""
+PAYMENT_MOVEMENT_STATE_DONE: PaymentMovementState.ValueType  # 2
+PAYMENT_MOVEMENT_STATE_DECLINED: PaymentMovementState.ValueType  # 3
+"""The provider refused. Final."""
+
+@typing.final
+class PaymentMovement(message.Message):
+    """Money that was taken from what is held, or given back of what was taken."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MOVEMENT_ID_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: builtins.int
+    PROVIDER_ID_FIELD_NUMBER: builtins.int
+    DECLINE_CODE_FIELD_NUMBER: builtins.int
+    CREATE_TIME_FIELD_NUMBER: builtins.int
+    UPDATE_TIME_FIELD_NUMBER: builtins.int
+    movement_id: builtins.str
+    """UUID: the `request_id` that asked for it."""
+    kind: PaymentMovementKind.ValueType
+    state: PaymentMovementState.ValueType
+    amount_minor: builtins.int
+    """In minor units of the payment's currency."""
+    provider_id: builtins.str
+    """The provider's own name for it; empty before there is one."""
+    decline_code: builtins.str
+    """The provider's reason; set in state DECLINED only."""
+    @builtins.property
+    def create_time(self) -> timestamp_pb2.Timestamp: ...
+    @builtins.property
+    def update_time(self) -> timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        movement_id: builtins.str = ...,
+        kind: PaymentMovementKind.ValueType = ...,
+        state: PaymentMovementState.ValueType = ...,
+        amount_minor: builtins.int = ...,
+        provider_id: builtins.str = ...,
+        decline_code: builtins.str = ...,
+        create_time: timestamp_pb2.Timestamp | None = ...,
+        update_time: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["amount_minor", b"amount_minor", "create_time", b"create_time", "decline_code", b"decline_code", "kind", b"kind", "movement_id", b"movement_id", "provider_id", b"provider_id", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
 class Payment(message.Message):
@@ -64,6 +162,9 @@ class Payment(message.Message):
     DECLINE_CODE_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
     UPDATE_TIME_FIELD_NUMBER: builtins.int
+    CAPTURED_MINOR_FIELD_NUMBER: builtins.int
+    REFUNDED_MINOR_FIELD_NUMBER: builtins.int
+    MOVEMENTS_FIELD_NUMBER: builtins.int
     order_id: builtins.str
     state: PaymentState.ValueType
     amount_minor: builtins.int
@@ -74,10 +175,18 @@ class Payment(message.Message):
     """The provider's own name for the authorization; empty before there is one."""
     decline_code: builtins.str
     """The provider's reason; set in state DECLINED only."""
+    captured_minor: builtins.int
+    """Taken of `amount_minor` so far."""
+    refunded_minor: builtins.int
+    """Given back of `captured_minor` so far."""
     @builtins.property
     def create_time(self) -> timestamp_pb2.Timestamp: ...
     @builtins.property
     def update_time(self) -> timestamp_pb2.Timestamp: ...
+    @builtins.property
+    def movements(self) -> containers.RepeatedCompositeFieldContainer[PaymentMovement]:
+        """Oldest first; GetPayment alone shows them."""
+
     def __init__(
         self,
         *,
@@ -89,9 +198,12 @@ class Payment(message.Message):
         decline_code: builtins.str = ...,
         create_time: timestamp_pb2.Timestamp | None = ...,
         update_time: timestamp_pb2.Timestamp | None = ...,
+        captured_minor: builtins.int = ...,
+        refunded_minor: builtins.int = ...,
+        movements: abc.Iterable[PaymentMovement] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["amount_minor", b"amount_minor", "authorization_id", b"authorization_id", "create_time", b"create_time", "currency_code", b"currency_code", "decline_code", b"decline_code", "order_id", b"order_id", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["amount_minor", b"amount_minor", "authorization_id", b"authorization_id", "captured_minor", b"captured_minor", "create_time", b"create_time", "currency_code", b"currency_code", "decline_code", b"decline_code", "movements", b"movements", "order_id", b"order_id", "refunded_minor", b"refunded_minor", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -27,7 +27,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from trackops.payment.v1 import payment_pb2 as trackops_dot_payment_dot_v1_dot_payment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)trackops/payment/v1/payment_service.proto\x12\x13trackops.payment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\x1a!trackops/payment/v1/payment.proto\"\xd9\x01\n\x17\x41uthorizePaymentRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12(\n\rcurrency_code\x18\x04 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12;\n\x14payment_method_token\x18\x05 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[A-Za-z0-9_-]{1,128}$\"I\n\x18\x41uthorizePaymentResponse\x12-\n\x07payment\x18\x01 \x01(\x0b\x32\x1c.trackops.payment.v1.Payment\"l\n\x1d\x42\x61tchAuthorizePaymentsRequest\x12K\n\x08requests\x18\x01 \x03(\x0b\x32,.trackops.payment.v1.AuthorizePaymentRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"^\n\x1e\x42\x61tchAuthorizePaymentsResponse\x12<\n\x07results\x18\x01 \x03(\x0b\x32+.trackops.payment.v1.AuthorizePaymentResult\"\x8a\x01\n\x16\x41uthorizePaymentResult\x12\x41\n\x08response\x18\x01 \x01(\x0b\x32-.trackops.payment.v1.AuthorizePaymentResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"N\n\x12VoidPaymentRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"D\n\x13VoidPaymentResponse\x12-\n\x07payment\x18\x01 \x01(\x0b\x32\x1c.trackops.payment.v1.Payment\"b\n\x18\x42\x61tchVoidPaymentsRequest\x12\x46\n\x08requests\x18\x01 \x03(\x0b\x32\'.trackops.payment.v1.VoidPaymentRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"T\n\x19\x42\x61tchVoidPaymentsResponse\x12\x37\n\x07results\x18\x01 \x03(\x0b\x32&.trackops.payment.v1.VoidPaymentResult\"\x80\x01\n\x11VoidPaymentResult\x12<\n\x08response\x18\x01 \x01(\x0b\x32(.trackops.payment.v1.VoidPaymentResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"/\n\x11GetPaymentRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"C\n\x12GetPaymentResponse\x12-\n\x07payment\x18\x01 \x01(\x0b\x32\x1c.trackops.payment.v1.Payment2\xba\x04\n\x0ePaymentService\x12o\n\x10\x41uthorizePayment\x12,.trackops.payment.v1.AuthorizePaymentRequest\x1a-.trackops.payment.v1.AuthorizePaymentResponse\x12\x81\x01\n\x16\x42\x61tchAuthorizePayments\x12\x32.trackops.payment.v1.BatchAuthorizePaymentsRequest\x1a\x33.trackops.payment.v1.BatchAuthorizePaymentsResponse\x12`\n\x0bVoidPayment\x12\'.trackops.payment.v1.VoidPaymentRequest\x1a(.trackops.payment.v1.VoidPaymentResponse\x12r\n\x11\x42\x61tchVoidPayments\x12-.trackops.payment.v1.BatchVoidPaymentsRequest\x1a..trackops.payment.v1.BatchVoidPaymentsResponse\x12]\n\nGetPayment\x12&.trackops.payment.v1.GetPaymentRequest\x1a\'.trackops.payment.v1.GetPaymentResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)trackops/payment/v1/payment_service.proto\x12\x13trackops.payment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\x1a!trackops/payment/v1/payment.proto\"\xd9\x01\n\x17\x41uthorizePaymentRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12(\n\rcurrency_code\x18\x04 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12;\n\x14payment_method_token\x18\x05 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[A-Za-z0-9_-]{1,128}$\"I\n\x18\x41uthorizePaymentResponse\x12-\n\x07payment\x18\x01 \x01(\x0b\x32\x1c.trackops.payment.v1.Payment\"l\n\x1d\x42\x61tchAuthorizePaymentsRequest\x12K\n\x08requests\x18\x01 \x03(\x0b\x32,.trackops.payment.v1.AuthorizePaymentRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"^\n\x1e\x42\x61tchAuthorizePaymentsResponse\x12<\n\x07results\x18\x01 \x03(\x0b\x32+.trackops.payment.v1.AuthorizePaymentResult\"\x8a\x01\n\x16\x41uthorizePaymentResult\x12\x41\n\x08response\x18\x01 \x01(\x0b\x32-.trackops.payment.v1.AuthorizePaymentResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"N\n\x12VoidPaymentRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"D\n\x13VoidPaymentResponse\x12-\n\x07payment\x18\x01 \x01(\x0b\x32\x1c.trackops.payment.v1.Payment\"b\n\x18\x42\x61tchVoidPaymentsRequest\x12\x46\n\x08requests\x18\x01 \x03(\x0b\x32\'.trackops.payment.v1.VoidPaymentRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"T\n\x19\x42\x61tchVoidPaymentsResponse\x12\x37\n\x07results\x18\x01 \x03(\x0b\x32&.trackops.payment.v1.VoidPaymentResult\"\x80\x01\n\x11VoidPaymentResult\x12<\n\x08response\x18\x01 \x01(\x0b\x32(.trackops.payment.v1.VoidPaymentResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"p\n\x15\x43\x61pturePaymentRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\x7f\n\x16\x43\x61pturePaymentResponse\x12-\n\x07payment\x18\x01 \x01(\x0b\x32\x1c.trackops.payment.v1.Payment\x12\x36\n\x08movement\x18\x02 \x01(\x0b\x32$.trackops.payment.v1.PaymentMovement\"h\n\x1b\x42\x61tchCapturePaymentsRequest\x12I\n\x08requests\x18\x01 \x03(\x0b\x32*.trackops.payment.v1.CapturePaymentRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"Z\n\x1c\x42\x61tchCapturePaymentsResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).trackops.payment.v1.CapturePaymentResult\"\x86\x01\n\x14\x43\x61pturePaymentResult\x12?\n\x08response\x18\x01 \x01(\x0b\x32+.trackops.payment.v1.CapturePaymentResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"o\n\x14RefundPaymentRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"~\n\x15RefundPaymentResponse\x12-\n\x07payment\x18\x01 \x01(\x0b\x32\x1c.trackops.payment.v1.Payment\x12\x36\n\x08movement\x18\x02 \x01(\x0b\x32$.trackops.payment.v1.PaymentMovement\"f\n\x1a\x42\x61tchRefundPaymentsRequest\x12H\n\x08requests\x18\x01 \x03(\x0b\x32).trackops.payment.v1.RefundPaymentRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"X\n\x1b\x42\x61tchRefundPaymentsResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32(.trackops.payment.v1.RefundPaymentResult\"\x84\x01\n\x13RefundPaymentResult\x12>\n\x08response\x18\x01 \x01(\x0b\x32*.trackops.payment.v1.RefundPaymentResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"/\n\x11GetPaymentRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"C\n\x12GetPaymentResponse\x12-\n\x07payment\x18\x01 \x01(\x0b\x32\x1c.trackops.payment.v1.Payment2\x84\x08\n\x0ePaymentService\x12o\n\x10\x41uthorizePayment\x12,.trackops.payment.v1.AuthorizePaymentRequest\x1a-.trackops.payment.v1.AuthorizePaymentResponse\x12\x81\x01\n\x16\x42\x61tchAuthorizePayments\x12\x32.trackops.payment.v1.BatchAuthorizePaymentsRequest\x1a\x33.trackops.payment.v1.BatchAuthorizePaymentsResponse\x12`\n\x0bVoidPayment\x12\'.trackops.payment.v1.VoidPaymentRequest\x1a(.trackops.payment.v1.VoidPaymentResponse\x12r\n\x11\x42\x61tchVoidPayments\x12-.trackops.payment.v1.BatchVoidPaymentsRequest\x1a..trackops.payment.v1.BatchVoidPaymentsResponse\x12i\n\x0e\x43\x61pturePayment\x12*.trackops.payment.v1.CapturePaymentRequest\x1a+.trackops.payment.v1.CapturePaymentResponse\x12{\n\x14\x42\x61tchCapturePayments\x12\x30.trackops.payment.v1.BatchCapturePaymentsRequest\x1a\x31.trackops.payment.v1.BatchCapturePaymentsResponse\x12\x66\n\rRefundPayment\x12).trackops.payment.v1.RefundPaymentRequest\x1a*.trackops.payment.v1.RefundPaymentResponse\x12x\n\x13\x42\x61tchRefundPayments\x12/.trackops.payment.v1.BatchRefundPaymentsRequest\x1a\x30.trackops.payment.v1.BatchRefundPaymentsResponse\x12]\n\nGetPayment\x12&.trackops.payment.v1.GetPaymentRequest\x1a\'.trackops.payment.v1.GetPaymentResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,6 +52,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VOIDPAYMENTREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_BATCHVOIDPAYMENTSREQUEST'].fields_by_name['requests']._loaded_options = None
   _globals['_BATCHVOIDPAYMENTSREQUEST'].fields_by_name['requests']._serialized_options = b'\272H\010\222\001\005\010\001\020\350\007'
+  _globals['_CAPTUREPAYMENTREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CAPTUREPAYMENTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_CAPTUREPAYMENTREQUEST'].fields_by_name['order_id']._loaded_options = None
+  _globals['_CAPTUREPAYMENTREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_CAPTUREPAYMENTREQUEST'].fields_by_name['amount_minor']._loaded_options = None
+  _globals['_CAPTUREPAYMENTREQUEST'].fields_by_name['amount_minor']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_BATCHCAPTUREPAYMENTSREQUEST'].fields_by_name['requests']._loaded_options = None
+  _globals['_BATCHCAPTUREPAYMENTSREQUEST'].fields_by_name['requests']._serialized_options = b'\272H\010\222\001\005\010\001\020\350\007'
+  _globals['_REFUNDPAYMENTREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_REFUNDPAYMENTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_REFUNDPAYMENTREQUEST'].fields_by_name['order_id']._loaded_options = None
+  _globals['_REFUNDPAYMENTREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_REFUNDPAYMENTREQUEST'].fields_by_name['amount_minor']._loaded_options = None
+  _globals['_REFUNDPAYMENTREQUEST'].fields_by_name['amount_minor']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_BATCHREFUNDPAYMENTSREQUEST'].fields_by_name['requests']._loaded_options = None
+  _globals['_BATCHREFUNDPAYMENTSREQUEST'].fields_by_name['requests']._serialized_options = b'\272H\010\222\001\005\010\001\020\350\007'
   _globals['_GETPAYMENTREQUEST'].fields_by_name['order_id']._loaded_options = None
   _globals['_GETPAYMENTREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_AUTHORIZEPAYMENTREQUEST']._serialized_start=156
@@ -74,10 +90,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHVOIDPAYMENTSRESPONSE']._serialized_end=1131
   _globals['_VOIDPAYMENTRESULT']._serialized_start=1134
   _globals['_VOIDPAYMENTRESULT']._serialized_end=1262
-  _globals['_GETPAYMENTREQUEST']._serialized_start=1264
-  _globals['_GETPAYMENTREQUEST']._serialized_end=1311
-  _globals['_GETPAYMENTRESPONSE']._serialized_start=1313
-  _globals['_GETPAYMENTRESPONSE']._serialized_end=1380
-  _globals['_PAYMENTSERVICE']._serialized_start=1383
-  _globals['_PAYMENTSERVICE']._serialized_end=1953
+  _globals['_CAPTUREPAYMENTREQUEST']._serialized_start=1264
+  _globals['_CAPTUREPAYMENTREQUEST']._serialized_end=1376
+  _globals['_CAPTUREPAYMENTRESPONSE']._serialized_start=1378
+  _globals['_CAPTUREPAYMENTRESPONSE']._serialized_end=1505
+  _globals['_BATCHCAPTUREPAYMENTSREQUEST']._serialized_start=1507
+  _globals['_BATCHCAPTUREPAYMENTSREQUEST']._serialized_end=1611
+  _globals['_BATCHCAPTUREPAYMENTSRESPONSE']._serialized_start=1613
+  _globals['_BATCHCAPTUREPAYMENTSRESPONSE']._serialized_end=1703
+  _globals['_CAPTUREPAYMENTRESULT']._serialized_start=1706
+  _globals['_CAPTUREPAYMENTRESULT']._serialized_end=1840
+  _globals['_REFUNDPAYMENTREQUEST']._serialized_start=1842
+  _globals['_REFUNDPAYMENTREQUEST']._serialized_end=1953
+  _globals['_REFUNDPAYMENTRESPONSE']._serialized_start=1955
+  _globals['_REFUNDPAYMENTRESPONSE']._serialized_end=2081
+  _globals['_BATCHREFUNDPAYMENTSREQUEST']._serialized_start=2083
+  _globals['_BATCHREFUNDPAYMENTSREQUEST']._serialized_end=2185
+  _globals['_BATCHREFUNDPAYMENTSRESPONSE']._serialized_start=2187
+  _globals['_BATCHREFUNDPAYMENTSRESPONSE']._serialized_end=2275
+  _globals['_REFUNDPAYMENTRESULT']._serialized_start=2278
+  _globals['_REFUNDPAYMENTRESULT']._serialized_end=2410
+  _globals['_GETPAYMENTREQUEST']._serialized_start=2412
+  _globals['_GETPAYMENTREQUEST']._serialized_end=2459
+  _globals['_GETPAYMENTRESPONSE']._serialized_start=2461
+  _globals['_GETPAYMENTRESPONSE']._serialized_end=2528
+  _globals['_PAYMENTSERVICE']._serialized_start=2531
+  _globals['_PAYMENTSERVICE']._serialized_end=3559
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class PaymentServiceStub:
-    """Authorises and voids the payment of orders, one payment an order.
+    """Authorises, captures, voids and refunds the payment of orders, one payment an
+    order.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field;
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE (also
@@ -60,6 +61,26 @@ class PaymentServiceStub:
                 request_serializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.BatchVoidPaymentsRequest.SerializeToString,
                 response_deserializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.BatchVoidPaymentsResponse.FromString,
                 _registered_method=True)
+        self.CapturePayment = channel.unary_unary(
+                '/trackops.payment.v1.PaymentService/CapturePayment',
+                request_serializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.CapturePaymentRequest.SerializeToString,
+                response_deserializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.CapturePaymentResponse.FromString,
+                _registered_method=True)
+        self.BatchCapturePayments = channel.unary_unary(
+                '/trackops.payment.v1.PaymentService/BatchCapturePayments',
+                request_serializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.BatchCapturePaymentsRequest.SerializeToString,
+                response_deserializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.BatchCapturePaymentsResponse.FromString,
+                _registered_method=True)
+        self.RefundPayment = channel.unary_unary(
+                '/trackops.payment.v1.PaymentService/RefundPayment',
+                request_serializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.RefundPaymentRequest.SerializeToString,
+                response_deserializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.RefundPaymentResponse.FromString,
+                _registered_method=True)
+        self.BatchRefundPayments = channel.unary_unary(
+                '/trackops.payment.v1.PaymentService/BatchRefundPayments',
+                request_serializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.BatchRefundPaymentsRequest.SerializeToString,
+                response_deserializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.BatchRefundPaymentsResponse.FromString,
+                _registered_method=True)
         self.GetPayment = channel.unary_unary(
                 '/trackops.payment.v1.PaymentService/GetPayment',
                 request_serializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.GetPaymentRequest.SerializeToString,
@@ -68,7 +89,8 @@ class PaymentServiceStub:
 
 
 class PaymentServiceServicer:
-    """Authorises and voids the payment of orders, one payment an order.
+    """Authorises, captures, voids and refunds the payment of orders, one payment an
+    order.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field;
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE (also
@@ -95,8 +117,9 @@ class PaymentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def VoidPayment(self, request, context):
-        """Has the provider let go of what it holds. Where nothing was asked for yet,
-        it leaves a mark so that an authorization that arrives later is refused.
+        """Has the provider let go of what it still holds; what was captured stays
+        captured. Where nothing was asked for yet, it leaves a mark so that an
+        authorization that arrives later is refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,6 +127,43 @@ class PaymentServiceServicer:
 
     def BatchVoidPayments(self, request, context):
         """VoidPayment for many; each succeeds or fails alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CapturePayment(self, request, context):
+        """Has the provider take some or all of what it holds.
+
+        NOT_FOUND with reason PAYMENT_NOT_FOUND: none was ever asked for.
+        FAILED_PRECONDITION with reason AMOUNT_TOO_HIGH: less is held,
+        PAYMENT_VOIDED: nothing is held any more, PAYMENT_DECLINED: the provider
+        refused, or FORBIDDEN_TRANSITION: the amount was never authorised.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCapturePayments(self, request, context):
+        """CapturePayment for many; each succeeds or fails alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefundPayment(self, request, context):
+        """Has the provider give back some or all of what was captured.
+
+        NOT_FOUND with reason PAYMENT_NOT_FOUND: none was ever asked for.
+        FAILED_PRECONDITION with reason AMOUNT_TOO_HIGH: less was captured and is
+        not refunded yet, or PAYMENT_DECLINED: the provider refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchRefundPayments(self, request, context):
+        """RefundPayment for many; each succeeds or fails alone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,6 +199,26 @@ def add_PaymentServiceServicer_to_server(servicer, server):
                     request_deserializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.BatchVoidPaymentsRequest.FromString,
                     response_serializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.BatchVoidPaymentsResponse.SerializeToString,
             ),
+            'CapturePayment': grpc.unary_unary_rpc_method_handler(
+                    servicer.CapturePayment,
+                    request_deserializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.CapturePaymentRequest.FromString,
+                    response_serializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.CapturePaymentResponse.SerializeToString,
+            ),
+            'BatchCapturePayments': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCapturePayments,
+                    request_deserializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.BatchCapturePaymentsRequest.FromString,
+                    response_serializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.BatchCapturePaymentsResponse.SerializeToString,
+            ),
+            'RefundPayment': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefundPayment,
+                    request_deserializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.RefundPaymentRequest.FromString,
+                    response_serializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.RefundPaymentResponse.SerializeToString,
+            ),
+            'BatchRefundPayments': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchRefundPayments,
+                    request_deserializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.BatchRefundPaymentsRequest.FromString,
+                    response_serializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.BatchRefundPaymentsResponse.SerializeToString,
+            ),
             'GetPayment': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPayment,
                     request_deserializer=trackops_dot_payment_dot_v1_dot_payment__service__pb2.GetPaymentRequest.FromString,
@@ -153,7 +233,8 @@ def add_PaymentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PaymentService:
-    """Authorises and voids the payment of orders, one payment an order.
+    """Authorises, captures, voids and refunds the payment of orders, one payment an
+    order.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field;
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE (also
@@ -259,6 +340,114 @@ class PaymentService:
             '/trackops.payment.v1.PaymentService/BatchVoidPayments',
             trackops_dot_payment_dot_v1_dot_payment__service__pb2.BatchVoidPaymentsRequest.SerializeToString,
             trackops_dot_payment_dot_v1_dot_payment__service__pb2.BatchVoidPaymentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CapturePayment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.payment.v1.PaymentService/CapturePayment',
+            trackops_dot_payment_dot_v1_dot_payment__service__pb2.CapturePaymentRequest.SerializeToString,
+            trackops_dot_payment_dot_v1_dot_payment__service__pb2.CapturePaymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCapturePayments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.payment.v1.PaymentService/BatchCapturePayments',
+            trackops_dot_payment_dot_v1_dot_payment__service__pb2.BatchCapturePaymentsRequest.SerializeToString,
+            trackops_dot_payment_dot_v1_dot_payment__service__pb2.BatchCapturePaymentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefundPayment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.payment.v1.PaymentService/RefundPayment',
+            trackops_dot_payment_dot_v1_dot_payment__service__pb2.RefundPaymentRequest.SerializeToString,
+            trackops_dot_payment_dot_v1_dot_payment__service__pb2.RefundPaymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchRefundPayments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.payment.v1.PaymentService/BatchRefundPayments',
+            trackops_dot_payment_dot_v1_dot_payment__service__pb2.BatchRefundPaymentsRequest.SerializeToString,
+            trackops_dot_payment_dot_v1_dot_payment__service__pb2.BatchRefundPaymentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

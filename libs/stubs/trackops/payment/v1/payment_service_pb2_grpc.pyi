@@ -27,7 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PaymentServiceStub:
-    """Authorises and voids the payment of orders, one payment an order.
+    """Authorises, captures, voids and refunds the payment of orders, one payment an
+    order.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field;
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE (also
@@ -49,17 +50,38 @@ class PaymentServiceStub:
     BatchAuthorizePayments: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.BatchAuthorizePaymentsRequest, _payment_service_pb2.BatchAuthorizePaymentsResponse]
     """AuthorizePayment for many; each succeeds or fails alone."""
     VoidPayment: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.VoidPaymentRequest, _payment_service_pb2.VoidPaymentResponse]
-    """Has the provider let go of what it holds. Where nothing was asked for yet,
-    it leaves a mark so that an authorization that arrives later is refused.
+    """Has the provider let go of what it still holds; what was captured stays
+    captured. Where nothing was asked for yet, it leaves a mark so that an
+    authorization that arrives later is refused.
     """
     BatchVoidPayments: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.BatchVoidPaymentsRequest, _payment_service_pb2.BatchVoidPaymentsResponse]
     """VoidPayment for many; each succeeds or fails alone."""
+    CapturePayment: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.CapturePaymentRequest, _payment_service_pb2.CapturePaymentResponse]
+    """Has the provider take some or all of what it holds.
+
+    NOT_FOUND with reason PAYMENT_NOT_FOUND: none was ever asked for.
+    FAILED_PRECONDITION with reason AMOUNT_TOO_HIGH: less is held,
+    PAYMENT_VOIDED: nothing is held any more, PAYMENT_DECLINED: the provider
+    refused, or FORBIDDEN_TRANSITION: the amount was never authorised.
+    """
+    BatchCapturePayments: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.BatchCapturePaymentsRequest, _payment_service_pb2.BatchCapturePaymentsResponse]
+    """CapturePayment for many; each succeeds or fails alone."""
+    RefundPayment: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.RefundPaymentRequest, _payment_service_pb2.RefundPaymentResponse]
+    """Has the provider give back some or all of what was captured.
+
+    NOT_FOUND with reason PAYMENT_NOT_FOUND: none was ever asked for.
+    FAILED_PRECONDITION with reason AMOUNT_TOO_HIGH: less was captured and is
+    not refunded yet, or PAYMENT_DECLINED: the provider refused.
+    """
+    BatchRefundPayments: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.BatchRefundPaymentsRequest, _payment_service_pb2.BatchRefundPaymentsResponse]
+    """RefundPayment for many; each succeeds or fails alone."""
     GetPayment: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.GetPaymentRequest, _payment_service_pb2.GetPaymentResponse]
     """NOT_FOUND with reason PAYMENT_NOT_FOUND: none was ever asked for."""
 
 @_typing.type_check_only
 class PaymentServiceAsyncStub(PaymentServiceStub):
-    """Authorises and voids the payment of orders, one payment an order.
+    """Authorises, captures, voids and refunds the payment of orders, one payment an
+    order.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field;
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE (also
@@ -78,16 +100,37 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     BatchAuthorizePayments: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.BatchAuthorizePaymentsRequest, _payment_service_pb2.BatchAuthorizePaymentsResponse]  # type: ignore[assignment]
     """AuthorizePayment for many; each succeeds or fails alone."""
     VoidPayment: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.VoidPaymentRequest, _payment_service_pb2.VoidPaymentResponse]  # type: ignore[assignment]
-    """Has the provider let go of what it holds. Where nothing was asked for yet,
-    it leaves a mark so that an authorization that arrives later is refused.
+    """Has the provider let go of what it still holds; what was captured stays
+    captured. Where nothing was asked for yet, it leaves a mark so that an
+    authorization that arrives later is refused.
     """
     BatchVoidPayments: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.BatchVoidPaymentsRequest, _payment_service_pb2.BatchVoidPaymentsResponse]  # type: ignore[assignment]
     """VoidPayment for many; each succeeds or fails alone."""
+    CapturePayment: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.CapturePaymentRequest, _payment_service_pb2.CapturePaymentResponse]  # type: ignore[assignment]
+    """Has the provider take some or all of what it holds.
+
+    NOT_FOUND with reason PAYMENT_NOT_FOUND: none was ever asked for.
+    FAILED_PRECONDITION with reason AMOUNT_TOO_HIGH: less is held,
+    PAYMENT_VOIDED: nothing is held any more, PAYMENT_DECLINED: the provider
+    refused, or FORBIDDEN_TRANSITION: the amount was never authorised.
+    """
+    BatchCapturePayments: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.BatchCapturePaymentsRequest, _payment_service_pb2.BatchCapturePaymentsResponse]  # type: ignore[assignment]
+    """CapturePayment for many; each succeeds or fails alone."""
+    RefundPayment: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.RefundPaymentRequest, _payment_service_pb2.RefundPaymentResponse]  # type: ignore[assignment]
+    """Has the provider give back some or all of what was captured.
+
+    NOT_FOUND with reason PAYMENT_NOT_FOUND: none was ever asked for.
+    FAILED_PRECONDITION with reason AMOUNT_TOO_HIGH: less was captured and is
+    not refunded yet, or PAYMENT_DECLINED: the provider refused.
+    """
+    BatchRefundPayments: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.BatchRefundPaymentsRequest, _payment_service_pb2.BatchRefundPaymentsResponse]  # type: ignore[assignment]
+    """RefundPayment for many; each succeeds or fails alone."""
     GetPayment: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.GetPaymentRequest, _payment_service_pb2.GetPaymentResponse]  # type: ignore[assignment]
     """NOT_FOUND with reason PAYMENT_NOT_FOUND: none was ever asked for."""
 
 class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Authorises and voids the payment of orders, one payment an order.
+    """Authorises, captures, voids and refunds the payment of orders, one payment an
+    order.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field;
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE (also
@@ -122,8 +165,9 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payment_service_pb2.VoidPaymentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_payment_service_pb2.VoidPaymentResponse, _abc.Awaitable[_payment_service_pb2.VoidPaymentResponse]]:
-        """Has the provider let go of what it holds. Where nothing was asked for yet,
-        it leaves a mark so that an authorization that arrives later is refused.
+        """Has the provider let go of what it still holds; what was captured stays
+        captured. Where nothing was asked for yet, it leaves a mark so that an
+        authorization that arrives later is refused.
         """
 
     @_abc_1.abstractmethod
@@ -133,6 +177,49 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_payment_service_pb2.BatchVoidPaymentsResponse, _abc.Awaitable[_payment_service_pb2.BatchVoidPaymentsResponse]]:
         """VoidPayment for many; each succeeds or fails alone."""
+
+    @_abc_1.abstractmethod
+    def CapturePayment(
+        self,
+        request: _payment_service_pb2.CapturePaymentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_payment_service_pb2.CapturePaymentResponse, _abc.Awaitable[_payment_service_pb2.CapturePaymentResponse]]:
+        """Has the provider take some or all of what it holds.
+
+        NOT_FOUND with reason PAYMENT_NOT_FOUND: none was ever asked for.
+        FAILED_PRECONDITION with reason AMOUNT_TOO_HIGH: less is held,
+        PAYMENT_VOIDED: nothing is held any more, PAYMENT_DECLINED: the provider
+        refused, or FORBIDDEN_TRANSITION: the amount was never authorised.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchCapturePayments(
+        self,
+        request: _payment_service_pb2.BatchCapturePaymentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_payment_service_pb2.BatchCapturePaymentsResponse, _abc.Awaitable[_payment_service_pb2.BatchCapturePaymentsResponse]]:
+        """CapturePayment for many; each succeeds or fails alone."""
+
+    @_abc_1.abstractmethod
+    def RefundPayment(
+        self,
+        request: _payment_service_pb2.RefundPaymentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_payment_service_pb2.RefundPaymentResponse, _abc.Awaitable[_payment_service_pb2.RefundPaymentResponse]]:
+        """Has the provider give back some or all of what was captured.
+
+        NOT_FOUND with reason PAYMENT_NOT_FOUND: none was ever asked for.
+        FAILED_PRECONDITION with reason AMOUNT_TOO_HIGH: less was captured and is
+        not refunded yet, or PAYMENT_DECLINED: the provider refused.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchRefundPayments(
+        self,
+        request: _payment_service_pb2.BatchRefundPaymentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_payment_service_pb2.BatchRefundPaymentsResponse, _abc.Awaitable[_payment_service_pb2.BatchRefundPaymentsResponse]]:
+        """RefundPayment for many; each succeeds or fails alone."""
 
     @_abc_1.abstractmethod
     def GetPayment(
