@@ -1,8 +1,9 @@
 """The whole mesh as processes."""
 
 import psutil
+import pytest
 
-from trackops_cli.local.mesh import PAGE_TOKEN_KEY, SERVICES, is_serving
+from trackops_cli.local.mesh import SECRETS, SERVICES, is_serving
 from trackops_cli.testing import Mesh
 
 
@@ -10,11 +11,12 @@ def test_every_service_is_serving(mesh: Mesh) -> None:
     assert [spec.name for spec in SERVICES if not is_serving(mesh.target(spec.name))] == []
 
 
-def test_page_tokens_have_a_key_that_is_kept(mesh: Mesh) -> None:
-    kept = mesh.stack.passwords([PAGE_TOKEN_KEY])[PAGE_TOKEN_KEY]
+@pytest.mark.parametrize(("setting", "name"), SECRETS.items())
+def test_a_secret_is_kept_and_handed_over(mesh: Mesh, setting: str, name: str) -> None:
+    kept = mesh.stack.passwords([name])[name]
 
     assert len(kept) >= 32
-    assert mesh.addresses.settings["TRACKOPS_PAGE_TOKEN_KEY"] == kept
+    assert mesh.addresses.settings[setting] == kept
 
 
 def test_up_again_leaves_everything_running(mesh: Mesh) -> None:

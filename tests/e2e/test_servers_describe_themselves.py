@@ -18,6 +18,7 @@ SERVICES = {
     "order": ["trackops.order.v1.OrderSagaService", "trackops.order.v1.OrderService"],
     "saga_orchestrator": ["trackops.saga.v1.SagaService"],
     "outbox_relay": ["trackops.relay.v1.RelayService"],
+    "identity": ["trackops.identity.v1.IdentityService"],
     "inventory": ["trackops.inventory.v1.InventoryService"],
     "payment": ["trackops.payment.v1.PaymentService"],
 }

@@ -149,7 +149,12 @@ def test_the_relay_leaves_nothing_behind(mesh: Mesh) -> None:
             request = relay_service_pb2.ListSourcesRequest()
             sources = stub.ListSources(request, timeout=_CALL_SECONDS).sources
             names = [source.name for source in sources]
-            assert names == ["trackops_inventory", "trackops_order", "trackops_payment"]
+            assert names == [
+                "trackops_identity",
+                "trackops_inventory",
+                "trackops_order",
+                "trackops_payment",
+            ]
             return all(source.rows_behind == 0 for source in sources)
 
         wait_for(drained, what="the outboxes to be published")

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
@@ -13,8 +13,8 @@ from trackops_cli.local.processes import Command
 from trackops_cli.local.server import Context, Server
 
 __all__ = [
-    "PAGE_TOKEN_KEY",
     "ROLES",
+    "SECRETS",
     "SERVICES",
     "Addresses",
     "Service",
@@ -22,8 +22,12 @@ __all__ = [
     "is_serving",
 ]
 
-PAGE_TOKEN_KEY = "order_page_tokens"  # noqa: S105 - a name
-"""The name under which the key of page tokens is kept, beside the passwords."""
+SECRETS = {
+    "TRACKOPS_PAGE_TOKEN_KEY": "order_page_tokens",
+    "TRACKOPS_TOKEN_SEAL_KEY": "identity_token_seal",
+    "TRACKOPS_KEY_ENCRYPTION_KEY": "identity_key_encryption",
+}
+"""Settings that are secrets, and the names under which they are kept beside the passwords."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Addresses:
     admin_url: str
     redis_url: str
     kafka_bootstrap: str
-    page_token_key: str
+    secrets: Mapping[str, str] = field(repr=False)
+    """By the setting that each is."""
 
     def database_url(self, role: str) -> str:
         """The stack's database as `role` (the service's package name) sees it."""
@@ -49,8 +54,8 @@ class Addresses:
         }
         return targets | {
             "TRACKOPS_REDIS_URL": self.redis_url,
-            "TRACKOPS_PAGE_TOKEN_KEY": self.page_token_key,
             "TRACKOPS_KAFKA_BOOTSTRAP_SERVERS": self.kafka_bootstrap,
+            **self.secrets,
         }
 
 
@@ -88,6 +93,7 @@ SERVICES = (
     ServiceSpec("outbox_relay", settings=("TRACKOPS_KAFKA_BOOTSTRAP_SERVERS",)),
     ServiceSpec("inventory"),
     ServiceSpec("payment"),
+    ServiceSpec("identity", settings=("TRACKOPS_TOKEN_SEAL_KEY", "TRACKOPS_KEY_ENCRYPTION_KEY")),
 )
 
 ROLES = tuple(spec.package for spec in SERVICES)

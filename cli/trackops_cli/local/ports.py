@@ -29,6 +29,7 @@ class Ports:
     outbox_relay: int = 5053
     inventory: int = 5054
     payment: int = 5055
+    identity: int = 5056
     postgres: int = 15432
     redis: int = 16379
     kafka: int = 19092

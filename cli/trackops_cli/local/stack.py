@@ -9,7 +9,7 @@ from pathlib import Path
 from trackops_cli.local.errors import DiskFull
 from trackops_cli.local.home import Home
 from trackops_cli.local.kafka import Kafka
-from trackops_cli.local.mesh import PAGE_TOKEN_KEY, ROLES, SERVICES, Addresses, Service
+from trackops_cli.local.mesh import ROLES, SECRETS, SERVICES, Addresses, Service
 from trackops_cli.local.ports import HOST, Ports
 from trackops_cli.local.postgres import ADMIN, Postgres
 from trackops_cli.local.provision import (
@@ -151,14 +151,14 @@ class LocalStack:
 
     def _addresses(self) -> Addresses:
         # All at once, before threads ask for them.
-        secrets = self.context.home.passwords([ADMIN, *ROLES, PAGE_TOKEN_KEY])
+        secrets = self.context.home.passwords([ADMIN, *ROLES, *SECRETS.values()])
         return Addresses(
             services={spec.name: self._address(spec.name) for spec in SERVICES},
             database_urls={role: self.postgres.url(DATABASE, role=role) for role in ROLES},
             admin_url=self.postgres.url(ADMIN),
             redis_url=self.redis.url,
             kafka_bootstrap=self.kafka.bootstrap,
-            page_token_key=secrets[PAGE_TOKEN_KEY],
+            secrets={setting: secrets[name] for setting, name in SECRETS.items()},
         )
 
     def _address(self, part: str) -> str:

@@ -23,6 +23,9 @@ What is wrong with the addresses of Redis and Kafka and with the key of page tok
 {{- if not .Values.pageTokens.keySecret.name }}
 - pageTokens.keySecret.name is missing; the order service needs a Secret with the key that signs page tokens
 {{- end }}
+{{- if not .Values.identityKeys.secret.name }}
+- identityKeys.secret.name is missing; the identity service needs a Secret with the keys that seal tokens and encrypt signing keys
+{{- end }}
 {{- if not .Values.kafka.bootstrapServers }}
 - kafka.bootstrapServers is missing; the saga orchestrator and the outbox relay need the address of a Kafka
 {{- end }}

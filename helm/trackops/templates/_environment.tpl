@@ -30,6 +30,18 @@ Usage: include "trackops.environment" (dict "root" $ "service" $service "values"
       name: {{ $values.pageTokens.keySecret.name | quote }}
       key: {{ $values.pageTokens.keySecret.key | quote }}
 {{- end }}
+{{- if has "identity-keys" .service.uses }}
+- name: TRACKOPS_TOKEN_SEAL_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ $values.identityKeys.secret.name | quote }}
+      key: {{ $values.identityKeys.secret.sealKey | quote }}
+- name: TRACKOPS_KEY_ENCRYPTION_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ $values.identityKeys.secret.name | quote }}
+      key: {{ $values.identityKeys.secret.encryptionKey | quote }}
+{{- end }}
 {{- if has "kafka" .service.uses }}
 - name: TRACKOPS_KAFKA_BOOTSTRAP_SERVERS
   value: {{ $values.kafka.bootstrapServers | quote }}

@@ -3,7 +3,8 @@ The services of the mesh, as a list: the one place that says what differs betwee
 Everything else is generated from it.
   name      in Kubernetes and under `services` in the values
   port      where it serves gRPC; each its own, the same as on a developer's machine
-  uses      what it needs beside Postgres: redis, kafka, page-tokens (their key)
+  uses      what it needs beside Postgres: redis, kafka, page-tokens (their key), identity-keys (what seals
+            tokens and encrypts signing keys)
   calls     services it is told the address of
 Usage: range (include "trackops.mesh" . | fromYamlArray)
 */}}
@@ -22,6 +23,9 @@ Usage: range (include "trackops.mesh" . | fromYamlArray)
   port: 5054
 - name: payment
   port: 5055
+- name: identity
+  port: 5056
+  uses: [identity-keys]
 {{- end }}
 
 {{/*

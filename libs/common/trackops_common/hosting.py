@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 from trackops_common.batching import Batcher, in_thread
-from trackops_common.bounded_calls import BoundedCalls
+from trackops_common.bounded_calls import BoundedCalls, CallLimits
 from trackops_common.database import Database
 from trackops_common.grpc.server import wait_for_dependency
 from trackops_common.housekeeping import housekeeping
@@ -60,9 +60,11 @@ class BatcherFactory:
         self._stack.push_async_callback(batcher.close)
         return batcher
 
-    def alone(self, run: Callable[[C], R]) -> BoundedCalls[C, R]:
+    def alone(
+        self, run: Callable[[C], R], *, limits: CallLimits | None = None
+    ) -> BoundedCalls[C, R]:
         """Calls of `run` one by one, few at a time, so that the batchers keep threads."""
-        return BoundedCalls(self._threads, run)
+        return BoundedCalls(self._threads, run, limits=limits)
 
 
 @asynccontextmanager

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 __all__ = [
+    "IDENTITY_EVENTS",
+    "IDENTITY_LETTERS",
     "INVENTORY_EVENTS",
     "ORDER_EVENTS",
     "PAYMENT_EVENTS",
@@ -29,6 +31,13 @@ _WEEK = {"retention.ms": str(7 * 24 * 3600 * 1000)}
 ORDER_EVENTS = Topic("trackops.order.events.v1", partitions=6, config=_WEEK)
 INVENTORY_EVENTS = Topic("trackops.inventory.events.v1", partitions=6, config=_WEEK)
 PAYMENT_EVENTS = Topic("trackops.payment.events.v1", partitions=6, config=_WEEK)
+IDENTITY_EVENTS = Topic("trackops.identity.events.v1", partitions=6, config=_WEEK)
+IDENTITY_LETTERS = Topic(
+    "trackops.identity.letters.v1",
+    partitions=1,
+    config={"retention.ms": str(24 * 3600 * 1000)},
+)
+"""Holds one-time tokens; for the mailer's eyes only."""
 RELAY_CHECKPOINTS = Topic(
     "trackops.relay.checkpoints.v1",
     partitions=8,
@@ -36,4 +45,11 @@ RELAY_CHECKPOINTS = Topic(
 )
 """A source's checkpoints stand in one partition, whose assignment is the source's lease."""
 
-TOPICS = (ORDER_EVENTS, INVENTORY_EVENTS, PAYMENT_EVENTS, RELAY_CHECKPOINTS)
+TOPICS = (
+    ORDER_EVENTS,
+    INVENTORY_EVENTS,
+    PAYMENT_EVENTS,
+    IDENTITY_EVENTS,
+    IDENTITY_LETTERS,
+    RELAY_CHECKPOINTS,
+)

@@ -138,6 +138,37 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     Sample: {"reason": "SOURCE_NOT_FOUND", "domain": "trackops",
     "metadata": {"source": "trackops_order"}}
     """
+    ERROR_REASON_CREDENTIALS_INVALID: _ErrorReason.ValueType  # 70
+    """UNAUTHENTICATED. No account or client has these credentials.
+    Sample: {"reason": "CREDENTIALS_INVALID", "domain": "trackops"}
+    """
+    ERROR_REASON_TOKEN_INVALID: _ErrorReason.ValueType  # 71
+    """UNAUTHENTICATED. A token was altered, has expired, was used up, or belongs
+    to a session that has ended.
+    Sample: {"reason": "TOKEN_INVALID", "domain": "trackops"}
+    """
+    ERROR_REASON_TOO_MANY_ATTEMPTS: _ErrorReason.ValueType  # 72
+    """RESOURCE_EXHAUSTED, with `RetryInfo`. Too many attempts failed of late.
+    Sample: {"reason": "TOO_MANY_ATTEMPTS", "domain": "trackops"}
+    """
+    ERROR_REASON_EMAIL_TAKEN: _ErrorReason.ValueType  # 73
+    """ALREADY_EXISTS. The address has an account.
+    Sample: {"reason": "EMAIL_TAKEN", "domain": "trackops"}
+    """
+    ERROR_REASON_USER_NOT_FOUND: _ErrorReason.ValueType  # 74
+    """NOT_FOUND. No account has this id.
+    Sample: {"reason": "USER_NOT_FOUND", "domain": "trackops",
+    "metadata": {"user_id": "5a1c…"}}
+    """
+    ERROR_REASON_LAST_ADMIN: _ErrorReason.ValueType  # 75
+    """FAILED_PRECONDITION. The last administrator would lose the role.
+    Sample: {"reason": "LAST_ADMIN", "domain": "trackops"}
+    """
+    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 76
+    """PERMISSION_DENIED. The caller is known, and may not do this.
+    Sample: {"reason": "PERMISSION_DENIED", "domain": "trackops",
+    "metadata": {"permission": "sagas.operate"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, in a form for programs: the `reason` of the one
@@ -261,4 +292,35 @@ ERROR_REASON_SOURCE_NOT_FOUND: ErrorReason.ValueType  # 50
 """NOT_FOUND. The relay does not serve a source of this name.
 Sample: {"reason": "SOURCE_NOT_FOUND", "domain": "trackops",
 "metadata": {"source": "trackops_order"}}
+"""
+ERROR_REASON_CREDENTIALS_INVALID: ErrorReason.ValueType  # 70
+"""UNAUTHENTICATED. No account or client has these credentials.
+Sample: {"reason": "CREDENTIALS_INVALID", "domain": "trackops"}
+"""
+ERROR_REASON_TOKEN_INVALID: ErrorReason.ValueType  # 71
+"""UNAUTHENTICATED. A token was altered, has expired, was used up, or belongs
+to a session that has ended.
+Sample: {"reason": "TOKEN_INVALID", "domain": "trackops"}
+"""
+ERROR_REASON_TOO_MANY_ATTEMPTS: ErrorReason.ValueType  # 72
+"""RESOURCE_EXHAUSTED, with `RetryInfo`. Too many attempts failed of late.
+Sample: {"reason": "TOO_MANY_ATTEMPTS", "domain": "trackops"}
+"""
+ERROR_REASON_EMAIL_TAKEN: ErrorReason.ValueType  # 73
+"""ALREADY_EXISTS. The address has an account.
+Sample: {"reason": "EMAIL_TAKEN", "domain": "trackops"}
+"""
+ERROR_REASON_USER_NOT_FOUND: ErrorReason.ValueType  # 74
+"""NOT_FOUND. No account has this id.
+Sample: {"reason": "USER_NOT_FOUND", "domain": "trackops",
+"metadata": {"user_id": "5a1c…"}}
+"""
+ERROR_REASON_LAST_ADMIN: ErrorReason.ValueType  # 75
+"""FAILED_PRECONDITION. The last administrator would lose the role.
+Sample: {"reason": "LAST_ADMIN", "domain": "trackops"}
+"""
+ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 76
+"""PERMISSION_DENIED. The caller is known, and may not do this.
+Sample: {"reason": "PERMISSION_DENIED", "domain": "trackops",
+"metadata": {"permission": "sagas.operate"}}
 """

@@ -1,0 +1,1 @@
+"""The identity service: people, programs, sessions, and the tokens that vouch for them."""

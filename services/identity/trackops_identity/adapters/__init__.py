@@ -1,0 +1,1 @@
+"""Postgres, Argon2, JWT and the list of common passwords."""

@@ -1,0 +1,1 @@
+"""Accounts, sessions and keys, and the rules that they keep."""

@@ -1,0 +1,1 @@
+"""gRPC: translate, call a use case, translate back."""

@@ -1,0 +1,3 @@
+from trackops_common.migrations import run_environment
+
+run_environment()
