@@ -18,7 +18,7 @@ from trackops_identity.domain.events import (
     UserRegistered,
 )
 
-__all__ = ["IdentityTopics", "outbox_event", "timestamp"]
+__all__ = ["IdentityTopics", "outbox_event"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,6 @@ def outbox_event(event: IdentityEvent, topics: IdentityTopics) -> OutboxEvent:
     )
 
 
-def timestamp(moment: datetime) -> Timestamp:
-    """`moment` as a message."""
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message
-
-
 def _payload(event: IdentityEvent) -> tuple[Message, datetime]:
     user = event.user
     match event:
@@ -62,7 +55,7 @@ def _payload(event: IdentityEvent) -> tuple[Message, datetime]:
             revoked = identity_events_pb2.SessionsRevoked(
                 user_id=str(user.user_id),
                 session_ids=map(str, event.session_ids),
-                access_expire_time=timestamp(event.access_expire_time),
+                access_expire_time=_timestamp(event.access_expire_time),
             )
             return revoked, event.time
         case LetterRequested():
@@ -71,6 +64,12 @@ def _payload(event: IdentityEvent) -> tuple[Message, datetime]:
                 email=user.email,
                 kind=identity_events_pb2.LetterKind.Value(f"LETTER_KIND_{event.kind}"),
                 token=event.token,
-                token_expire_time=timestamp(event.token_expire_time),
+                token_expire_time=_timestamp(event.token_expire_time),
             )
             return letter, event.time
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message

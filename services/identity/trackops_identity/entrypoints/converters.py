@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from trackops.identity.v1 import identity_pb2
 
 from trackops_common.grpc.endpoints import Context
-from trackops_identity.adapters.encoding import timestamp
 from trackops_identity.application.ports import AccessToken
 from trackops_identity.application.sessions import GrantedSession
 from trackops_identity.domain.roles import Role
@@ -44,8 +45,8 @@ def user_message(user: User) -> identity_pb2.User:
         email=user.email,
         email_verified=user.email_verified,
         roles=_role_values(user.roles),
-        create_time=timestamp(user.create_time),
-        update_time=timestamp(user.update_time),
+        create_time=_timestamp(user.create_time),
+        update_time=_timestamp(user.update_time),
     )
 
 
@@ -56,9 +57,9 @@ def session_message(session: Session) -> identity_pb2.Session:
         user_id=str(session.user_id),
         device=session.device,
         address=session.address,
-        create_time=timestamp(session.create_time),
-        use_time=timestamp(session.use_time),
-        expire_time=timestamp(session.expire_time),
+        create_time=_timestamp(session.create_time),
+        use_time=_timestamp(session.use_time),
+        expire_time=_timestamp(session.expire_time),
     )
 
 
@@ -66,16 +67,16 @@ def tokens_message(granted: GrantedSession) -> identity_pb2.Tokens:
     """The tokens of a session."""
     return identity_pb2.Tokens(
         access_token=granted.access.text,
-        access_expire_time=timestamp(granted.access.expire_time),
+        access_expire_time=_timestamp(granted.access.expire_time),
         refresh_token=granted.refresh_token,
-        refresh_expire_time=timestamp(granted.session.expire_time),
+        refresh_expire_time=_timestamp(granted.session.expire_time),
     )
 
 
 def service_tokens_message(token: AccessToken) -> identity_pb2.Tokens:
     """The token of a program."""
     return identity_pb2.Tokens(
-        access_token=token.text, access_expire_time=timestamp(token.expire_time)
+        access_token=token.text, access_expire_time=_timestamp(token.expire_time)
     )
 
 
@@ -84,10 +85,16 @@ def client_message(client: ServiceClient) -> identity_pb2.ServiceClient:
     return identity_pb2.ServiceClient(
         client_id=client.client_id,
         roles=_role_values(client.roles),
-        create_time=timestamp(client.create_time),
-        secret_time=timestamp(client.secret_time),
+        create_time=_timestamp(client.create_time),
+        secret_time=_timestamp(client.secret_time),
     )
 
 
 def _role_values(roles: Iterable[Role]) -> Sequence[identity_pb2.Role.ValueType]:
     return [identity_pb2.Role.Value(f"ROLE_{role}") for role in sorted(roles)]
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message
