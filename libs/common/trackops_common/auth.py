@@ -17,6 +17,11 @@ class Principal:
     """The party on whose behalf a call is made; its requests have a namespace of their own."""
 
     name: str
+    """The token's subject: a user's id, or `client:` and a program's."""
+    roles: frozenset[str] = frozenset()
+    """In lower case, such as "customer"."""
+    session_id: str = ""
+    """Empty for programs."""
 
 
 _ANYONE = Principal("anyone")
