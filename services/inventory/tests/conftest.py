@@ -1,0 +1,22 @@
+"""The inventory on the tables in memory and on Postgres alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from trackops_common.database import Database
+
+from .inventory_fakes import InMemoryTables, Inventory, PostgresTables
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def inventory(request: pytest.FixtureRequest) -> Iterator[Inventory]:
+    if request.param == "memory":
+        yield Inventory(InMemoryTables())
+        return
+    url = request.getfixturevalue("database").url("trackops_inventory")
+    database = Database(url, application_name="test")
+    yield Inventory(PostgresTables(database))
+    database.close()
