@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from trackops_cli import testing
 from trackops_common.database import Database
 
-from .inventory_fakes import InMemoryTables, Inventory, PostgresTables
+from .inventory_fakes import THREADS, InMemoryTables, Inventory, PostgresTables
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -20,3 +21,17 @@ def inventory(request: pytest.FixtureRequest) -> Iterator[Inventory]:
     database = Database(url, application_name="test")
     yield Inventory(PostgresTables(database))
     database.close()
+
+
+@pytest.fixture
+def connections(database: testing.Database) -> Iterator[Database]:
+    """Enough for `THREADS` at once and somebody who watches them."""
+    url = database.url("trackops_inventory")
+    connections = Database(url, application_name="test", pool_size=THREADS + 2)
+    yield connections
+    connections.close()
+
+
+@pytest.fixture
+def tables(connections: Database) -> PostgresTables:
+    return PostgresTables(connections)

@@ -34,6 +34,7 @@ from trackops_inventory.domain.reservation import Reservation
 from trackops_inventory.domain.stock import StockItem, StockLevel
 
 __all__ = [
+    "THREADS",
     "InMemoryTables",
     "Inventory",
     "Outcome",
@@ -41,7 +42,11 @@ __all__ = [
     "events_of",
     "order",
     "reservation",
+    "stock_updates",
 ]
+
+THREADS = 8
+"""How many do something at once in a race."""
 
 
 @dataclass
@@ -209,9 +214,11 @@ class PostgresTables:
     def let_pass(self, seconds: int) -> None:
         """Postgres's clock cannot be moved, so everything moves into the past."""
         self._database.execute(
-            "UPDATE reservations SET create_time = create_time - %(time)s::interval,"
+            "WITH locked AS (SELECT order_id FROM reservations ORDER BY order_id FOR UPDATE)"
+            " UPDATE reservations SET create_time = create_time - %(time)s::interval,"
             " update_time = update_time - %(time)s::interval,"
-            " expire_time = expire_time - %(time)s::interval",
+            " expire_time = expire_time - %(time)s::interval"
+            " FROM locked WHERE reservations.order_id = locked.order_id",
             {"time": f"{seconds} seconds"},
         )
 
@@ -310,3 +317,12 @@ def order() -> UUID:
 def events_of(inventory: Inventory, key: UUID | str) -> Sequence[tuple[str, int]]:
     """(name, version) of what happened to an order or a sku."""
     return [(event[0], event[2]) for event in inventory.tables.events() if event[1] == str(key)]
+
+
+def stock_updates(database: Database) -> int:
+    """How many times a row of the stock was updated, as far as Postgres has counted."""
+    rows = database.fetch(
+        "SELECT pg_stat_force_next_flush(),"
+        " (SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'stock')"
+    )
+    return int(rows[0][1])

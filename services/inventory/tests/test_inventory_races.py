@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -11,8 +12,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from trackops_cli import testing
 from trackops_cli.testing import wait_for
+from trackops_common.batching import Batcher, in_thread
 from trackops_common.database import Database
 from trackops_common.racing import at_once, waits_for_a_lock
 from trackops_inventory.application.release_stock import ReleaseStock
@@ -21,24 +22,9 @@ from trackops_inventory.domain.errors import InsufficientStock, ReservationRelea
 from trackops_inventory.domain.reservation import Reservation
 from trackops_inventory.domain.stock import StockItem
 
-from .inventory_fakes import Inventory, PostgresTables
+from .inventory_fakes import THREADS, Inventory, Outcome, PostgresTables, stock_updates
 
-THREADS = 8
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def connections(database: testing.Database) -> Iterator[Database]:
-    connections = Database(
-        database.url("trackops_inventory"), application_name="test", pool_size=THREADS + 2
-    )
-    yield connections
-    connections.close()
-
-
-@pytest.fixture
-def tables(connections: Database) -> PostgresTables:
-    return PostgresTables(connections)
 
 
 @pytest.fixture
@@ -65,23 +51,46 @@ def test_a_hot_sku_is_never_oversold(tables: PostgresTables, inventory: Inventor
     assert reserved_events(tables) == 100
 
 
-def test_five_hundred_reservations_of_a_sku_are_one_row_update(
+def test_five_hundred_reservations_or_commits_of_a_sku_are_one_row_update(
     connections: Database, inventory: Inventory
 ) -> None:
     inventory.adjust("HOT", 1000)
 
-    def updates() -> int:
-        rows = connections.fetch(
-            "SELECT pg_stat_force_next_flush(),"
-            " (SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'stock')"
-        )
-        return int(rows[0][1])
-
-    wait_for(lambda: updates() == 1, what="the adjustment is counted")
-    inventory.reserve_all([inventory.reservation(uuid4(), HOT=1) for _ in range(500)])
-    wait_for(lambda: updates() > 1, what="the reservations are counted")
-    assert updates() == 2
+    wait_for(lambda: stock_updates(connections) == 1, what="the adjustment is counted")
+    orders = [uuid4() for _ in range(500)]
+    inventory.reserve_all([inventory.reservation(order_id, HOT=1) for order_id in orders])
+    wait_for(lambda: stock_updates(connections) > 1, what="the reservations are counted")
+    assert stock_updates(connections) == 2
     assert inventory.level("HOT") == (1000, 500)
+    inventory.commit_all([inventory.going(order_id, HOT=1) for order_id in orders])
+    wait_for(lambda: stock_updates(connections) > 2, what="the commits are counted")
+    assert stock_updates(connections) == 3
+    assert inventory.level("HOT") == (500, 0)
+
+
+async def test_five_hundred_buyers_of_a_hot_sku_are_two_batches(
+    connections: Database, inventory: Inventory
+) -> None:
+    """None of them knows of another; their batcher takes 256 at most."""
+    inventory.adjust("HOT", 300)
+    sizes = []
+
+    def reserve(commands: Sequence[ReserveStock]) -> Sequence[Outcome]:
+        sizes.append(len(commands))
+        return inventory.reserve_all(commands)
+
+    with ThreadPoolExecutor(1) as threads:
+        batcher = Batcher(in_thread(threads, reserve))
+        buyers = [batcher.submit(inventory.reservation(uuid4(), HOT=1)) for _ in range(500)]
+        outcomes = await asyncio.gather(*buyers)
+        await batcher.close()
+
+    assert [isinstance(outcome, bytes) for outcome in outcomes] == [True] * 300 + [False] * 200
+    assert {type(outcome) for outcome in outcomes} == {bytes, InsufficientStock}
+    assert inventory.level("HOT") == (300, 300)
+    assert sizes == [256, 244]
+    wait_for(lambda: stock_updates(connections) > 2, what="both updates are counted")
+    assert stock_updates(connections) == 3, "the adjustment, and one for each batch"
 
 
 def test_one_request_sent_many_times_at_once_holds_once(

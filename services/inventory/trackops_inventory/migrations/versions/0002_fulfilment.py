@@ -7,7 +7,8 @@ down_revision = "0001"
 
 # An item is [sku, quantity] until something of it left; from then on
 # [sku, quantity, committed, restocked]. The path finds any that breaks
-# 0 <= restocked <= committed <= quantity; a part that is not there breaks nothing.
+# 0 <= restocked <= committed <= quantity; a part that is not there breaks nothing. (Strict, since a
+# lax filter looks into each array that it is given and would see no item.)
 #
 # `expire_time` is for what is held only, and its index has those rows alone: one that never
 # expires pays nothing for it, and neither does its release, since none of its indexed columns
@@ -23,7 +24,7 @@ ALTER TABLE reservations
         CHECK (state IN ('HELD', 'RELEASED', 'COMMITTED')) NOT VALID,
     ADD CONSTRAINT reservations_quantities_check
         CHECK (NOT jsonb_path_exists(
-            items, '$[*] ? (@[3] < 0 || @[3] > @[2] || @[2] > @[1])'
+            items, 'strict $[*] ? (@[3] < 0 || @[3] > @[2] || @[2] > @[1])'
         )) NOT VALID,
     ADD CONSTRAINT reservations_expire_time_check
         CHECK (expire_time IS NULL OR state = 'HELD') NOT VALID;
