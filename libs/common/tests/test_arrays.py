@@ -110,8 +110,8 @@ def test_any_uuid_arrives_as_it_was(server: Database) -> None:
 
 def test_any_moment_arrives_to_the_microsecond(server: Database) -> None:
     @DATABASE_EXAMPLES
-    @given(some.lists(MOMENTS, max_size=8))
-    def arrives(values: list[datetime]) -> None:
+    @given(some.lists(some.none() | MOMENTS, max_size=8))
+    def arrives(values: list[datetime | None]) -> None:
         assert _elements(server, arrays.timestamps(values), "timestamptz") == values
 
     arrives()

@@ -26,9 +26,9 @@ def integers(values: Iterable[int | None]) -> str:
     return "{" + ",".join("NULL" if value is None else str(value) for value in values) + "}"
 
 
-def timestamps(values: Iterable[datetime]) -> str:
-    """For `::timestamptz[]`."""
-    return "{" + ",".join(f'"{value.isoformat()}"' for value in values) + "}"
+def timestamps(values: Iterable[datetime | None]) -> str:
+    """For `::timestamptz[]`; None is NULL."""
+    return "{" + ",".join(f'"{value.isoformat()}"' if value else "NULL" for value in values) + "}"
 
 
 def texts(values: Iterable[str | None]) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
 
-from trackops_cli import testing
 from trackops_cli.testing import wait_for
+from trackops_common.batching import Batcher, in_thread
 from trackops_common.database import Database
 from trackops_common.racing import at_once, waits_for_a_lock
 from trackops_inventory.application.release_stock import ReleaseStock
@@ -20,28 +22,18 @@ from trackops_inventory.domain.errors import InsufficientStock, ReservationRelea
 from trackops_inventory.domain.reservation import Reservation
 from trackops_inventory.domain.stock import StockItem
 
-from .inventory_fakes import Inventory, PostgresTables
+from .inventory_fakes import THREADS, Inventory, Outcome, PostgresTables, stock_updates
 
-THREADS = 8
-
-
-@pytest.fixture
-def connections(database: testing.Database) -> Iterator[Database]:
-    connections = Database(
-        database.url("trackops_inventory"), application_name="test", pool_size=THREADS + 2
-    )
-    yield connections
-    connections.close()
-
-
-@pytest.fixture
-def tables(connections: Database) -> PostgresTables:
-    return PostgresTables(connections)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
 def inventory(tables: PostgresTables) -> Inventory:
     return Inventory(tables)
+
+
+def reserved_events(tables: PostgresTables) -> int:
+    return sum(name == "StockReserved" for name, _, _ in tables.events())
 
 
 def test_a_hot_sku_is_never_oversold(tables: PostgresTables, inventory: Inventory) -> None:
@@ -56,26 +48,49 @@ def test_a_hot_sku_is_never_oversold(tables: PostgresTables, inventory: Inventor
     assert sum(at_once(*[buy] * THREADS)) == 100
     assert inventory.level("HOT") == (100, 100)
     assert tables.reserved_by_orders() == {"HOT": 100}
-    assert len(tables.events()) == 100
+    assert reserved_events(tables) == 100
 
 
-def test_five_hundred_reservations_of_a_sku_are_one_row_update(
+def test_five_hundred_reservations_or_commits_of_a_sku_are_one_row_update(
     connections: Database, inventory: Inventory
 ) -> None:
     inventory.adjust("HOT", 1000)
 
-    def updates() -> int:
-        rows = connections.fetch(
-            "SELECT pg_stat_force_next_flush(),"
-            " (SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'stock')"
-        )
-        return int(rows[0][1])
-
-    wait_for(lambda: updates() == 1, what="the adjustment is counted")
-    inventory.reserve_all([inventory.reservation(uuid4(), HOT=1) for _ in range(500)])
-    wait_for(lambda: updates() > 1, what="the reservations are counted")
-    assert updates() == 2
+    wait_for(lambda: stock_updates(connections) == 1, what="the adjustment is counted")
+    orders = [uuid4() for _ in range(500)]
+    inventory.reserve_all([inventory.reservation(order_id, HOT=1) for order_id in orders])
+    wait_for(lambda: stock_updates(connections) > 1, what="the reservations are counted")
+    assert stock_updates(connections) == 2
     assert inventory.level("HOT") == (1000, 500)
+    inventory.commit_all([inventory.going(order_id, HOT=1) for order_id in orders])
+    wait_for(lambda: stock_updates(connections) > 2, what="the commits are counted")
+    assert stock_updates(connections) == 3
+    assert inventory.level("HOT") == (500, 0)
+
+
+async def test_five_hundred_buyers_of_a_hot_sku_are_two_batches(
+    connections: Database, inventory: Inventory
+) -> None:
+    """None of them knows of another; their batcher takes 256 at most."""
+    inventory.adjust("HOT", 300)
+    sizes = []
+
+    def reserve(commands: Sequence[ReserveStock]) -> Sequence[Outcome]:
+        sizes.append(len(commands))
+        return inventory.reserve_all(commands)
+
+    with ThreadPoolExecutor(1) as threads:
+        batcher = Batcher(in_thread(threads, reserve))
+        buyers = [batcher.submit(inventory.reservation(uuid4(), HOT=1)) for _ in range(500)]
+        outcomes = await asyncio.gather(*buyers)
+        await batcher.close()
+
+    assert [isinstance(outcome, bytes) for outcome in outcomes] == [True] * 300 + [False] * 200
+    assert {type(outcome) for outcome in outcomes} == {bytes, InsufficientStock}
+    assert inventory.level("HOT") == (300, 300)
+    assert sizes == [256, 244]
+    wait_for(lambda: stock_updates(connections) > 2, what="both updates are counted")
+    assert stock_updates(connections) == 3, "the adjustment, and one for each batch"
 
 
 def test_one_request_sent_many_times_at_once_holds_once(
@@ -86,7 +101,7 @@ def test_one_request_sent_many_times_at_once_holds_once(
     outcomes = at_once(*[lambda: inventory.reserve_all([command])[0]] * THREADS)
     assert len(set(outcomes)) == 1
     assert inventory.level("TEA") == (100, 2)
-    assert len(tables.events()) == 1
+    assert reserved_events(tables) == 1
 
 
 def test_a_release_that_comes_first_refuses_a_reservation_that_waits_for_it(
@@ -95,7 +110,7 @@ def test_a_release_that_comes_first_refuses_a_reservation_that_waits_for_it(
     inventory.adjust("TEA", 10)
     order_id = uuid4()
     with ThreadPoolExecutor(1) as threads, tables.unit_of_work() as release:
-        release.reservations.claim([Reservation.mark_released(order_id, now=inventory.clock.now())])
+        release.reservations.claim([Reservation.mark_released(order_id, now=NOW)])
         late = threads.submit(inventory.reserve, order_id, TEA=3)
         wait_for(lambda: waits_for_a_lock(connections), what="the reservation waits")
         release.commit()
@@ -110,9 +125,7 @@ def test_a_release_that_rolls_back_lets_a_waiting_reservation_through(
     order_id = uuid4()
     with ThreadPoolExecutor(1) as threads:
         with tables.unit_of_work() as release:
-            release.reservations.claim(
-                [Reservation.mark_released(order_id, now=inventory.clock.now())]
-            )
+            release.reservations.claim([Reservation.mark_released(order_id, now=NOW)])
             late = threads.submit(inventory.reserve, order_id, TEA=3)
             wait_for(lambda: waits_for_a_lock(connections), what="the reservation waits")
         assert isinstance(late.result(timeout=10), bytes)

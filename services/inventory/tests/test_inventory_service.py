@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -20,7 +21,9 @@ from trackops_inventory.bootstrap import InventorySettings, bootstrap
 @pytest.fixture
 async def stub(database: Database) -> AsyncIterator[Any]:
     settings = InventorySettings(
-        listen="", database_url=SecretStr(database.url("trackops_inventory"))
+        listen="",
+        database_url=SecretStr(database.url("trackops_inventory")),
+        expiry_interval_seconds=0.05,
     )
     async with bootstrap(settings) as application, serving(application) as channel:
         yield InventoryServiceStub(channel)
@@ -30,12 +33,36 @@ def adjust(sku: str, delta: int) -> inventory_service_pb2.AdjustStockRequest:
     return inventory_service_pb2.AdjustStockRequest(request_id=str(uuid4()), sku=sku, delta=delta)
 
 
-def reserve(**items: int) -> inventory_service_pb2.ReserveStockRequest:
+def reserve(*, expires: int = 0, **items: int) -> inventory_service_pb2.ReserveStockRequest:
     return inventory_service_pb2.ReserveStockRequest(
         request_id=str(uuid4()),
         order_id=str(uuid4()),
-        items=[inventory_pb2.StockItem(sku=sku, quantity=n) for sku, n in items.items()],
+        items=stock_items(items),
+        expire_after_seconds=expires,
     )
+
+
+def commit(order_id: str, **items: int) -> inventory_service_pb2.CommitStockRequest:
+    return inventory_service_pb2.CommitStockRequest(
+        request_id=str(uuid4()), order_id=order_id, items=stock_items(items)
+    )
+
+
+def restock(order_id: str, **items: int) -> inventory_service_pb2.RestockItemsRequest:
+    return inventory_service_pb2.RestockItemsRequest(
+        request_id=str(uuid4()), order_id=order_id, items=stock_items(items)
+    )
+
+
+def stock_items(quantities: Mapping[str, int]) -> list[inventory_pb2.StockItem]:
+    return [inventory_pb2.StockItem(sku=sku, quantity=n) for sku, n in quantities.items()]
+
+
+async def level_of(stub: Any, sku: str) -> tuple[int, int, int]:
+    """(on hand, reserved, available)"""
+    request = inventory_service_pb2.BatchGetStockRequest(skus=[sku])
+    (level,) = (await stub.BatchGetStock(request)).stock_levels
+    return level.on_hand, level.reserved, level.available
 
 
 async def refusal(call: Any) -> ErrorDetails:
@@ -156,3 +183,88 @@ async def test_levels_come_in_the_order_asked_for(stub: Any) -> None:
         inventory_service_pb2.BatchGetStockRequest(skus=["MUG", "NONE", "TEA"])
     )
     assert [level.sku for level in found.stock_levels] == ["MUG", "TEA"]
+
+
+async def test_stock_follows_the_goods(stub: Any) -> None:
+    await stub.AdjustStock(adjust("TEA", 5))
+    order_id = (await stub.ReserveStock(reserve(TEA=3))).reservation.order_id
+    gone = (await stub.CommitStock(commit(order_id, TEA=2))).reservation
+    assert gone.state == inventory_pb2.RESERVATION_STATE_HELD
+    back = (await stub.RestockItems(restock(order_id, TEA=1))).reservation
+    (item,) = back.reserved_items
+    assert (item.quantity, item.committed_quantity, item.restocked_quantity) == (3, 2, 1)
+    assert [(one.sku, one.quantity) for one in back.items] == [("TEA", 3)]
+    assert await level_of(stub, "TEA") == (4, 1, 3)
+    last = (await stub.CommitStock(commit(order_id, TEA=1))).reservation
+    assert last.state == inventory_pb2.RESERVATION_STATE_COMMITTED
+
+
+async def test_refusals_of_what_goes_and_comes_say_why(stub: Any) -> None:
+    await stub.AdjustStock(adjust("TEA", 5))
+    held = reserve(TEA=3)
+    await stub.ReserveStock(held)
+    nobody = str(uuid4())
+    for call in (
+        stub.CommitStock(commit(nobody, TEA=1)),
+        stub.RestockItems(restock(nobody, TEA=1)),
+    ):
+        unknown = await refusal(call)
+        assert (unknown.code, unknown.reason, unknown.metadata) == (
+            grpc.StatusCode.NOT_FOUND,
+            "RESERVATION_NOT_FOUND",
+            {"order_id": nobody},
+        )
+    many = await refusal(stub.CommitStock(commit(held.order_id, TEA=4)))
+    assert (many.code, many.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "TOO_MANY_PIECES")
+    assert many.metadata == {
+        "order_id": held.order_id,
+        "sku": "TEA",
+        "requested": "4",
+        "available": "3",
+    }
+    await stub.CommitStock(commit(held.order_id, TEA=3))
+    again = await refusal(stub.ReserveStock(reserve_again(held)))
+    assert again.reason == "FORBIDDEN_TRANSITION"
+    assert again.metadata == {"order_id": held.order_id, "from": "COMMITTED", "to": "HELD"}
+
+
+async def test_what_goes_and_comes_in_a_batch_does_so_alone(stub: Any) -> None:
+    await stub.AdjustStock(adjust("TEA", 5))
+    order_id = (await stub.ReserveStock(reserve(TEA=3))).reservation.order_id
+    gone = await stub.BatchCommitStock(
+        inventory_service_pb2.BatchCommitStockRequest(
+            requests=[commit(order_id, TEA=n) for n in (2, 2, 1)]
+        )
+    )
+    assert [one.HasField("error") for one in gone.results] == [False, True, False]
+    back = await stub.BatchRestockItems(
+        inventory_service_pb2.BatchRestockItemsRequest(
+            requests=[restock(order_id, TEA=n) for n in (4, 3)]
+        )
+    )
+    assert [one.HasField("error") for one in back.results] == [True, False]
+    assert await level_of(stub, "TEA") == (5, 0, 5)
+
+
+async def test_a_reservation_ends_by_itself(stub: Any) -> None:
+    await stub.AdjustStock(adjust("TEA", 5))
+    held = (await stub.ReserveStock(reserve(expires=1, TEA=3))).reservation
+    lasting = held.expire_time.ToNanoseconds() - held.create_time.ToNanoseconds()
+    assert lasting == 1_000_000_000
+    async with asyncio.timeout(20):
+        while (await level_of(stub, "TEA"))[1]:
+            pass
+    late = await refusal(stub.CommitStock(commit(held.order_id, TEA=1)))
+    assert late.reason == "RESERVATION_RELEASED"
+
+
+async def test_five_hundred_buyers_at_once_get_the_pieces_that_there_are(stub: Any) -> None:
+    await stub.AdjustStock(adjust("HOT", 300))
+
+    calls = [stub.ReserveStock(reserve(HOT=1)) for _ in range(500)]
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+
+    refused = [error_details(one) for one in outcomes if isinstance(one, grpc.aio.AioRpcError)]
+    assert {error.reason for error in refused} == {"INSUFFICIENT_STOCK"}
+    assert len(outcomes) - len(refused) == 300
+    assert await level_of(stub, "HOT") == (300, 300, 0)

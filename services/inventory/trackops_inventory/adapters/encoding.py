@@ -12,8 +12,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from trackops.inventory.v1 import inventory_events_pb2, inventory_pb2, inventory_service_pb2
 
 from trackops_common.outbox import OutboxEvent
-from trackops_inventory.domain.events import ReservationEvent, StockReleased, StockReserved
-from trackops_inventory.domain.reservation import Reservation, ReservationState
+from trackops_inventory.domain.events import (
+    InventoryEvent,
+    StockAdjusted,
+    StockCommitted,
+    StockReleased,
+    StockReserved,
+    StockRestocked,
+)
+from trackops_inventory.domain.reservation import Reservation, ReservationState, ReservedItem
 from trackops_inventory.domain.stock import StockItem, StockLevel
 
 __all__ = ["encode_adjusted", "encode_reservation", "outbox_event"]
@@ -37,45 +44,64 @@ def encode_adjusted(level: StockLevel) -> bytes:
 
 
 def encode_reservation(reservation: Reservation) -> bytes:
-    """A `ReserveStockResponse`, which `ReleaseStockResponse` equals on the wire."""
-    return inventory_service_pb2.ReserveStockResponse(
-        reservation=inventory_pb2.Reservation(
-            order_id=str(reservation.order_id),
-            state=_STATES[reservation.state],
-            items=_item_messages(reservation.items),
-            create_time=_timestamp(reservation.create_time),
-            update_time=_timestamp(reservation.update_time),
-        )
-    ).SerializeToString()
+    """A `ReserveStockResponse`, which the other responses about reservations equal on the wire."""
+    message = inventory_pb2.Reservation(
+        order_id=str(reservation.order_id),
+        state=_STATES[reservation.state],
+        items=_item_messages(reservation.items),
+        create_time=_timestamp(reservation.create_time),
+        update_time=_timestamp(reservation.update_time),
+        reserved_items=[_reserved_item_message(item) for item in reservation.items],
+    )
+    if reservation.expire_time:
+        message.expire_time.CopyFrom(_timestamp(reservation.expire_time))
+    return inventory_service_pb2.ReserveStockResponse(reservation=message).SerializeToString()
 
 
-def outbox_event(event: ReservationEvent, *, topic: str) -> OutboxEvent:
+def outbox_event(event: InventoryEvent, *, topic: str) -> OutboxEvent:
     """The event as a row of the outbox."""
     payload = _payload(event)
-    reservation = event.reservation
     return OutboxEvent(
         event_id=uuid.uuid4(),
         topic=topic,
-        key=str(reservation.order_id),
+        key=event.sku if isinstance(event, StockAdjusted) else str(event.order_id),
         type=payload.DESCRIPTOR.full_name,
-        aggregate_version=reservation.version,
+        aggregate_version=event.version,
         payload=payload.SerializeToString(),
-        occurred_at=reservation.update_time,
+        occurred_at=event.time,
     )
 
 
-def _payload(event: ReservationEvent) -> Message:
-    order_id = str(event.reservation.order_id)
-    items = _item_messages(event.reservation.items)
+def _payload(event: InventoryEvent) -> Message:
+    if isinstance(event, StockAdjusted):
+        return inventory_events_pb2.StockAdjusted(
+            sku=event.sku, delta=event.delta, on_hand=event.on_hand
+        )
+    order_id, items = str(event.order_id), _item_messages(event.items)
     match event:
         case StockReserved():
             return inventory_events_pb2.StockReserved(order_id=order_id, items=items)
         case StockReleased():
-            return inventory_events_pb2.StockReleased(order_id=order_id, items=items)
+            return inventory_events_pb2.StockReleased(
+                order_id=order_id, items=items, expired=event.expired
+            )
+        case StockCommitted():
+            return inventory_events_pb2.StockCommitted(order_id=order_id, items=items)
+        case StockRestocked():
+            return inventory_events_pb2.StockRestocked(order_id=order_id, items=items)
 
 
-def _item_messages(items: Sequence[StockItem]) -> list[inventory_pb2.StockItem]:
+def _item_messages(items: Sequence[StockItem | ReservedItem]) -> list[inventory_pb2.StockItem]:
     return [inventory_pb2.StockItem(sku=item.sku, quantity=item.quantity) for item in items]
+
+
+def _reserved_item_message(item: ReservedItem) -> inventory_pb2.ReservedItem:
+    return inventory_pb2.ReservedItem(
+        sku=item.sku,
+        quantity=item.quantity,
+        committed_quantity=item.committed,
+        restocked_quantity=item.restocked,
+    )
 
 
 @lru_cache(maxsize=1024)

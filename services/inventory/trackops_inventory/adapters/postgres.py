@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,9 +13,9 @@ from trackops_common import arrays
 from trackops_common.database import Database, Rows, Transaction
 from trackops_common.request_store import PostgresRequestStore
 from trackops_inventory.adapters.encoding import outbox_event
-from trackops_inventory.domain.events import ReservationEvent
-from trackops_inventory.domain.reservation import Reservation
-from trackops_inventory.domain.stock import StockItem, StockLevel
+from trackops_inventory.domain.events import InventoryEvent
+from trackops_inventory.domain.reservation import Reservation, ReservedItem
+from trackops_inventory.domain.stock import StockLevel
 
 __all__ = ["PostgresStockReader", "PostgresUnitOfWork", "PostgresUnitOfWorkFactory"]
 
@@ -26,44 +27,61 @@ SELECT sku, 0, 0 FROM unnest(%(skus)s::text[]) AS new(sku)
 RETURNING sku
 """
 
-_SELECT_STOCK = "SELECT sku, on_hand, reserved FROM stock WHERE sku = ANY(%(skus)s::text[])"
+_SELECT_STOCK = """
+SELECT sku, on_hand, reserved, version FROM stock WHERE sku = ANY(%(skus)s::text[])
+"""
 
 _LOCK_STOCK = f"{_SELECT_STOCK} ORDER BY sku FOR UPDATE"
 
 _SAVE_STOCK = """
 UPDATE stock
-   SET on_hand = changed.on_hand, reserved = changed.reserved
-  FROM unnest(%(skus)s::text[], %(on_hands)s::bigint[], %(reserveds)s::bigint[])
-       AS changed(sku, on_hand, reserved)
+   SET on_hand = changed.on_hand, reserved = changed.reserved, version = changed.version
+  FROM unnest(%(skus)s::text[], %(on_hands)s::bigint[], %(reserveds)s::bigint[],
+              %(versions)s::bigint[])
+       AS changed(sku, on_hand, reserved, version)
  WHERE stock.sku = changed.sku
 """
 
 _INSERT_RESERVATIONS = """
-INSERT INTO reservations (order_id, state, items, version, create_time, update_time)
-SELECT order_id, state, items::jsonb, version, create_time, create_time
+INSERT INTO reservations
+       (order_id, state, items, version, create_time, update_time, expire_time)
+SELECT order_id, state, items::jsonb, version, create_time, create_time, expire_time
   FROM unnest(%(order_ids)s::uuid[], %(states)s::text[], %(items)s::text[],
-              %(versions)s::bigint[], %(create_times)s::timestamptz[])
-       AS new(order_id, state, items, version, create_time)
+              %(versions)s::bigint[], %(expire_times)s::timestamptz[],
+              %(create_times)s::timestamptz[])
+       AS new(order_id, state, items, version, expire_time, create_time)
  ORDER BY order_id
     ON CONFLICT (order_id) DO NOTHING
 RETURNING order_id
 """
 
-_LOCK_RESERVATIONS = """
-SELECT order_id, state, items, version, create_time, update_time
+_SELECT_RESERVATIONS = """
+SELECT order_id, state, items, version, create_time, update_time, expire_time
   FROM reservations
+"""
+
+_LOCK_RESERVATIONS = f"""{_SELECT_RESERVATIONS}
  WHERE order_id = ANY(%(order_ids)s::uuid[])
  ORDER BY order_id
    FOR UPDATE
 """
 
+# The time is that of the transaction's begin, which an index can be asked with.
+_LOCK_OVER = f"""{_SELECT_RESERVATIONS}
+ WHERE expire_time <= now()
+ ORDER BY expire_time
+ LIMIT %(limit)s
+   FOR UPDATE SKIP LOCKED
+"""
+
 _SAVE_RESERVATIONS = """
 UPDATE reservations
    SET state = changed.state, items = changed.items::jsonb, version = changed.version,
-       update_time = changed.update_time
+       expire_time = changed.expire_time, update_time = changed.update_time
   FROM unnest(%(order_ids)s::uuid[], %(states)s::text[], %(items)s::text[],
-              %(versions)s::bigint[], %(update_times)s::timestamptz[])
-       AS changed(order_id, state, items, version, update_time)
+              %(versions)s::bigint[], %(expire_times)s::timestamptz[],
+              %(update_times)s::timestamptz[])
+       AS changed(order_id, state, items, version, expire_time, update_time)
  WHERE reservations.order_id = changed.order_id
 """
 
@@ -95,6 +113,7 @@ class PostgresStockRepository:
                 "skus": arrays.texts(level.sku for level in levels),
                 "on_hands": arrays.integers(level.on_hand for level in levels),
                 "reserveds": arrays.integers(level.reserved for level in levels),
+                "versions": arrays.integers(level.version for level in levels),
             },
         )
 
@@ -123,7 +142,18 @@ class PostgresReservationRepository:
         new = {row[0] for row in rows}
         ours = {r.order_id: r for r in proposed if r.order_id in new}
         others = [r.order_id for r in proposed if r.order_id not in new]
-        return ours | self._lock(others) if others else ours
+        return ours | self.lock(others)
+
+    def lock(self, order_ids: Iterable[UUID]) -> dict[UUID, Reservation]:
+        wanted = list(order_ids)
+        if not wanted:
+            return {}
+        rows = self._transaction.execute(_LOCK_RESERVATIONS, {"order_ids": arrays.uuids(wanted)})
+        return {row[0]: _reservation(*row) for row in rows}
+
+    def lock_over(self, *, limit: int) -> Sequence[Reservation]:
+        rows = self._transaction.execute(_LOCK_OVER, {"limit": limit})
+        return [_reservation(*row) for row in rows]
 
     def save(self, reservations: Sequence[Reservation]) -> None:
         if not reservations:
@@ -143,10 +173,6 @@ class PostgresReservationRepository:
                 {"order_ids": arrays.uuids(unwanted)},
             )
 
-    def _lock(self, order_ids: Sequence[UUID]) -> dict[UUID, Reservation]:
-        rows = self._transaction.execute(_LOCK_RESERVATIONS, {"order_ids": arrays.uuids(order_ids)})
-        return {row[0]: _reservation(*row) for row in rows}
-
 
 class PostgresUnitOfWork:
     """One transaction on the inventory service's schema."""
@@ -158,7 +184,11 @@ class PostgresUnitOfWork:
         self._transaction = transaction
         self._events_topic = events_topic
 
-    def commit(self, events: Sequence[ReservationEvent] = ()) -> None:
+    def now(self) -> datetime:
+        time: datetime = self._transaction.execute("SELECT clock_timestamp()")[0][0]
+        return time
+
+    def commit(self, events: Sequence[InventoryEvent] = ()) -> None:
         self._transaction.commit(
             [outbox_event(event, topic=self._events_topic) for event in events]
         )
@@ -197,11 +227,18 @@ def _state_columns(reservations: Sequence[Reservation]) -> Mapping[str, Any]:
         "states": arrays.texts(r.state for r in reservations),
         "items": arrays.texts(_encode_items(r.items) for r in reservations),
         "versions": arrays.integers(r.version for r in reservations),
+        "expire_times": arrays.timestamps(r.expire_time for r in reservations),
     }
 
 
-def _encode_items(items: Sequence[StockItem]) -> str:
-    return json.dumps([[item.sku, item.quantity] for item in items])
+def _encode_items(items: Sequence[ReservedItem]) -> str:
+    return json.dumps([_encode_item(item) for item in items])
+
+
+def _encode_item(item: ReservedItem) -> list[str | int]:
+    """What never left the house, which is most, says so by being short."""
+    moved = [item.committed, item.restocked] if item.committed else []
+    return [item.sku, item.quantity, *moved]
 
 
 def _reservation(
@@ -209,14 +246,16 @@ def _reservation(
     state: str,
     items: Sequence[tuple[str, int]],
     version: int,
-    create_time: Any,
-    update_time: Any,
+    create_time: datetime,
+    update_time: datetime,
+    expire_time: datetime | None,
 ) -> Reservation:
     return Reservation.rehydrate(
         order_id=order_id,
         state=state,
-        items=tuple(StockItem(*item) for item in items),
+        items=tuple(ReservedItem(*item) for item in items),
         version=version,
         create_time=create_time,
         update_time=update_time,
+        expire_time=expire_time,
     )

@@ -11,6 +11,7 @@ from trackops_common.errors import RequestIdReused
 from trackops_common.idempotency import RequestLedger, fingerprint, request_key
 from trackops_inventory.application.ports import EncodeStockLevel, UnitOfWorkFactory
 from trackops_inventory.domain.errors import InventoryError
+from trackops_inventory.domain.events import StockAdjusted
 from trackops_inventory.domain.stock import StockLedger
 
 __all__ = ["AdjustStock", "AdjustStockLevels", "AdjustStockOutcome"]
@@ -53,14 +54,20 @@ class AdjustStockLevels:
         skus = {command.sku for command in commands}
         with self.unit_of_work() as work:
             stock = StockLedger(work.stock.claim(skus))
+            now = work.now()
             ledger = RequestLedger(work.requests.find(c.request_key for c in commands))
+            events: list[StockAdjusted] = []
 
             def adjust(command: AdjustStock) -> bytes:
-                return self.encode(stock.adjust(command.sku, command.delta))
+                level = stock.adjust(command.sku, command.delta)
+                events.append(
+                    StockAdjusted(level.sku, level.version, now, command.delta, level.on_hand)
+                )
+                return self.encode(level)
 
             outcomes = [ledger.answer(command, adjust, InventoryError) for command in commands]
             work.stock.save(stock.changed)
             work.stock.withdraw(skus - {level.sku for level in stock.changed})
             work.requests.save(ledger.new)
-            work.commit()
+            work.commit(events)
         return outcomes

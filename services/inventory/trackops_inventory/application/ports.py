@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from trackops_common.idempotency import RequestStore
-from trackops_inventory.domain.events import ReservationEvent
+from trackops_inventory.domain.events import InventoryEvent
 from trackops_inventory.domain.reservation import Reservation
 from trackops_inventory.domain.stock import StockLevel
 
@@ -60,8 +61,19 @@ class ReservationRepository(Protocol):
         """
         ...
 
+    def lock(self, order_ids: Iterable[UUID]) -> Mapping[UUID, Reservation]:
+        """The reservations that there are of these orders, ours until the unit of work ends."""
+        ...
+
+    def lock_over(self, *, limit: int) -> Sequence[Reservation]:
+        """Some of those whose time is over, the longest first, as ours as others.
+
+        Those that another unit of work has are left out, and nothing waits.
+        """
+        ...
+
     def save(self, reservations: Sequence[Reservation]) -> None:
-        """Store claimed reservations that changed since."""
+        """Store reservations that are ours and changed since."""
         ...
 
     def withdraw(self, order_ids: Iterable[UUID]) -> None:
@@ -82,7 +94,11 @@ class UnitOfWork(Protocol):
     @property
     def requests(self) -> RequestStore: ...
 
-    def commit(self, events: Sequence[ReservationEvent] = ()) -> None:
+    def now(self) -> datetime:
+        """The time by the clock that all replicas share, which decides about expiry."""
+        ...
+
+    def commit(self, events: Sequence[InventoryEvent] = ()) -> None:
         """End the unit of work; the events leave with it, in this order."""
         ...
 

@@ -8,16 +8,14 @@ from datetime import datetime
 from functools import cached_property
 from uuid import UUID
 
-from trackops_common.clock import Clock
-from trackops_common.errors import RequestIdReused
-from trackops_common.idempotency import JsonValue, RequestLedger, fingerprint, request_key
+from trackops_common.idempotency import RequestLedger, fingerprint, request_key
+from trackops_inventory.application.change_reservations import ReservationOutcome, items_json
 from trackops_inventory.application.ports import EncodeReservation, UnitOfWorkFactory
 from trackops_inventory.domain.errors import InventoryError
-from trackops_inventory.domain.events import StockReserved
 from trackops_inventory.domain.reservation import Reservation
 from trackops_inventory.domain.stock import StockItem, StockLedger
 
-__all__ = ["ReserveStock", "ReserveStockForOrders", "ReserveStockOutcome"]
+__all__ = ["ReserveStock", "ReserveStockForOrders"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,8 @@ class ReserveStock:
     request_id: str
     order_id: UUID
     items: tuple[StockItem, ...]
+    expire_after_seconds: int = 0
+    """0: never."""
 
     @cached_property
     def request_key(self) -> UUID:
@@ -35,11 +35,16 @@ class ReserveStock:
 
     @cached_property
     def request_hash(self) -> bytes:
-        items: list[JsonValue] = [[item.sku, item.quantity] for item in self.items]
-        return fingerprint([str(self.order_id), items])
+        what = [str(self.order_id), items_json(self.items)]
+        return fingerprint(
+            [*what, self.expire_after_seconds] if self.expire_after_seconds else what
+        )
 
-
-ReserveStockOutcome = bytes | InventoryError | RequestIdReused
+    def propose(self, now: datetime) -> Reservation:
+        """The reservation asked for."""
+        return Reservation.hold(
+            self.order_id, self.items, now=now, expire_after_seconds=self.expire_after_seconds
+        )
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,8 @@ class ReserveStockForOrders:
     the outbox. Only an open transaction's own insert can make the first step
     wait, and nobody who is past a step waits for someone before it. Stock is
     locked last but one because a popular sku is what batches queue for.
-    (Advisory locks by order id would do as well, but a thousand of them a
+    (Expiry takes rows of reservations out of turn, but never waits for one.
+    Advisory locks by order id would do as well, but a thousand of them a
     batch is more than Postgres's shared lock table is made for.)
 
     Stock is decided in memory, command by command, and written with one row
@@ -68,12 +74,11 @@ class ReserveStockForOrders:
 
     unit_of_work: UnitOfWorkFactory
     encode: EncodeReservation
-    clock: Clock
 
-    def __call__(self, commands: Sequence[ReserveStock]) -> Sequence[ReserveStockOutcome]:
-        now = self.clock.now()
-        proposed = _proposals(commands, now)
+    def __call__(self, commands: Sequence[ReserveStock]) -> Sequence[ReservationOutcome]:
         with self.unit_of_work() as work:
+            now = work.now()
+            proposed = _proposals(commands, now)
             standing = dict(work.reservations.claim(list(proposed.values())))
             new = {id_ for id_, reservation in proposed.items() if standing[id_] is reservation}
             ledger = RequestLedger(work.requests.find(c.request_key for c in commands))
@@ -81,11 +86,11 @@ class ReserveStockForOrders:
             held: dict[UUID, Reservation] = {}
 
             def reserve(command: ReserveStock) -> bytes:
-                order_id, items = command.order_id, command.items
+                order_id = command.order_id
                 if order_id in new and order_id not in held:
-                    stock.hold(items)
-                    standing[order_id] = held[order_id] = Reservation.hold(order_id, items, now=now)
-                standing[order_id].confirm_held(items)
+                    stock.hold(command.items)
+                    standing[order_id] = held[order_id] = command.propose(now)
+                standing[order_id].confirm_held(command.items, now)
                 return self.encode(standing[order_id])
 
             outcomes = [ledger.answer(command, reserve, InventoryError) for command in commands]
@@ -93,7 +98,7 @@ class ReserveStockForOrders:
             work.reservations.save([r for r in held.values() if r != proposed[r.order_id]])
             work.stock.save(stock.changed)
             work.requests.save(ledger.new)
-            work.commit([StockReserved(reservation) for reservation in held.values()])
+            work.commit([reservation.reserved() for reservation in held.values()])
         return outcomes
 
 
@@ -101,7 +106,7 @@ def _proposals(commands: Sequence[ReserveStock], now: datetime) -> dict[UUID, Re
     proposed: dict[UUID, Reservation] = {}
     for command in commands:
         if command.order_id not in proposed:
-            proposed[command.order_id] = Reservation.hold(command.order_id, command.items, now=now)
+            proposed[command.order_id] = command.propose(now)
     return proposed
 
 

@@ -3,9 +3,11 @@
 InventoryError
 ├── SkuNotFound            no stock was ever recorded for this sku
 ├── InsufficientStock      less is available than was asked for
-├── ReservationReleased    a release for this order came first
-├── ReservedOtherwise      the order holds other items already
-└── InvalidReservation     the items, taken together, cannot be reserved
+├── ReservationNotFound    nothing was ever reserved for this order
+├── ReservationReleased    a release for this order came first, or its time was over
+├── ReservedOtherwise      the order has a reservation already, and not this one
+├── TooManyPieces          fewer pieces are held, or left and are not back
+└── InvalidReservation     the items, taken together, make no sense
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ __all__ = [
     "InsufficientStock",
     "InvalidReservation",
     "InventoryError",
+    "ReservationNotFound",
     "ReservationReleased",
     "ReservedOtherwise",
     "SkuNotFound",
+    "TooManyPieces",
 ]
 
 
@@ -44,6 +48,14 @@ class InsufficientStock(InventoryError):
         self.available = available
 
 
+class ReservationNotFound(InventoryError):
+    """Nothing was ever reserved for this order."""
+
+    def __init__(self, order_id: UUID) -> None:
+        super().__init__(f"nothing was ever reserved for order {order_id}")
+        self.order_id = order_id
+
+
 class ReservationReleased(InventoryError):
     """What an order held was released, maybe before it was ever held; that is final."""
 
@@ -53,15 +65,29 @@ class ReservationReleased(InventoryError):
 
 
 class ReservedOtherwise(InventoryError):
-    """An order has one reservation, and this one's holds other items."""
+    """An order has one reservation; this one's, in `state`, cannot become the one asked for."""
 
-    def __init__(self, order_id: UUID) -> None:
-        super().__init__(f"order {order_id} holds other items already")
+    def __init__(self, order_id: UUID, *, state: str) -> None:
+        super().__init__(f"order {order_id} has another reservation already, {state}")
         self.order_id = order_id
+        self.state = state
+
+
+class TooManyPieces(InventoryError):
+    """More pieces of a sku were to go, or to come back, than an order has for it."""
+
+    def __init__(self, order_id: UUID, sku: str, *, requested: int, available: int) -> None:
+        super().__init__(
+            f"{requested} of sku {sku} asked for, order {order_id} has {available} for it"
+        )
+        self.order_id = order_id
+        self.sku = sku
+        self.requested = requested
+        self.available = available
 
 
 class InvalidReservation(InventoryError):
-    """The items, taken together, cannot be reserved; `field` says where."""
+    """The items, taken together, make no sense; `field` says where."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field}: {problem}")

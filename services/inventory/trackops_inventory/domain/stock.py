@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from trackops_inventory.domain.errors import InsufficientStock, InvalidReservation, SkuNotFound
 
-__all__ = ["StockItem", "StockLedger", "StockLevel"]
+__all__ = ["StockItem", "StockLedger", "StockLevel", "require_distinct"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,16 @@ class StockItem:
 
     sku: str
     quantity: int
+
+
+def require_distinct(items: Sequence[StockItem]) -> None:
+    """Check that no sku stands in two items.
+
+    Raises:
+        InvalidReservation: one does.
+    """
+    if len({item.sku for item in items}) < len(items):
+        raise InvalidReservation("items", "a sku may stand in one item only")
 
 
 @dataclass(slots=True)
@@ -27,6 +37,8 @@ class StockLevel:
     """Pieces in the house, reserved ones included."""
     reserved: int = 0
     """Pieces promised to orders."""
+    version: int = 0
+    """How often the sku was adjusted; what orders do to it is counted with the orders."""
 
     @property
     def available(self) -> int:
@@ -49,6 +61,7 @@ class StockLevel:
         """
         self.require(-delta)
         self.on_hand += delta
+        self.version += 1
 
     def hold(self, quantity: int) -> None:
         """Promise pieces.
@@ -62,6 +75,15 @@ class StockLevel:
     def free(self, quantity: int) -> None:
         """Take back a promise that `hold` made."""
         self.reserved -= quantity
+
+    def commit(self, quantity: int) -> None:
+        """Promised pieces leave the house."""
+        self.reserved -= quantity
+        self.on_hand -= quantity
+
+    def restock(self, quantity: int) -> None:
+        """Pieces that left come back."""
+        self.on_hand += quantity
 
 
 class StockLedger:
@@ -96,8 +118,7 @@ class StockLedger:
             SkuNotFound: a sku is not known.
             InsufficientStock: fewer pieces of a sku are available.
         """
-        if len({item.sku for item in items}) < len(items):
-            raise InvalidReservation("items", "a sku may stand in one item only")
+        require_distinct(items)
         wanted = [(self._level(item.sku), item.quantity) for item in items]
         for level, quantity in wanted:
             level.require(quantity)
@@ -108,8 +129,22 @@ class StockLedger:
     def free(self, items: Iterable[StockItem]) -> None:
         """Take back what `hold` promised."""
         for item in items:
-            self._levels[item.sku].free(item.quantity)
-            self._touched.add(item.sku)
+            self._touch(item).free(item.quantity)
+
+    def commit(self, items: Iterable[StockItem]) -> None:
+        """What `hold` promised leaves the house."""
+        for item in items:
+            self._touch(item).commit(item.quantity)
+
+    def restock(self, items: Iterable[StockItem]) -> None:
+        """What `commit` let go comes back."""
+        for item in items:
+            self._touch(item).restock(item.quantity)
+
+    def _touch(self, item: StockItem) -> StockLevel:
+        """The level of an item that was held once, to be changed."""
+        self._touched.add(item.sku)
+        return self._levels[item.sku]
 
     def _level(self, sku: str) -> StockLevel:
         level = self._levels.get(sku)

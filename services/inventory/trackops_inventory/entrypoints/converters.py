@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from trackops.inventory.v1 import inventory_pb2, inventory_service_pb2
 
 from trackops_common.auth import Principal
 from trackops_inventory.application.adjust_stock import AdjustStock
+from trackops_inventory.application.commit_stock import CommitStock
 from trackops_inventory.application.release_stock import ReleaseStock
 from trackops_inventory.application.reserve_stock import ReserveStock
+from trackops_inventory.application.restock_items import RestockItems
 from trackops_inventory.domain.stock import StockItem, StockLevel
 
-__all__ = ["adjust_command", "release_command", "reserve_command", "stock_message"]
+__all__ = [
+    "adjust_command",
+    "commit_command",
+    "release_command",
+    "reserve_command",
+    "restock_command",
+    "stock_message",
+]
 
 
 def adjust_command(
@@ -31,7 +40,8 @@ def reserve_command(
         principal.name,
         request.request_id,
         UUID(request.order_id),
-        tuple(StockItem(item.sku, item.quantity) for item in request.items),
+        _items(request.items),
+        request.expire_after_seconds,
     )
 
 
@@ -40,6 +50,24 @@ def release_command(
 ) -> ReleaseStock:
     """The command of a valid request."""
     return ReleaseStock(principal.name, request.request_id, UUID(request.order_id))
+
+
+def commit_command(
+    request: inventory_service_pb2.CommitStockRequest, principal: Principal
+) -> CommitStock:
+    """The command of a valid request."""
+    return CommitStock(
+        principal.name, request.request_id, UUID(request.order_id), _items(request.items)
+    )
+
+
+def restock_command(
+    request: inventory_service_pb2.RestockItemsRequest, principal: Principal
+) -> RestockItems:
+    """The command of a valid request."""
+    return RestockItems(
+        principal.name, request.request_id, UUID(request.order_id), _items(request.items)
+    )
 
 
 def stock_message(levels: Iterable[StockLevel]) -> inventory_service_pb2.BatchGetStockResponse:
@@ -55,3 +83,7 @@ def stock_message(levels: Iterable[StockLevel]) -> inventory_service_pb2.BatchGe
             for level in levels
         ]
     )
+
+
+def _items(items: Sequence[inventory_pb2.StockItem]) -> tuple[StockItem, ...]:
+    return tuple(StockItem(item.sku, item.quantity) for item in items)

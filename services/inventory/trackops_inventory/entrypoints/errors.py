@@ -9,9 +9,11 @@ from trackops_common.grpc.failures import Failure
 from trackops_inventory.domain.errors import (
     InsufficientStock,
     InvalidReservation,
+    ReservationNotFound,
     ReservationReleased,
     ReservedOtherwise,
     SkuNotFound,
+    TooManyPieces,
 )
 
 __all__ = ["inventory_failure"]
@@ -50,7 +52,26 @@ def inventory_failure(error: Exception) -> Failure | None:
                 grpc.StatusCode.FAILED_PRECONDITION,
                 ErrorReason.ERROR_REASON_FORBIDDEN_TRANSITION,
                 str(error),
-                {"order_id": str(error.order_id), "from": "HELD", "to": "HELD"},
+                {"order_id": str(error.order_id), "from": error.state, "to": "HELD"},
+            )
+        case ReservationNotFound():
+            return Failure(
+                grpc.StatusCode.NOT_FOUND,
+                ErrorReason.ERROR_REASON_RESERVATION_NOT_FOUND,
+                str(error),
+                {"order_id": str(error.order_id)},
+            )
+        case TooManyPieces():
+            return Failure(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                ErrorReason.ERROR_REASON_TOO_MANY_PIECES,
+                str(error),
+                {
+                    "order_id": str(error.order_id),
+                    "sku": error.sku,
+                    "requested": str(error.requested),
+                    "available": str(error.available),
+                },
             )
         case InvalidReservation():
             return Failure(

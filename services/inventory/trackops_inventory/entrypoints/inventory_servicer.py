@@ -8,14 +8,19 @@ from trackops_common.batching import Batcher
 from trackops_common.grpc.command_rpc import CommandRpc
 from trackops_common.grpc.endpoints import Context
 from trackops_inventory.application.adjust_stock import AdjustStock, AdjustStockOutcome
-from trackops_inventory.application.release_stock import ReleaseStock, ReleaseStockOutcome
-from trackops_inventory.application.reserve_stock import ReserveStock, ReserveStockOutcome
+from trackops_inventory.application.change_reservations import ReservationOutcome
+from trackops_inventory.application.commit_stock import CommitStock
+from trackops_inventory.application.release_stock import ReleaseStock
+from trackops_inventory.application.reserve_stock import ReserveStock
+from trackops_inventory.application.restock_items import RestockItems
 from trackops_inventory.domain.errors import SkuNotFound
 from trackops_inventory.domain.stock import StockLevel
 from trackops_inventory.entrypoints.converters import (
     adjust_command,
+    commit_command,
     release_command,
     reserve_command,
+    restock_command,
     stock_message,
 )
 from trackops_inventory.entrypoints.errors import inventory_failure
@@ -29,8 +34,10 @@ class InventoryServicer:
     def __init__(
         self,
         adjustments: Batcher[AdjustStock, AdjustStockOutcome],
-        reservations: Batcher[ReserveStock, ReserveStockOutcome],
-        releases: Batcher[ReleaseStock, ReleaseStockOutcome],
+        reservations: Batcher[ReserveStock, ReservationOutcome],
+        releases: Batcher[ReleaseStock, ReservationOutcome],
+        commits: Batcher[CommitStock, ReservationOutcome],
+        restocks: Batcher[RestockItems, ReservationOutcome],
         reads: Batcher[str, StockLevel | SkuNotFound],
     ) -> None:
         pb = inventory_service_pb2
@@ -43,9 +50,15 @@ class InventoryServicer:
         release = CommandRpc(
             releases, release_command, pb.BatchReleaseStockResponse, inventory_failure
         )
+        commit = CommandRpc(commits, commit_command, pb.BatchCommitStockResponse, inventory_failure)
+        restock = CommandRpc(
+            restocks, restock_command, pb.BatchRestockItemsResponse, inventory_failure
+        )
         self.AdjustStock, self.BatchAdjustStock = adjust.one, adjust.many
         self.ReserveStock, self.BatchReserveStock = reserve.one, reserve.many
         self.ReleaseStock, self.BatchReleaseStock = release.one, release.many
+        self.CommitStock, self.BatchCommitStock = commit.one, commit.many
+        self.RestockItems, self.BatchRestockItems = restock.one, restock.many
         self._reads = reads
 
     async def BatchGetStock(

@@ -74,7 +74,8 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """
     ERROR_REASON_TOO_MANY_PIECES: _ErrorReason.ValueType  # 12
     """FAILED_PRECONDITION. The order has fewer pieces left to ship or to return
-    than were asked for.
+    than were asked for; of the inventory, fewer that are held for it, or that
+    left for it and are not back.
     Sample: {"reason": "TOO_MANY_PIECES", "domain": "trackops",
     "metadata": {"order_id": "0b7e…", "sku": "TEA-1", "requested": "3",
     "available": "1"}}
@@ -96,7 +97,7 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """
     ERROR_REASON_RESERVATION_RELEASED: _ErrorReason.ValueType  # 22
     """FAILED_PRECONDITION. The reservation was released, maybe before the
-    request to make it arrived.
+    request to make it arrived, or its time is over.
     Sample: {"reason": "RESERVATION_RELEASED", "domain": "trackops",
     "metadata": {"order_id": "0b7e…"}}
     """
@@ -229,7 +230,8 @@ Sample: {"reason": "FORBIDDEN_TRANSITION", "domain": "trackops",
 """
 ERROR_REASON_TOO_MANY_PIECES: ErrorReason.ValueType  # 12
 """FAILED_PRECONDITION. The order has fewer pieces left to ship or to return
-than were asked for.
+than were asked for; of the inventory, fewer that are held for it, or that
+left for it and are not back.
 Sample: {"reason": "TOO_MANY_PIECES", "domain": "trackops",
 "metadata": {"order_id": "0b7e…", "sku": "TEA-1", "requested": "3",
 "available": "1"}}
@@ -251,7 +253,7 @@ Sample: {"reason": "SKU_NOT_FOUND", "domain": "trackops",
 """
 ERROR_REASON_RESERVATION_RELEASED: ErrorReason.ValueType  # 22
 """FAILED_PRECONDITION. The reservation was released, maybe before the
-request to make it arrived.
+request to make it arrived, or its time is over.
 Sample: {"reason": "RESERVATION_RELEASED", "domain": "trackops",
 "metadata": {"order_id": "0b7e…"}}
 """

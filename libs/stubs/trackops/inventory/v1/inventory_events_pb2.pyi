@@ -24,7 +24,7 @@ class StockReserved(message.Message):
     """Facts about reservations and stock, on topic `trackops.inventory.events.v1`
     with CloudEvents 1.0 headers in binary mode. The key is the order's id, and
     `ce_aggregateversion` the reservation's version after it; for StockAdjusted
-    it is the sku, and the version is the sku's.
+    it is the sku, and the version counts the sku's adjustments.
 
     Every item is held for the order.
     """

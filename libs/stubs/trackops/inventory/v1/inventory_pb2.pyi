@@ -159,7 +159,9 @@ class Reservation(message.Message):
 
     @builtins.property
     def expire_time(self) -> timestamp_pb2.Timestamp:
-        """When what is still held is released by itself; absent where it never is."""
+        """When what is still held is released by itself; absent where it never is,
+        also once nothing is held any more.
+        """
 
     def __init__(
         self,

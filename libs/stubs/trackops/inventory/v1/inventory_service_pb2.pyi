@@ -175,8 +175,9 @@ class ReserveStockRequest(message.Message):
     """Makes the call safe to repeat (AIP-155). UUID."""
     order_id: builtins.str
     expire_after_seconds: builtins.int
-    """After so many seconds, what is still held is released by itself; 0: never.
-    Sagas release what they reserve, so they leave it 0.
+    """After so many seconds, by the database's clock, what is still held is
+    released by itself; 0: never. Sagas release what they reserve, so they leave
+    it 0.
     """
     @builtins.property
     def items(self) -> containers.RepeatedCompositeFieldContainer[inventory_pb2.StockItem]:

@@ -122,7 +122,8 @@ class InventoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetStock(self, request, context):
-        """Levels of the skus asked for; unknown ones are simply not in the answer.
+        """Levels of the skus asked for, all of one moment; unknown ones are simply not
+        in the answer. Meant for many skus: one query, however many they are.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,7 +134,8 @@ class InventoryServiceServicer:
 
         FAILED_PRECONDITION with reason INSUFFICIENT_STOCK, or
         RESERVATION_RELEASED: a release for this order came first, or
-        FORBIDDEN_TRANSITION: the order has a reservation of other items.
+        FORBIDDEN_TRANSITION: the order has a reservation of other items, or one
+        whose pieces all left the house.
         NOT_FOUND with reason SKU_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -148,8 +150,9 @@ class InventoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseStock(self, request, context):
-        """Frees what is held for the order. Where nothing was held yet, it leaves a
-        mark so that a reservation that arrives later is refused.
+        """Frees what is still held for the order; pieces that left the house stay
+        away, and where all of them left, nothing changes. Where nothing was held
+        yet, it leaves a mark so that a reservation that arrives later is refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -169,7 +172,8 @@ class InventoryServiceServicer:
         NOT_FOUND with reason RESERVATION_NOT_FOUND: nothing was ever reserved for
         this order.
         FAILED_PRECONDITION with reason TOO_MANY_PIECES: fewer are held, or
-        RESERVATION_RELEASED: what was held is free again.
+        RESERVATION_RELEASED: what was held is free again, or its `expire_time` is
+        over, which may be some seconds before StockReleased says so.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -183,7 +187,8 @@ class InventoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RestockItems(self, request, context):
-        """Pieces that left the house for the order come back and are available.
+        """Pieces that left the house for the order come back and are available, to
+        any order. What became of the rest of the reservation does not matter.
 
         NOT_FOUND with reason RESERVATION_NOT_FOUND: nothing was ever reserved for
         this order.

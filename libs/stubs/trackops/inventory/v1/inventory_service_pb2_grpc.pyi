@@ -47,20 +47,24 @@ class InventoryServiceStub:
     BatchAdjustStock: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.BatchAdjustStockRequest, _inventory_service_pb2.BatchAdjustStockResponse]
     """AdjustStock for many, in one transaction; each succeeds or fails alone."""
     BatchGetStock: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.BatchGetStockRequest, _inventory_service_pb2.BatchGetStockResponse]
-    """Levels of the skus asked for; unknown ones are simply not in the answer."""
+    """Levels of the skus asked for, all of one moment; unknown ones are simply not
+    in the answer. Meant for many skus: one query, however many they are.
+    """
     ReserveStock: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.ReserveStockRequest, _inventory_service_pb2.ReserveStockResponse]
     """Holds every item for the order, or none.
 
     FAILED_PRECONDITION with reason INSUFFICIENT_STOCK, or
     RESERVATION_RELEASED: a release for this order came first, or
-    FORBIDDEN_TRANSITION: the order has a reservation of other items.
+    FORBIDDEN_TRANSITION: the order has a reservation of other items, or one
+    whose pieces all left the house.
     NOT_FOUND with reason SKU_NOT_FOUND.
     """
     BatchReserveStock: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.BatchReserveStockRequest, _inventory_service_pb2.BatchReserveStockResponse]
     """ReserveStock for many, in one transaction; each succeeds or fails alone."""
     ReleaseStock: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.ReleaseStockRequest, _inventory_service_pb2.ReleaseStockResponse]
-    """Frees what is held for the order. Where nothing was held yet, it leaves a
-    mark so that a reservation that arrives later is refused.
+    """Frees what is still held for the order; pieces that left the house stay
+    away, and where all of them left, nothing changes. Where nothing was held
+    yet, it leaves a mark so that a reservation that arrives later is refused.
     """
     BatchReleaseStock: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.BatchReleaseStockRequest, _inventory_service_pb2.BatchReleaseStockResponse]
     """ReleaseStock for many, in one transaction; each succeeds or fails alone."""
@@ -71,12 +75,14 @@ class InventoryServiceStub:
     NOT_FOUND with reason RESERVATION_NOT_FOUND: nothing was ever reserved for
     this order.
     FAILED_PRECONDITION with reason TOO_MANY_PIECES: fewer are held, or
-    RESERVATION_RELEASED: what was held is free again.
+    RESERVATION_RELEASED: what was held is free again, or its `expire_time` is
+    over, which may be some seconds before StockReleased says so.
     """
     BatchCommitStock: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.BatchCommitStockRequest, _inventory_service_pb2.BatchCommitStockResponse]
     """CommitStock for many, in one transaction; each succeeds or fails alone."""
     RestockItems: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.RestockItemsRequest, _inventory_service_pb2.RestockItemsResponse]
-    """Pieces that left the house for the order come back and are available.
+    """Pieces that left the house for the order come back and are available, to
+    any order. What became of the rest of the reservation does not matter.
 
     NOT_FOUND with reason RESERVATION_NOT_FOUND: nothing was ever reserved for
     this order.
@@ -105,20 +111,24 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
     BatchAdjustStock: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.BatchAdjustStockRequest, _inventory_service_pb2.BatchAdjustStockResponse]  # type: ignore[assignment]
     """AdjustStock for many, in one transaction; each succeeds or fails alone."""
     BatchGetStock: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.BatchGetStockRequest, _inventory_service_pb2.BatchGetStockResponse]  # type: ignore[assignment]
-    """Levels of the skus asked for; unknown ones are simply not in the answer."""
+    """Levels of the skus asked for, all of one moment; unknown ones are simply not
+    in the answer. Meant for many skus: one query, however many they are.
+    """
     ReserveStock: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ReserveStockRequest, _inventory_service_pb2.ReserveStockResponse]  # type: ignore[assignment]
     """Holds every item for the order, or none.
 
     FAILED_PRECONDITION with reason INSUFFICIENT_STOCK, or
     RESERVATION_RELEASED: a release for this order came first, or
-    FORBIDDEN_TRANSITION: the order has a reservation of other items.
+    FORBIDDEN_TRANSITION: the order has a reservation of other items, or one
+    whose pieces all left the house.
     NOT_FOUND with reason SKU_NOT_FOUND.
     """
     BatchReserveStock: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.BatchReserveStockRequest, _inventory_service_pb2.BatchReserveStockResponse]  # type: ignore[assignment]
     """ReserveStock for many, in one transaction; each succeeds or fails alone."""
     ReleaseStock: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ReleaseStockRequest, _inventory_service_pb2.ReleaseStockResponse]  # type: ignore[assignment]
-    """Frees what is held for the order. Where nothing was held yet, it leaves a
-    mark so that a reservation that arrives later is refused.
+    """Frees what is still held for the order; pieces that left the house stay
+    away, and where all of them left, nothing changes. Where nothing was held
+    yet, it leaves a mark so that a reservation that arrives later is refused.
     """
     BatchReleaseStock: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.BatchReleaseStockRequest, _inventory_service_pb2.BatchReleaseStockResponse]  # type: ignore[assignment]
     """ReleaseStock for many, in one transaction; each succeeds or fails alone."""
@@ -129,12 +139,14 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
     NOT_FOUND with reason RESERVATION_NOT_FOUND: nothing was ever reserved for
     this order.
     FAILED_PRECONDITION with reason TOO_MANY_PIECES: fewer are held, or
-    RESERVATION_RELEASED: what was held is free again.
+    RESERVATION_RELEASED: what was held is free again, or its `expire_time` is
+    over, which may be some seconds before StockReleased says so.
     """
     BatchCommitStock: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.BatchCommitStockRequest, _inventory_service_pb2.BatchCommitStockResponse]  # type: ignore[assignment]
     """CommitStock for many, in one transaction; each succeeds or fails alone."""
     RestockItems: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.RestockItemsRequest, _inventory_service_pb2.RestockItemsResponse]  # type: ignore[assignment]
-    """Pieces that left the house for the order come back and are available.
+    """Pieces that left the house for the order come back and are available, to
+    any order. What became of the rest of the reservation does not matter.
 
     NOT_FOUND with reason RESERVATION_NOT_FOUND: nothing was ever reserved for
     this order.
@@ -178,7 +190,9 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_service_pb2.BatchGetStockRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_inventory_service_pb2.BatchGetStockResponse, _abc.Awaitable[_inventory_service_pb2.BatchGetStockResponse]]:
-        """Levels of the skus asked for; unknown ones are simply not in the answer."""
+        """Levels of the skus asked for, all of one moment; unknown ones are simply not
+        in the answer. Meant for many skus: one query, however many they are.
+        """
 
     @_abc_1.abstractmethod
     def ReserveStock(
@@ -190,7 +204,8 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
 
         FAILED_PRECONDITION with reason INSUFFICIENT_STOCK, or
         RESERVATION_RELEASED: a release for this order came first, or
-        FORBIDDEN_TRANSITION: the order has a reservation of other items.
+        FORBIDDEN_TRANSITION: the order has a reservation of other items, or one
+        whose pieces all left the house.
         NOT_FOUND with reason SKU_NOT_FOUND.
         """
 
@@ -208,8 +223,9 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_service_pb2.ReleaseStockRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_inventory_service_pb2.ReleaseStockResponse, _abc.Awaitable[_inventory_service_pb2.ReleaseStockResponse]]:
-        """Frees what is held for the order. Where nothing was held yet, it leaves a
-        mark so that a reservation that arrives later is refused.
+        """Frees what is still held for the order; pieces that left the house stay
+        away, and where all of them left, nothing changes. Where nothing was held
+        yet, it leaves a mark so that a reservation that arrives later is refused.
         """
 
     @_abc_1.abstractmethod
@@ -232,7 +248,8 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         NOT_FOUND with reason RESERVATION_NOT_FOUND: nothing was ever reserved for
         this order.
         FAILED_PRECONDITION with reason TOO_MANY_PIECES: fewer are held, or
-        RESERVATION_RELEASED: what was held is free again.
+        RESERVATION_RELEASED: what was held is free again, or its `expire_time` is
+        over, which may be some seconds before StockReleased says so.
         """
 
     @_abc_1.abstractmethod
@@ -249,7 +266,8 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_service_pb2.RestockItemsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_inventory_service_pb2.RestockItemsResponse, _abc.Awaitable[_inventory_service_pb2.RestockItemsResponse]]:
-        """Pieces that left the house for the order come back and are available.
+        """Pieces that left the house for the order come back and are available, to
+        any order. What became of the rest of the reservation does not matter.
 
         NOT_FOUND with reason RESERVATION_NOT_FOUND: nothing was ever reserved for
         this order.
