@@ -24,7 +24,7 @@ What is wrong with the addresses of Redis and Kafka and with the key of page tok
 - pageTokens.keySecret.name is missing; the order service needs a Secret with the key that signs page tokens
 {{- end }}
 {{- if not .Values.kafka.bootstrapServers }}
-- kafka.bootstrapServers is missing; the saga orchestrator and the outbox relay need the address of a Kafka
+- kafka.bootstrapServers is missing; the order service, the saga orchestrator and the outbox relay need the address of a Kafka
 {{- end }}
 {{- end }}
 
