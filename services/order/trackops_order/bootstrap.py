@@ -59,7 +59,7 @@ class OrderSettings(ServiceSettings):
     """`host:port`, more of them separated by commas. Those who watch orders hear of changes from
     Kafka; nothing else needs it, and the service starts without it."""
     order_events_topic: str = ORDER_EVENTS.name
-    feed_linger_seconds: float = 30.0
+    feed_linger_seconds: float = 5.0
     """How long order events are read on after the last watcher has left."""
     page_token_key: Annotated[SecretStr, Field(min_length=32)]
     """Signs page tokens; every replica has the same. A new one ends the listings under way."""

@@ -39,7 +39,7 @@ class FeedSettings:
 
     bootstrap_servers: str
     topic: str
-    linger_seconds: float = 30.0
+    linger_seconds: float = 5.0
     """How long it goes on reading after the last watcher has left."""
     partitions_check_seconds: float = 10.0
     """How often it looks for partitions that the topic has got; their events wait for it."""
