@@ -169,6 +169,11 @@ class ServiceProcess:
             )
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
     def output(self) -> Sequence[str]:
         """Every line it wrote so far."""
         return self._log.read_text().splitlines()
