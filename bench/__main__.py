@@ -29,6 +29,7 @@ from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 from bench.confirmed import Confirmed, confirmed_orders
 from bench.load import create_order_requests
 from bench.pgbench import orders_per_second
+from bench.watched import open_streams
 from trackops_cli.local.home import Home
 from trackops_cli.local.ports import Ports
 from trackops_cli.local.stack import LocalStack
@@ -38,6 +39,7 @@ _ROUNDS = 3
 _SECONDS = 8
 _IN_FLIGHT = 128
 _PGBENCH_CLIENTS = 32
+_STREAMS = 1000
 _CONFIRM_RATE = 600
 _CONFIRM_SECONDS = 20
 _GENERATOR_IS_THE_LIMIT = 0.95
@@ -82,11 +84,14 @@ def main() -> None:
         create = _create_order(stack)
         ordered = _pgbench(stack, ordered=True)
         get = _get_order(stack)
+        _say("starting the relay, whose events watchers hear of")
+        stack.services["outbox_relay"].start()
+        watched = _create_watched(stack)
     with temporary_stack() as stack:
         _say(f"starting the whole mesh, for {_CONFIRM_RATE} orders/s from CreateOrder to CONFIRMED")
         stack.up()
         confirmed = confirmed_orders(stack, rate=_CONFIRM_RATE, seconds=_CONFIRM_SECONDS)
-    _console.print(_table(create, get))
+    _console.print(_table(create, get, watched))
     _console.print(
         f"pgbench with the outbox lock, which puts commits in the order of seq: {ordered:.0f}/s"
     )
@@ -95,7 +100,7 @@ def main() -> None:
         f" CONFIRMED at {confirmed.cpu_ms_per_order:.2f} ms of CPU each, all servers included;"
         f" the backlog grew by {confirmed.backlog_growth}"
     )
-    _write(create, get, ordered, confirmed)
+    _write(create, get, watched, ordered, confirmed)
 
 
 def _create_order(stack: LocalStack) -> Comparison:
@@ -119,6 +124,22 @@ def _get_order(stack: LocalStack) -> Comparison:
             lambda: _load("echo", echo, order_id),
         )
     return Comparison("GetOrder (cached)", "calls/s", "grpc.aio echo", pairs)
+
+
+def _create_watched(stack: LocalStack) -> Comparison:
+    """The relay publishes in both; the streams watch orders that are not being created."""
+    target = stack.addresses.services["order"]
+
+    def with_streams() -> float:
+        with open_streams(target, _STREAMS):
+            return _load("create-order", target)
+
+    pairs = _rounds(
+        f"CreateOrder beside {_STREAMS} streams",
+        with_streams,
+        lambda: _load("create-order", target),
+    )
+    return Comparison(f"CreateOrder, {_STREAMS} streams", "calls/s", "without streams", pairs)
 
 
 def _rounds(
@@ -202,7 +223,13 @@ def _table(*comparisons: Comparison) -> Table:
     return table
 
 
-def _write(create: Comparison, get: Comparison, ordered: float, confirmed: Confirmed) -> None:
+def _write(
+    create: Comparison,
+    get: Comparison,
+    watched: Comparison,
+    ordered: float,
+    confirmed: Confirmed,
+) -> None:
     path = Path(Home.from_environment().root, "bench.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     figures = {
@@ -213,6 +240,9 @@ def _write(create: Comparison, get: Comparison, ordered: float, confirmed: Confi
         "get_order_per_s": round(get.figure, 1),
         "echo_per_s": round(get.baseline_figure, 1),
         "get_order_vs_echo": round(get.ratio, 3),
+        "create_watched_per_s": round(watched.figure, 1),
+        "create_unwatched_per_s": round(watched.baseline_figure, 1),
+        "create_watched_vs_unwatched": round(watched.ratio, 3),
         "confirmed_orders_per_s": round(confirmed.per_s, 1),
         "cpu_ms_per_confirmed_order": round(confirmed.cpu_ms_per_order, 2),
     }

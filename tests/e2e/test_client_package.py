@@ -25,18 +25,19 @@ def target(mesh: Mesh) -> str:
     return f"dns:///{mesh.target('order')}"
 
 
-def _example() -> str:
-    found = re.search(
-        r"^## From your own service$.*?^```python\n(.*?)^```$",
+def _examples() -> list[str]:
+    """The section's pieces of Python, in their order."""
+    section = re.search(
+        r"^## From your own service$(.*?)^## ",
         README.read_text(encoding="utf-8"),
         re.DOTALL | re.MULTILINE,
     )
-    assert found, "the README has lost its example"
-    return found[1]
+    assert section, "the README has lost its section"
+    return re.findall(r"^```python\n(.*?)^```$", section[1], re.DOTALL | re.MULTILINE)
 
 
 def test_the_example_of_the_readme_places_an_order(target: str) -> None:
-    example = _example()
+    example = _examples()[0]
     assert EXAMPLE_TARGET in example
     names: dict[str, Any] = {}
 
@@ -46,6 +47,23 @@ def test_the_example_of_the_readme_places_an_order(target: str) -> None:
     assert (order.customer_id, order.total_minor) == ("ada", 900)
     assert order.state == OrderState.ORDER_STATE_PENDING
     uuid.UUID(names["request"].request_id)
+
+
+def test_the_example_of_the_readme_follows_an_order_to_its_end(
+    target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody has stock of it, so that it ends."""
+    place, follow = (example.replace(EXAMPLE_TARGET, target) for example in _examples())
+    sku = f"NONE-{uuid.uuid4().hex[:8].upper()}"
+    names: dict[str, Any] = {}
+    exec(place.replace("TEA-1", sku), names)
+
+    exec(follow, names)
+
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    versions = [int(version) for version, _ in lines]
+    assert versions == list(range(versions[0], versions[-1] + 1))
+    assert int(lines[-1][1]) == OrderState.ORDER_STATE_REJECTED
 
 
 async def test_an_aio_caller_places_an_order_and_a_repeat_is_the_same_one(target: str) -> None:

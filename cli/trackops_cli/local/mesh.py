@@ -80,7 +80,14 @@ class ServiceSpec:
 
 
 SERVICES = (
-    ServiceSpec("order", settings=("TRACKOPS_REDIS_URL", "TRACKOPS_PAGE_TOKEN_KEY")),
+    ServiceSpec(
+        "order",
+        settings=(
+            "TRACKOPS_REDIS_URL",
+            "TRACKOPS_PAGE_TOKEN_KEY",
+            "TRACKOPS_KAFKA_BOOTSTRAP_SERVERS",
+        ),
+    ),
     ServiceSpec(
         "saga_orchestrator",
         settings=(

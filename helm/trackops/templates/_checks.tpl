@@ -27,7 +27,7 @@ What is wrong with the addresses of Redis and Kafka and with the key of page tok
 - identityKeys.secret.name is missing; the identity service needs a Secret with the keys that seal tokens and encrypt signing keys
 {{- end }}
 {{- if not .Values.kafka.bootstrapServers }}
-- kafka.bootstrapServers is missing; the saga orchestrator and the outbox relay need the address of a Kafka
+- kafka.bootstrapServers is missing; the order service, the saga orchestrator and the outbox relay need the address of a Kafka
 {{- end }}
 {{- end }}
 

@@ -11,7 +11,7 @@ Usage: range (include "trackops.mesh" . | fromYamlArray)
 {{- define "trackops.mesh" -}}
 - name: order
   port: 5051
-  uses: [redis, page-tokens]
+  uses: [redis, page-tokens, kafka]
 - name: saga-orchestrator
   port: 5052
   uses: [kafka]

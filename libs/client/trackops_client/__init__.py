@@ -3,6 +3,7 @@
 from trackops_client.calls import AsyncTokenProvider, TokenProvider, TraceparentProvider
 from trackops_client.channels import open_aio_channel, open_channel
 from trackops_client.errors import FieldViolation, TrackOpsError, error_of, typed_errors
+from trackops_client.watching import watch_order, watch_order_aio
 
 __all__ = [
     "AsyncTokenProvider",
@@ -14,4 +15,6 @@ __all__ = [
     "open_aio_channel",
     "open_channel",
     "typed_errors",
+    "watch_order",
+    "watch_order_aio",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 __all__ = ["Answer", "FakeServer", "Received", "failing"]
 
-Answer = Callable[[grpc.ServicerContext], Message | None]
-"""Makes the response of one call; None is an empty one, and the context can abort the call."""
+Answer = Callable[[grpc.ServicerContext], Message | Iterable[Message] | None]
+"""Makes the response of one call; None is an empty one, and the context can abort the call.
+
+For an RPC that streams responses it makes them all; None is none.
+"""
 
 _HUNDRED_YEARS = 3e9
 
@@ -74,8 +77,19 @@ class FakeServer:
         def answer(request: Message, context: grpc.ServicerContext) -> Message:
             self.received.append(_received(request, context))
             response = self.answers.pop(0)(context) if self.answers else None
-            return empty if response is None else response
+            return response if isinstance(response, Message) else empty
 
+        def stream(request: Message, context: grpc.ServicerContext) -> Iterator[Message]:
+            self.received.append(_received(request, context))
+            responses = self.answers.pop(0)(context) if self.answers else None
+            yield from () if isinstance(responses, Message) else responses or ()
+
+        if method.server_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                stream,
+                request_deserializer=GetMessageClass(method.input_type).FromString,
+                response_serializer=lambda message: message.SerializeToString(),
+            )
         return grpc.unary_unary_rpc_method_handler(
             answer,
             request_deserializer=GetMessageClass(method.input_type).FromString,

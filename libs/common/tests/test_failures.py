@@ -61,6 +61,14 @@ FAILURES = {
         {},
         None,
     ),
+    errors.ServerStopping(): ErrorDetails(
+        grpc.StatusCode.UNAVAILABLE,
+        "the server is stopping",
+        "DEPENDENCY_UNAVAILABLE",
+        {},
+        {},
+        None,
+    ),
     errors.BatchRefused('value "4111" violates'): ErrorDetails(
         grpc.StatusCode.INTERNAL,
         "internal error; the server's log has it",

@@ -7,7 +7,8 @@
     ├── Overloaded             a queue is full: come back in `retry_after_seconds`
     ├── DeadlineExceeded       the caller stopped waiting before work began
     ├── TransientError         the same work may succeed if it is done again
-    │   └── DependencyUnavailable   …and was done again, in vain
+    │   ├── DependencyUnavailable   …and was done again, in vain
+    │   └── ServerStopping          …by another replica
     ├── BatchRefused           the database refused the data of a whole batch
     └── StartRefused           the service must not start as things are
 
@@ -26,6 +27,7 @@ __all__ = [
     "PageTokenInvalid",
     "RequestIdExpired",
     "RequestIdReused",
+    "ServerStopping",
     "ServiceError",
     "StartRefused",
     "TransientError",
@@ -84,6 +86,13 @@ class DependencyUnavailable(TransientError):
     def __init__(self, dependency: str) -> None:
         super().__init__(f"{dependency} is not available")
         self.dependency = dependency
+
+
+class ServerStopping(TransientError):
+    """This server ends what it has begun; another replica takes the call."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is stopping")
 
 
 class BatchRefused(ServiceError):

@@ -8,7 +8,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
-from trackops_common.batching import Batcher, in_thread
+from trackops_common.batching import Batcher, BatchLimits, in_thread
 from trackops_common.bounded_calls import BoundedCalls, CallLimits
 from trackops_common.database import Database
 from trackops_common.grpc.server import wait_for_dependency
@@ -54,9 +54,11 @@ class BatcherFactory:
         self._threads = threads
         self._stack = stack
 
-    def __call__(self, run: Callable[[Sequence[C]], Sequence[R]]) -> Batcher[C, R]:
+    def __call__(
+        self, run: Callable[[Sequence[C]], Sequence[R]], *, limits: BatchLimits | None = None
+    ) -> Batcher[C, R]:
         """A batcher of its own for `run`."""
-        batcher = Batcher(in_thread(self._threads, run))
+        batcher = Batcher(in_thread(self._threads, run), limits=limits)
         self._stack.push_async_callback(batcher.close)
         return batcher
 

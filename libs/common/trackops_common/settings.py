@@ -33,6 +33,8 @@ class ServiceSettings(BaseSettings):
     leave first: gRPC cancels what has reached a server that stops and is not yet in a handler."""
     stop_grace_seconds: float = 10.0
     """How long calls in flight may go on after SIGTERM."""
+    max_streams: int = 10_000
+    """Streams of responses that are open at a time, at most; above it callers are told to wait."""
     request_retention_days: int = 7
     """How long a `request_id` is remembered."""
     log_format: Literal["auto", "json", "console"] = "auto"

@@ -24,6 +24,7 @@ from google.rpc import error_details_pb2, status_pb2
 from trackops_common.errors import BatchRefused
 from trackops_common.grpc.endpoints import handlers_of
 from trackops_common.grpc.server import Application
+from trackops_common.grpc.streams import OpenStreams
 from trackops_common.idempotency import StoredRequest
 
 __all__ = [
@@ -69,10 +70,14 @@ class InMemoryRequestStore:
 
 
 @asynccontextmanager
-async def serving(application: Application) -> AsyncIterator[grpc.aio.Channel]:
+async def serving(
+    application: Application, streams: OpenStreams | None = None
+) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to `application`, which is served on a free loopback port."""
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers(tuple(map(handlers_of, application.rpc_services)))
+    server.add_generic_rpc_handlers(
+        tuple(handlers_of(service, streams) for service in application.rpc_services)
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
@@ -162,6 +167,11 @@ class ServiceProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
 
     @property
     def output(self) -> Sequence[str]:

@@ -190,6 +190,7 @@ def test_every_missing_setting_is_named_in_a_line_of_its_own(services: OrderServ
     assert process.wait() == 78
     assert sorted(process.output) == [
         "trackops: setting TRACKOPS_DATABASE_URL is missing",
+        "trackops: setting TRACKOPS_KAFKA_BOOTSTRAP_SERVERS is missing",
         "trackops: setting TRACKOPS_LISTEN is missing",
         "trackops: setting TRACKOPS_PAGE_TOKEN_KEY is missing",
         "trackops: setting TRACKOPS_REDIS_URL is missing",

@@ -9,6 +9,8 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 from trackops.order.v1 import order_saga_service_pb2, order_service_pb2
 
+from trackops_common.background import running
+from trackops_common.batching import BatchLimits
 from trackops_common.clock import SystemClock
 from trackops_common.database import Database
 from trackops_common.grpc.endpoints import RpcService
@@ -23,7 +25,9 @@ from trackops_order.adapters.encoding import (
     encode_found,
     encode_page,
     encode_timeline,
+    encode_watched,
 )
+from trackops_order.adapters.order_feed import FeedSettings, KafkaOrderFeed
 from trackops_order.adapters.order_listings import PostgresOrderLister
 from trackops_order.adapters.postgres import PostgresOrderReader, PostgresUnitOfWorkFactory
 from trackops_order.adapters.redis_cache import RedisOrderCache
@@ -38,6 +42,7 @@ from trackops_order.application.get_timelines import GetTimelines
 from trackops_order.application.list_orders import ListOrders
 from trackops_order.application.return_orders import ReturnOrders
 from trackops_order.application.ship_orders import ShipOrders
+from trackops_order.application.watch_orders import ReadChanges, WatchOrders
 from trackops_order.entrypoints.errors import order_failure
 from trackops_order.entrypoints.order_saga_servicer import OrderSagaServicer
 from trackops_order.entrypoints.order_servicer import OrderServicer
@@ -50,7 +55,12 @@ class OrderSettings(ServiceSettings):
 
     redis_url: str
     """`redis://host:port/database`."""
+    kafka_bootstrap_servers: str
+    """`host:port`, more of them separated by commas. Those who watch orders hear of changes from
+    Kafka; nothing else needs it, and the service starts without it."""
     order_events_topic: str = ORDER_EVENTS.name
+    feed_linger_seconds: float = 5.0
+    """How long order events are read on after the last watcher has left."""
     page_token_key: Annotated[SecretStr, Field(min_length=32)]
     """Signs page tokens; every replica has the same. A new one ends the listings under way."""
     clock_skew_seconds: float = 1.0
@@ -66,12 +76,18 @@ async def bootstrap(settings: OrderSettings) -> AsyncIterator[Application]:
             own_database(settings, application_name="trackops_order") as (database, keeper),
             batcher_factory(threads=settings.database_pool_size) as batcher,
         ):
-            services = _build_services(settings, database, cache, batcher)
-            yield Application(services, background=[keeper])
+            feed = _feed(settings)
+            async with running({"order-feed": feed.run}) as loops:
+                services = _build_services(settings, database, cache, batcher, feed)
+                yield Application(services, background=[keeper, *loops])
 
 
 def _build_services(
-    settings: OrderSettings, database: Database, cache: RedisOrderCache, batcher: BatcherFactory
+    settings: OrderSettings,
+    database: Database,
+    cache: RedisOrderCache,
+    batcher: BatcherFactory,
+    feed: KafkaOrderFeed,
 ) -> list[RpcService]:
     clock = SystemClock()
     unit_of_work = PostgresUnitOfWorkFactory(database, events_topic=settings.order_events_topic)
@@ -88,12 +104,24 @@ def _build_services(
     deliveries = batcher(DeliverOrders(change_orders))
     returns = batcher(ReturnOrders(change_orders))
     listings = batcher.alone(_list_orders(settings, database))
+    # Every stream may have to read at the same moment, when the feed has lost its place.
+    changes = batcher(
+        ReadChanges(reader, encode_watched), limits=BatchLimits(max_waiting=settings.max_streams)
+    )
 
     return [
         RpcService(
             order_service_pb2.DESCRIPTOR.services_by_name["OrderService"],
             OrderServicer(
-                creations, reads, timelines, cancellations, shipments, deliveries, returns, listings
+                creations,
+                reads,
+                timelines,
+                cancellations,
+                shipments,
+                deliveries,
+                returns,
+                listings,
+                WatchOrders(feed, changes.submit),
             ),
             order_failure,
         ),
@@ -109,3 +137,13 @@ def _list_orders(settings: OrderSettings, database: Database) -> ListOrders:
     lister = PostgresOrderLister(database, clock_skew_seconds=settings.clock_skew_seconds)
     tokens = PageTokens(settings.page_token_key.get_secret_value().encode())
     return ListOrders(lister, tokens, encode_page)
+
+
+def _feed(settings: OrderSettings) -> KafkaOrderFeed:
+    return KafkaOrderFeed(
+        FeedSettings(
+            bootstrap_servers=settings.kafka_bootstrap_servers,
+            topic=settings.order_events_topic,
+            linger_seconds=settings.feed_linger_seconds,
+        )
+    )

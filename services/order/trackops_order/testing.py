@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 
 from trackops_common.idempotency import StoredRequest
 from trackops_common.testing import InMemoryRequestStore, ServiceProcess
+from trackops_order.adapters.subscriptions import Subscription, Subscriptions
 from trackops_order.application.list_orders import Listing, OrderPage, Place, Sort
 from trackops_order.application.ports import CacheSnapshot, TimelineEntry
 from trackops_order.domain.events import OrderEvent, OrderPlaced, OrderReturned, OrderShipped
@@ -29,7 +30,9 @@ from trackops_order.domain.goods import OrderLine
 from trackops_order.domain.order import Order
 
 __all__ = [
+    "NO_KAFKA",
     "InMemoryOrderCache",
+    "InMemoryOrderFeed",
     "InMemoryOrders",
     "OrderServer",
     "OrderServices",
@@ -38,6 +41,9 @@ __all__ = [
     "create_request",
     "placed",
 ]
+
+NO_KAFKA = "127.0.0.1:1"
+"""For services whose orders nobody watches."""
 
 
 def placed(
@@ -237,6 +243,24 @@ class InMemoryOrderCache:
         return known_version == version and not payload
 
 
+class InMemoryOrderFeed:
+    """An `OrderFeed` that hears what it is told."""
+
+    def __init__(self) -> None:
+        self._subscriptions = Subscriptions()
+
+    def subscribe(self, order_id: UUID) -> AbstractContextManager[Subscription]:
+        return self._subscriptions.subscribe(order_id)
+
+    def publish(self, order_id: UUID, version: int) -> None:
+        """An event of the order arrives."""
+        self._subscriptions.hear({str(order_id).encode(): version})
+
+    def begin_anew(self) -> None:
+        """It takes up its place again, not knowing what it missed."""
+        self._subscriptions.doubt_all()
+
+
 def create_request(
     *, request_id: str | None = None, customer_id: str = "customer-1", lines: int = 3
 ) -> order_service_pb2.CreateOrderRequest:
@@ -302,19 +326,29 @@ class OrderServices:
         self._processes.append(process)
         return process
 
-    def settings(self, database_url: str, redis_url: str) -> dict[str, str]:
+    def settings(
+        self, database_url: str, redis_url: str, *, kafka: str = NO_KAFKA
+    ) -> dict[str, str]:
         """What a service needs to be told, with an address that is free."""
         return {
             "TRACKOPS_LISTEN": f"127.0.0.1:{self._free_port()}",
             "TRACKOPS_DATABASE_URL": database_url,
             "TRACKOPS_REDIS_URL": redis_url,
+            "TRACKOPS_KAFKA_BOOTSTRAP_SERVERS": kafka,
             "TRACKOPS_PAGE_TOKEN_KEY": "a key for tests, which is no secret",
             "TRACKOPS_CLOCK_SKEW_SECONDS": "0",
         }
 
-    def serve(self, database_url: str, redis_url: str) -> OrderServer:
-        """One that serves."""
-        settings = self.settings(database_url, redis_url)
+    def serve(
+        self,
+        database_url: str,
+        redis_url: str,
+        *,
+        kafka: str = NO_KAFKA,
+        more: Mapping[str, str] | None = None,
+    ) -> OrderServer:
+        """One that serves, with `more` settings by environment variable."""
+        settings = self.settings(database_url, redis_url, kafka=kafka) | dict(more or {})
         process = self.spawn(settings)
         process.wait_logged("serving")
         server = OrderServer(process, settings["TRACKOPS_LISTEN"], database_url)

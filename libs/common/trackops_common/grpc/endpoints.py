@@ -7,7 +7,8 @@ one coroutine and no look-ups.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
@@ -17,6 +18,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from trackops_common.grpc.failures import DomainFailure, Failure, describe, status_details
+from trackops_common.grpc.streams import OpenStreams
 from trackops_common.grpc.validation import validation_failure
 
 __all__ = [
@@ -35,6 +37,7 @@ Encoded = bytes
 """A response message in its wire form; it leaves as it is."""
 
 Behaviour = Callable[[Any, Context], Awaitable[Message | Encoded]]
+StreamBehaviour = Callable[[Any, Context], AsyncGenerator[Message | Encoded, None]]
 
 
 class MissingHandler(Exception):
@@ -50,20 +53,26 @@ class RpcService:
 
     descriptor: ServiceDescriptor
     servicer: object
-    """Has, for each RPC, an async method of its name: (request, context) -> message or bytes."""
+    """Has, for each RPC, an async method of its name: (request, context) -> message or bytes.
+
+    For an RPC that streams responses, it is an async generator of them."""
     domain_failure: DomainFailure = lambda _: None
     """Maps the errors that the methods raise."""
 
 
-def handlers_of(service: RpcService) -> grpc.GenericRpcHandler:
-    """The service as gRPC registers it.
+def handlers_of(service: RpcService, streams: OpenStreams | None = None) -> grpc.GenericRpcHandler:
+    """The service as gRPC registers it; its streams count among `streams`.
 
     Raises:
         MissingHandler: the servicer lacks a method.
     """
+    open_streams = OpenStreams() if streams is None else streams
     return grpc.method_handlers_generic_handler(
         service.descriptor.full_name,
-        {method.name: _handler(service, method) for method in service.descriptor.methods},
+        {
+            method.name: _handler(service, method, open_streams)
+            for method in service.descriptor.methods
+        },
     )
 
 
@@ -74,11 +83,19 @@ def unwrap(result: R | Exception) -> R:
     return result
 
 
-def _handler(service: RpcService, method: MethodDescriptor) -> grpc.RpcMethodHandler[Any, Any]:
-    behaviour: Behaviour | None = getattr(service.servicer, method.name, None)
+def _handler(
+    service: RpcService, method: MethodDescriptor, streams: OpenStreams
+) -> grpc.RpcMethodHandler[Any, Any]:
+    behaviour: Any = getattr(service.servicer, method.name, None)
     if behaviour is None:
         raise MissingHandler(method.full_name)
     request_class = GetMessageClass(method.input_type)
+    if method.server_streaming:
+        return grpc.unary_stream_rpc_method_handler(
+            _guarded_stream(behaviour, service.domain_failure, streams),
+            request_deserializer=request_class.FromString,
+            response_serializer=_encode,
+        )
     return grpc.unary_unary_rpc_method_handler(
         _guarded(behaviour, service.domain_failure),
         request_deserializer=request_class.FromString,
@@ -97,6 +114,30 @@ def _guarded(behaviour: Behaviour, domain_failure: DomainFailure) -> Behaviour:
         await _abort(context, failure)
 
     return call
+
+
+def _guarded_stream(
+    behaviour: StreamBehaviour, domain_failure: DomainFailure, streams: OpenStreams
+) -> Callable[[Any, Context], Awaitable[None]]:
+    async def call(request: Message, context: Context) -> None:
+        failure = validation_failure(request)
+        if failure is None:
+            try:
+                with streams.entered():
+                    await _write_all(behaviour(request, context), context)
+                return
+            except Exception as error:  # noqa: BLE001 - each becomes the status it stands for
+                failure = describe(error, domain_failure)
+        await _abort(context, failure)
+
+    return call
+
+
+async def _write_all(responses: AsyncGenerator[Message | Encoded, None], context: Context) -> None:
+    """Takes the next response when the one before has left; closes them, however it ends."""
+    async with aclosing(responses):
+        async for response in responses:
+            await context.write(response)
 
 
 async def _abort(context: Context, failure: Failure) -> NoReturn:

@@ -22,6 +22,8 @@ _log = structlog.get_logger(__name__)
 
 _PREFIX = "ERROR_REASON_"
 _STATUS_DETAILS = "grpc-status-details-bin"
+_TELLING = (errors.DependencyUnavailable, errors.ServerStopping)
+"""The transient errors whose text is for callers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def failure_of(error: Exception) -> Failure:
             return Failure(
                 grpc.StatusCode.UNAVAILABLE,
                 ErrorReason.ERROR_REASON_DEPENDENCY_UNAVAILABLE,
-                str(error) if isinstance(error, errors.DependencyUnavailable) else "try again",
+                str(error) if isinstance(error, _TELLING) else "try again",
             )
         case _:
             _log.error("call failed", exc_info=error)

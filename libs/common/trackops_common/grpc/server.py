@@ -28,6 +28,7 @@ from grpc_reflection.v1alpha import reflection
 from trackops_common import settings as settings_module
 from trackops_common.errors import DependencyUnavailable, StartRefused
 from trackops_common.grpc.endpoints import Context, RpcService, handlers_of
+from trackops_common.grpc.streams import OpenStreams
 from trackops_common.observability import configure_logging
 from trackops_common.settings import ServiceSettings
 
@@ -40,10 +41,13 @@ _BIND_SECONDS = 5.0
 _SERVER_OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
 )
-"""With gRPC's default, a second server binds the same port silently and calls time out."""
+"""With gRPC's default, a second server binds the same port silently and calls time out. Without
+keep-alive, the stream of a client that vanished stays open for hours."""
 
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -109,7 +113,8 @@ async def _serve(settings: S, bootstrap: Bootstrap[S]) -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        server, health_servicer = _build(application)
+        streams = OpenStreams(limit=settings.max_streams)
+        server, health_servicer = _build(application, streams)
         await _bind(server, settings.listen)
         await server.start()
         names = [s.descriptor.full_name for s in application.rpc_services]
@@ -123,6 +128,7 @@ async def _serve(settings: S, bootstrap: Bootstrap[S]) -> None:
         await health_servicer.enter_graceful_shutdown()
         await asyncio.sleep(settings.stop_delay_seconds)
         health_servicer.end_watches()
+        streams.end()
         await server.stop(settings.stop_grace_seconds)
     _log.info("stopped")
 
@@ -145,9 +151,13 @@ class _HealthServicer(health.aio.HealthServicer):  # type: ignore[misc]  # it ha
             watch.cancel()
 
 
-def _build(application: Application) -> tuple[grpc.aio.Server, _HealthServicer]:
+def _build(
+    application: Application, streams: OpenStreams
+) -> tuple[grpc.aio.Server, _HealthServicer]:
     server = grpc.aio.server(options=_SERVER_OPTIONS)
-    server.add_generic_rpc_handlers(tuple(map(handlers_of, application.rpc_services)))
+    server.add_generic_rpc_handlers(
+        tuple(handlers_of(service, streams) for service in application.rpc_services)
+    )
     health_servicer = _HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     channelz.add_channelz_servicer(server)

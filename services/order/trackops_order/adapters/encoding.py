@@ -39,6 +39,7 @@ __all__ = [
     "encode_found",
     "encode_page",
     "encode_timeline",
+    "encode_watched",
     "order_message",
     "outbox_event",
 ]
@@ -75,6 +76,13 @@ def encode_page(orders: Sequence[Order], next_page_token: str) -> bytes:
     """A `ListOrdersResponse`."""
     return order_service_pb2.ListOrdersResponse(
         orders=[order_message(order) for order in orders], next_page_token=next_page_token
+    ).SerializeToString()
+
+
+def encode_watched(entry: TimelineEntry, order: Order | None) -> bytes:
+    """A `WatchOrderResponse`."""
+    return order_service_pb2.WatchOrderResponse(
+        entry=_entry_message(entry), order=order_message(order) if order else None
     ).SerializeToString()
 
 

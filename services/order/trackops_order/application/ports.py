@@ -20,9 +20,12 @@ __all__ = [
     "EncodeChange",
     "EncodeOrder",
     "EncodeTimeline",
+    "EncodeWatched",
     "OrderCache",
+    "OrderFeed",
     "OrderReader",
     "OrderRepository",
+    "Subscription",
     "TimelineEntry",
     "UnitOfWork",
     "UnitOfWorkFactory",
@@ -49,6 +52,10 @@ class TimelineEntry:
 
 EncodeTimeline = Callable[[Sequence[TimelineEntry]], bytes]
 """A timeline as the response message that shows it, in wire form."""
+
+EncodeWatched = Callable[[TimelineEntry, Order | None], bytes]
+"""A change, and for a watcher's first the order after it, as the message of a watch, in wire form.
+"""
 
 
 class OrderRepository(Protocol):
@@ -120,4 +127,25 @@ class OrderCache(Protocol):
 
     def supersede(self, versions: Mapping[UUID, int]) -> None:
         """Forget every version older than the one just committed, and refuse it from now on."""
+        ...
+
+
+class Subscription(Protocol):
+    """One watcher's ear on one order."""
+
+    async def news(self, *, above: int) -> None:
+        """Wait until the order may have a version above this one.
+
+        Returns for every change that was committed after the subscription
+        began, sooner or later, and at times for none. What returned once need
+        not return again: read the order after this, not before.
+        """
+        ...
+
+
+class OrderFeed(Protocol):
+    """Hears of changes to orders, made by whichever replica."""
+
+    def subscribe(self, order_id: UUID) -> AbstractContextManager[Subscription]:
+        """An ear on one order, for as long as the context lasts."""
         ...

@@ -4,6 +4,7 @@ OrderError
 ├── OrderNotFound          no order has this id
 ├── ForbiddenTransition    the state machine has no such edge
 ├── EtagMismatch           the order is not the one that the caller has seen
+├── VersionAhead           the order has not reached the version that the caller names
 ├── TooManyPieces          more than is left to ship or to return
 └── InvalidOrder           the lines do not make an order, a shipment or a return
 """
@@ -19,6 +20,7 @@ __all__ = [
     "OrderError",
     "OrderNotFound",
     "TooManyPieces",
+    "VersionAhead",
 ]
 
 
@@ -51,6 +53,16 @@ class EtagMismatch(OrderError):
         super().__init__(f"order {order_id} has etag {current} and not {etag}")
         self.order_id = order_id
         self.etag = etag
+        self.current = current
+
+
+class VersionAhead(OrderError):
+    """The order has not reached `version`; it has `current`."""
+
+    def __init__(self, order_id: UUID, *, version: int, current: int) -> None:
+        super().__init__(f"order {order_id} has version {current} and not {version}")
+        self.order_id = order_id
+        self.version = version
         self.current = current
 
 

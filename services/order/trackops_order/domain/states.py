@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-__all__ = ["TRANSITIONS", "OrderState"]
+__all__ = ["FINAL_STATES", "TRANSITIONS", "OrderState"]
 
 
 class OrderState(StrEnum):
@@ -45,3 +45,6 @@ One change is one version, one entry of the timeline and one event. So a
 shipment of everything goes straight to SHIPPED, and one more part of many
 enters FULFILLING again; returns are alike.
 """
+
+FINAL_STATES = frozenset(state for state, following in TRANSITIONS.items() if not following)
+"""Nothing follows any of these."""

@@ -18,6 +18,7 @@ from trackops_order.application.deliver_orders import DeliverOrder
 from trackops_order.application.list_orders import Listing, PageRequest, Sort
 from trackops_order.application.return_orders import ReturnOrder
 from trackops_order.application.ship_orders import ShipOrder
+from trackops_order.application.watch_orders import Position
 from trackops_order.domain.goods import OrderLine, Pieces
 from trackops_order.domain.order import Rejection
 from trackops_order.domain.states import OrderState
@@ -31,6 +32,7 @@ __all__ = [
     "page_request",
     "return_command",
     "ship_command",
+    "watch_position",
 ]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -91,6 +93,11 @@ def page_request(request: order_service_pb2.ListOrdersRequest) -> PageRequest:
         sku=request.sku or None,
     )
     return PageRequest(listing, request.page_size or _DEFAULT_PAGE_SIZE, request.page_token)
+
+
+def watch_position(request: order_service_pb2.WatchOrderRequest) -> Position:
+    """The position from which a valid request watches."""
+    return Position(UUID(request.order_id), request.after_version)
 
 
 def _time(moment: Timestamp) -> datetime:

@@ -12,6 +12,7 @@ from trackops_order.domain.errors import (
     InvalidOrder,
     OrderNotFound,
     TooManyPieces,
+    VersionAhead,
 )
 
 __all__ = ["order_failure"]
@@ -52,6 +53,13 @@ def order_failure(error: Exception) -> Failure | None:
                     "requested": str(error.requested),
                     "available": str(error.available),
                 },
+            )
+        case VersionAhead():
+            return Failure(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                ErrorReason.ERROR_REASON_INVALID_REQUEST,
+                str(error),
+                violations=[("after_version", f"is above the order's version, {error.current}")],
             )
         case InvalidOrder():
             return Failure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from uuid import UUID
 
 from trackops.order.v1 import order_service_pb2
@@ -17,6 +18,7 @@ from trackops_order.application.deliver_orders import DeliverOrder
 from trackops_order.application.list_orders import PageRequest
 from trackops_order.application.return_orders import ReturnOrder
 from trackops_order.application.ship_orders import ShipOrder
+from trackops_order.application.watch_orders import WatchOrders
 from trackops_order.domain.errors import OrderNotFound
 from trackops_order.entrypoints.converters import (
     cancel_command,
@@ -25,6 +27,7 @@ from trackops_order.entrypoints.converters import (
     page_request,
     return_command,
     ship_command,
+    watch_position,
 )
 from trackops_order.entrypoints.errors import order_failure
 
@@ -44,6 +47,7 @@ class OrderServicer:
         deliveries: Batcher[DeliverOrder, ChangeOutcome],
         returns: Batcher[ReturnOrder, ChangeOutcome],
         listings: BoundedCalls[PageRequest, Encoded],
+        watches: WatchOrders,
     ) -> None:
         pb = order_service_pb2
         create = CommandRpc(creations, create_command, pb.BatchCreateOrdersResponse, order_failure)
@@ -63,6 +67,7 @@ class OrderServicer:
         self._reads = reads
         self._timelines = timelines
         self._listings = listings
+        self._watches = watches
 
     async def GetOrder(
         self, request: order_service_pb2.GetOrderRequest, context: Context
@@ -98,3 +103,9 @@ class OrderServicer:
         return unwrap(
             await self._timelines.submit(order_id, timeout_seconds=context.time_remaining())
         )
+
+    def WatchOrder(
+        self, request: order_service_pb2.WatchOrderRequest, context: Context
+    ) -> AsyncGenerator[Encoded, None]:
+        del context  # a stream is closed when its caller leaves or its deadline passes
+        return self._watches(watch_position(request))

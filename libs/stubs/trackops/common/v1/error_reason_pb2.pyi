@@ -39,8 +39,8 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     Sample: {"reason": "OVERLOADED", "domain": "trackops"}
     """
     ERROR_REASON_DEPENDENCY_UNAVAILABLE: _ErrorReason.ValueType  # 4
-    """UNAVAILABLE. A dependency of the server does not answer; the same call
-    may be sent again.
+    """UNAVAILABLE. A dependency of the server does not answer, or the server
+    itself stops; the same call may be sent again.
     Sample: {"reason": "DEPENDENCY_UNAVAILABLE", "domain": "trackops"}
     """
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 5
@@ -195,8 +195,8 @@ ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 3
 Sample: {"reason": "OVERLOADED", "domain": "trackops"}
 """
 ERROR_REASON_DEPENDENCY_UNAVAILABLE: ErrorReason.ValueType  # 4
-"""UNAVAILABLE. A dependency of the server does not answer; the same call
-may be sent again.
+"""UNAVAILABLE. A dependency of the server does not answer, or the server
+itself stops; the same call may be sent again.
 Sample: {"reason": "DEPENDENCY_UNAVAILABLE", "domain": "trackops"}
 """
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 5

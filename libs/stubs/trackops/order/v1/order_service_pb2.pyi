@@ -385,6 +385,59 @@ class TimelineEntry(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class WatchOrderRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    AFTER_VERSION_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    after_version: builtins.int
+    """The last version seen: its changes come from the next one on. 0 to begin
+    with the order as it is.
+    """
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        after_version: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["after_version", b"after_version", "order_id", b"order_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WatchOrderResponse(message.Message):
+    """One change of an order."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: builtins.int
+    ORDER_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def entry(self) -> TimelineEntry:
+        """The same as in the order's timeline. Resume after its `version`."""
+
+    @builtins.property
+    def order(self) -> order_pb2.Order:
+        """The order after the change, in the first message of a watch that began
+        with `after_version` 0. Not set in any other.
+        """
+
+    def __init__(
+        self,
+        *,
+        entry: TimelineEntry | None = ...,
+        order: order_pb2.Order | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["entry", b"entry", "order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["entry", b"entry", "order", b"order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class ShipOrderRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 

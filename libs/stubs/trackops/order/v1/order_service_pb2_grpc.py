@@ -69,6 +69,11 @@ class OrderServiceStub:
                 request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.GetOrderTimelineRequest.SerializeToString,
                 response_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.GetOrderTimelineResponse.FromString,
                 _registered_method=True)
+        self.WatchOrder = channel.unary_stream(
+                '/trackops.order.v1.OrderService/WatchOrder',
+                request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.WatchOrderRequest.SerializeToString,
+                response_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.WatchOrderResponse.FromString,
+                _registered_method=True)
         self.CancelOrder = channel.unary_unary(
                 '/trackops.order.v1.OrderService/CancelOrder',
                 request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.CancelOrderRequest.SerializeToString,
@@ -178,6 +183,33 @@ class OrderServiceServicer:
         """Every state that an order has been in, oldest first.
 
         NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchOrder(self, request, context):
+        """An order as it is, and then each of its changes once, in the order of
+        versions and without a gap, as they are committed. With `after_version` 0
+        the first message shows the whole order and the change that made it what it
+        is; with n it is change n + 1, whether that lies in the past or in the
+        future. Whoever loses the stream asks any replica for what comes after the
+        last version seen, and so misses nothing and is told nothing twice.
+
+        Ends with OK once the order's last change was sent: REJECTED, CANCELLED and
+        RETURNED are final. It ends with DEADLINE_EXCEEDED at the call's deadline;
+        a call without one lasts as long as it takes. A slow reader is never cut
+        off: the changes it has not taken yet stay in the database. While Kafka is
+        away the stream stays open and says nothing; what happened meanwhile comes
+        when Kafka is back.
+
+        NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+        INVALID_ARGUMENT with reason INVALID_REQUEST: the order has not reached
+        `after_version`.
+        RESOURCE_EXHAUSTED with reason OVERLOADED: this server has as many streams
+        open as it is told to; `RetryInfo` says when to come back.
+        UNAVAILABLE, also in the middle: this server stops, or the database is
+        away. Resume, after the last version seen.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -310,6 +342,11 @@ def add_OrderServiceServicer_to_server(servicer, server):
                     servicer.GetOrderTimeline,
                     request_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.GetOrderTimelineRequest.FromString,
                     response_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.GetOrderTimelineResponse.SerializeToString,
+            ),
+            'WatchOrder': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchOrder,
+                    request_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.WatchOrderRequest.FromString,
+                    response_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.WatchOrderResponse.SerializeToString,
             ),
             'CancelOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelOrder,
@@ -519,6 +556,33 @@ class OrderService:
             '/trackops.order.v1.OrderService/GetOrderTimeline',
             trackops_dot_order_dot_v1_dot_order__service__pb2.GetOrderTimelineRequest.SerializeToString,
             trackops_dot_order_dot_v1_dot_order__service__pb2.GetOrderTimelineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/trackops.order.v1.OrderService/WatchOrder',
+            trackops_dot_order_dot_v1_dot_order__service__pb2.WatchOrderRequest.SerializeToString,
+            trackops_dot_order_dot_v1_dot_order__service__pb2.WatchOrderResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -75,6 +75,29 @@ class OrderServiceStub:
 
     NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
     """
+    WatchOrder: _grpc.UnaryStreamMultiCallable[_order_service_pb2.WatchOrderRequest, _order_service_pb2.WatchOrderResponse]
+    """An order as it is, and then each of its changes once, in the order of
+    versions and without a gap, as they are committed. With `after_version` 0
+    the first message shows the whole order and the change that made it what it
+    is; with n it is change n + 1, whether that lies in the past or in the
+    future. Whoever loses the stream asks any replica for what comes after the
+    last version seen, and so misses nothing and is told nothing twice.
+
+    Ends with OK once the order's last change was sent: REJECTED, CANCELLED and
+    RETURNED are final. It ends with DEADLINE_EXCEEDED at the call's deadline;
+    a call without one lasts as long as it takes. A slow reader is never cut
+    off: the changes it has not taken yet stay in the database. While Kafka is
+    away the stream stays open and says nothing; what happened meanwhile comes
+    when Kafka is back.
+
+    NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+    INVALID_ARGUMENT with reason INVALID_REQUEST: the order has not reached
+    `after_version`.
+    RESOURCE_EXHAUSTED with reason OVERLOADED: this server has as many streams
+    open as it is told to; `RetryInfo` says when to come back.
+    UNAVAILABLE, also in the middle: this server stops, or the database is
+    away. Resume, after the last version seen.
+    """
     CancelOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_service_pb2.CancelOrderResponse]
     """Cancels an order that is not confirmed yet: PENDING to CANCELLING, and to
     CANCELLED when what was arranged for it is undone. Of this and the order's
@@ -181,6 +204,29 @@ class OrderServiceAsyncStub(OrderServiceStub):
     """Every state that an order has been in, oldest first.
 
     NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+    """
+    WatchOrder: _aio.UnaryStreamMultiCallable[_order_service_pb2.WatchOrderRequest, _order_service_pb2.WatchOrderResponse]  # type: ignore[assignment]
+    """An order as it is, and then each of its changes once, in the order of
+    versions and without a gap, as they are committed. With `after_version` 0
+    the first message shows the whole order and the change that made it what it
+    is; with n it is change n + 1, whether that lies in the past or in the
+    future. Whoever loses the stream asks any replica for what comes after the
+    last version seen, and so misses nothing and is told nothing twice.
+
+    Ends with OK once the order's last change was sent: REJECTED, CANCELLED and
+    RETURNED are final. It ends with DEADLINE_EXCEEDED at the call's deadline;
+    a call without one lasts as long as it takes. A slow reader is never cut
+    off: the changes it has not taken yet stay in the database. While Kafka is
+    away the stream stays open and says nothing; what happened meanwhile comes
+    when Kafka is back.
+
+    NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+    INVALID_ARGUMENT with reason INVALID_REQUEST: the order has not reached
+    `after_version`.
+    RESOURCE_EXHAUSTED with reason OVERLOADED: this server has as many streams
+    open as it is told to; `RetryInfo` says when to come back.
+    UNAVAILABLE, also in the middle: this server stops, or the database is
+    away. Resume, after the last version seen.
     """
     CancelOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_service_pb2.CancelOrderResponse]  # type: ignore[assignment]
     """Cancels an order that is not confirmed yet: PENDING to CANCELLING, and to
@@ -321,6 +367,35 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         """Every state that an order has been in, oldest first.
 
         NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchOrder(
+        self,
+        request: _order_service_pb2.WatchOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_order_service_pb2.WatchOrderResponse], _abc.AsyncIterator[_order_service_pb2.WatchOrderResponse]]:
+        """An order as it is, and then each of its changes once, in the order of
+        versions and without a gap, as they are committed. With `after_version` 0
+        the first message shows the whole order and the change that made it what it
+        is; with n it is change n + 1, whether that lies in the past or in the
+        future. Whoever loses the stream asks any replica for what comes after the
+        last version seen, and so misses nothing and is told nothing twice.
+
+        Ends with OK once the order's last change was sent: REJECTED, CANCELLED and
+        RETURNED are final. It ends with DEADLINE_EXCEEDED at the call's deadline;
+        a call without one lasts as long as it takes. A slow reader is never cut
+        off: the changes it has not taken yet stay in the database. While Kafka is
+        away the stream stays open and says nothing; what happened meanwhile comes
+        when Kafka is back.
+
+        NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+        INVALID_ARGUMENT with reason INVALID_REQUEST: the order has not reached
+        `after_version`.
+        RESOURCE_EXHAUSTED with reason OVERLOADED: this server has as many streams
+        open as it is told to; `RetryInfo` says when to come back.
+        UNAVAILABLE, also in the middle: this server stops, or the database is
+        away. Resume, after the last version seen.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,190 @@
+"""The order events of Kafka, as news for those who watch orders.
+
+Each replica reads all partitions, in no consumer group, from their end on, and
+only while somebody watches. Whenever it takes up its place, whatever was said
+before is lost to it, so everybody is told that any order may have changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import structlog
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from trackops_common import kafka
+from trackops_order.adapters.subscriptions import Subscription, Subscriptions
+
+__all__ = ["FeedSettings", "KafkaOrderFeed"]
+
+_log = structlog.get_logger(__name__)
+
+_REQUEST_SECONDS = 5.0
+_MAX_BATCH = 1000
+
+_Raw = Any
+"""confluent_kafka.Message, whose stubs have every field optional."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedSettings:
+    """What the feed reads, and how."""
+
+    bootstrap_servers: str
+    topic: str
+    linger_seconds: float = 5.0
+    """How long it goes on reading after the last watcher has left."""
+    partitions_check_seconds: float = 10.0
+    """How often it looks for partitions that the topic has got; their events wait for it."""
+    poll_seconds: float = 0.5
+    """How long one wait for messages may last, and so how long it takes to stop."""
+    pause_seconds: float = 1.0
+    """Between attempts to take up its place."""
+
+
+class KafkaOrderFeed:
+    """An `OrderFeed` in one event loop; `run` is its loop for `trackops_common.background`.
+
+    While Kafka is away nothing is heard; afterwards, everything that was missed.
+    """
+
+    def __init__(self, settings: FeedSettings) -> None:
+        """Connects when it runs and somebody subscribes."""
+        self._settings = settings
+        self._subscriptions = Subscriptions()
+        self._wanted = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @contextmanager
+    def subscribe(self, order_id: UUID) -> Iterator[Subscription]:
+        self._loop = loop = asyncio.get_running_loop()
+        try:
+            with self._subscriptions.subscribe(order_id) as subscription:
+                self._wanted.set()
+                yield subscription
+        finally:
+            if not self._subscriptions:
+                loop.call_later(self._settings.linger_seconds, self._release)
+
+    def _release(self) -> None:
+        if not self._subscriptions:
+            self._wanted.clear()
+
+    def run(self, stop: threading.Event) -> None:
+        """Read while there are watchers, until `stop` is set."""
+        while not stop.is_set():
+            if not self._wanted.wait(self._settings.poll_seconds):
+                continue
+            try:
+                self._follow(stop)
+            except KafkaException as error:
+                _log.warning("will follow order events again", error=str(error))
+                stop.wait(self._settings.pause_seconds)
+
+    def _follow(self, stop: threading.Event) -> None:
+        """Returns when nobody watches any more, or when the place must be taken anew."""
+        consumer = Consumer(_consumer_settings(self._settings))
+        try:
+            partitions = self._partitions(consumer)
+            consumer.assign([_end_of(consumer, partition) for partition in partitions])
+            _log.info("following order events", partitions=len(partitions))
+            self._tell_all()
+            check_due = time.monotonic() + self._settings.partitions_check_seconds
+            while self._wanted.is_set() and not stop.is_set():
+                self._pass_on(self._next_batch(consumer))
+                if time.monotonic() >= check_due:
+                    check_due = time.monotonic() + self._settings.partitions_check_seconds
+                    if self._has_other_partitions(consumer, partitions):
+                        return
+        finally:
+            consumer.close()
+            _log.info("not following order events")
+
+    def _partitions(self, consumer: Consumer) -> Sequence[TopicPartition]:
+        """Raises KafkaException: no broker answers, or the topic is not there."""
+        topic = self._settings.topic
+        found = consumer.list_topics(topic, timeout=_REQUEST_SECONDS).topics[topic]
+        if found.error is not None:
+            raise KafkaException(found.error)
+        return [TopicPartition(topic, partition) for partition in sorted(found.partitions)]
+
+    def _has_other_partitions(
+        self, consumer: Consumer, partitions: Sequence[TopicPartition]
+    ) -> bool:
+        try:
+            return len(self._partitions(consumer)) != len(partitions)
+        except KafkaException:
+            return False
+
+    def _next_batch(self, consumer: Consumer) -> list[_Raw]:
+        """Waits for the first message only: a batch is what has gathered meanwhile."""
+        messages = consumer.consume(1, self._settings.poll_seconds)
+        if messages:
+            messages += consumer.consume(_MAX_BATCH - 1, 0)
+        return [message for message in messages if not _is_error(message)]
+
+    def _pass_on(self, messages: Sequence[_Raw]) -> None:
+        """What nobody watches costs no more than the look at its key."""
+        watched = self._subscriptions
+        versions: dict[bytes, int] = {}
+        for message in messages:
+            key = message.key()
+            if key in watched:
+                versions[key] = max(versions.get(key, 0), _version(message))
+        if versions and self._loop:
+            self._loop.call_soon_threadsafe(watched.hear, versions)
+
+    def _tell_all(self) -> None:
+        if self._loop:
+            self._loop.call_soon_threadsafe(self._subscriptions.doubt_all)
+
+
+def _end_of(consumer: Consumer, partition: TopicPartition) -> TopicPartition:
+    """Its present end, asked of the broker: what a commit before now wrote lies below it, or will
+    be seen by whoever reads the database after now."""
+    _, end = consumer.get_watermark_offsets(partition, timeout=_REQUEST_SECONDS)
+    return TopicPartition(partition.topic, partition.partition, end)
+
+
+def _version(message: _Raw) -> int:
+    """The order's version after the event; 0, and logged, for what is no event of ours."""
+    try:
+        return int(dict(message.headers() or ())["ce_aggregateversion"])
+    except (KeyError, ValueError):
+        _log.warning(
+            "not an order event",
+            partition=message.partition(),
+            offset=message.offset(),
+        )
+        return 0
+
+
+def _is_error(message: _Raw) -> bool:
+    """Raises KafkaException: the client has lost its place, or cannot go on."""
+    error = message.error()
+    if error is None:
+        return False
+    if error.fatal() or error.code() == error._AUTO_OFFSET_RESET:
+        raise KafkaException(error)
+    _log.warning("Kafka reports an error; the client goes on", error=error.str())
+    return True
+
+
+def _consumer_settings(settings: FeedSettings) -> dict[str, Any]:
+    return kafka.client_settings(settings.bootstrap_servers, "trackops_order.feed") | {
+        "group.id": "trackops_order.feed",  # the client wants a name; nothing ever joins it
+        "isolation.level": "read_committed",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        "queued.max.messages.kbytes": 4_096,
+        "fetch.queue.backoff.ms": 10,
+        "fetch.error.backoff.ms": 100,
+    }
