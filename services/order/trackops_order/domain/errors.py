@@ -4,6 +4,7 @@ OrderError
 ├── OrderNotFound          no order has this id
 ├── ForbiddenTransition    the state machine has no such edge
 ├── EtagMismatch           the order is not the one that the caller has seen
+├── VersionNotReached      the order never had the version that it was asked for at
 ├── TooManyPieces          more than is left to ship or to return
 └── InvalidOrder           the lines do not make an order, a shipment or a return
 """
@@ -19,6 +20,7 @@ __all__ = [
     "OrderError",
     "OrderNotFound",
     "TooManyPieces",
+    "VersionNotReached",
 ]
 
 
@@ -52,6 +54,20 @@ class EtagMismatch(OrderError):
         self.order_id = order_id
         self.etag = etag
         self.current = current
+
+
+class VersionNotReached(OrderError):
+    """The order was asked for at `min_version` or later, and has `version` only.
+
+    There is one primary, so no later read would find more: the caller is wrong,
+    or the database was restored to a time before that version.
+    """
+
+    def __init__(self, order_id: UUID, *, min_version: int, version: int) -> None:
+        super().__init__(f"order {order_id} has version {version} and not yet {min_version}")
+        self.order_id = order_id
+        self.min_version = min_version
+        self.version = version
 
 
 class TooManyPieces(OrderError):

@@ -12,6 +12,7 @@ from trackops_order.domain.errors import (
     InvalidOrder,
     OrderNotFound,
     TooManyPieces,
+    VersionNotReached,
 )
 
 __all__ = ["order_failure"]
@@ -40,6 +41,17 @@ def order_failure(error: Exception) -> Failure | None:
                 ErrorReason.ERROR_REASON_ETAG_MISMATCH,
                 str(error),
                 {"order_id": str(error.order_id), "etag": error.etag, "current": error.current},
+            )
+        case VersionNotReached():
+            return Failure(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                ErrorReason.ERROR_REASON_VERSION_NOT_REACHED,
+                str(error),
+                {
+                    "order_id": str(error.order_id),
+                    "min_version": str(error.min_version),
+                    "version": str(error.version),
+                },
             )
         case TooManyPieces():
             return Failure(
