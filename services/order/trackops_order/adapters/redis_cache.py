@@ -139,8 +139,9 @@ class RedisOrderCache:
         except redis.RedisError as error:
             self._lost(error)
             return
-        _log.info("cache answers")
         self._mended_losses = losses
+        if losses > 1:
+            _log.info("cache is back")
 
     def close(self) -> None:
         """Close the connections."""
@@ -168,9 +169,9 @@ class RedisOrderCache:
 
     def _lost(self, error: redis.RedisError) -> None:
         with self._lock:
-            was_sound_or_new = self._is_sound() or self._losses == 1
+            is_news = self._is_sound() or self._losses == 1
             self._losses += 1
-        if was_sound_or_new:
+        if is_news:
             _log.warning("cache is away; orders are read from Postgres", error=str(error))
 
 
