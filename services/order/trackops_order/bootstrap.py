@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -72,6 +73,7 @@ async def bootstrap(settings: OrderSettings) -> AsyncIterator[Application]:
             batcher_factory(threads=settings.database_pool_size) as batcher,
             running({"order cache": cache.keep}) as loops,
         ):
+            await asyncio.to_thread(cache.check)
             services = _build_services(settings, database, cache, batcher)
             yield Application(services, background=[keeper, *loops])
 
