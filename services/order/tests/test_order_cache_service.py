@@ -7,11 +7,14 @@ from typing import Any
 
 import grpc
 import pytest
+import redis
 from trackops.order.v1 import order_service_pb2
+from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 
 from trackops_cli.local.provision import connect
 from trackops_cli.testing import Database as FreshDatabase
 from trackops_cli.testing import wait_for
+from trackops_client import open_channel
 from trackops_common.testing import ErrorDetails, error_details
 from trackops_order.testing import OrderServer, OrderServices, confirm_request, create_request
 
@@ -118,3 +121,27 @@ def _scans_once_stopped(service: OrderServer, database: FreshDatabase) -> int:
         )
         ((scans,),) = cursor.fetchall()
     return int(scans)
+
+
+def test_the_client_package_reads_its_own_writes_whatever_the_cache_says(
+    service: OrderServer, redis_server: str
+) -> None:
+    """The cache has the order as it was before, as after a mark that was missed."""
+    with open_channel(service.target) as channel, redis.Redis.from_url(redis_server) as client:
+        ours = OrderServiceStub(channel)
+        order_id = ours.CreateOrder(create_request()).order.order_id
+        key = f"trackops:order:{order_id}"
+        assert service.orders.GetOrder(_get(order_id)).order.version == 1
+        old = client.get(key)
+        assert ours.CancelOrder(_cancel(order_id)).order.version == 2
+        client.set(key, old)
+        assert service.orders.GetOrder(_get(order_id)).order.version == 1
+
+        assert ours.GetOrder(_get(order_id)).order.version == 2
+        client.set(key, old)
+        batch = order_service_pb2.BatchGetOrdersRequest(order_ids=[order_id])
+        assert ours.BatchGetOrders(batch).orders[0].version == 2
+
+
+def _cancel(order_id: str) -> order_service_pb2.CancelOrderRequest:
+    return order_service_pb2.CancelOrderRequest(order_id=order_id)
