@@ -144,14 +144,15 @@ def _pid(stack: LocalStack) -> int:
     return pid
 
 
-def _wait_for_hits(url: str, *, hits: int = 1000) -> None:
-    with redis.Redis.from_url(url) as client:
+def _is_used(url: str, *, hits: int = 1000) -> Callable[[], bool]:
+    """Whether as many keys were found in Redis from now on."""
 
-        def found() -> int:
+    def found() -> int:
+        with redis.Redis.from_url(url) as client:
             return int(client.info("stats")["keyspace_hits"])
 
-        enough = found() + hits
-        wait_for(lambda: found() >= enough, what="use of the cache")
+    enough = found() + hits
+    return lambda: found() >= enough
 
 
 @pytest.mark.parametrize("outage", [_kill_and_restart, _freeze_and_thaw], ids=["killed", "frozen"])
@@ -168,15 +169,15 @@ def test_no_call_fails_and_no_read_is_older_than_what_was_answered_before_it(
         work = [pool.submit(traffic.write, seed) for seed in range(WRITERS)]
         work += [pool.submit(traffic.read, seed) for seed in range(READERS)]
 
-        def go_on(what: str) -> None:
-            more = traffic.has_gone_on()
-            wait_for(lambda: more() or any(one.done() for one in work), what=what)
+        def wait(condition: Callable[[], bool], what: str) -> None:
+            wait_for(lambda: condition() or any(one.done() for one in work), what=what)
 
         try:
-            go_on("traffic")
+            wait(traffic.has_gone_on(), "traffic")
             for _ in range(OUTAGES):
-                outage(own_stack, lambda: go_on("traffic without Redis"))
-                _wait_for_hits(url)
+                outage(own_stack, lambda: wait(traffic.has_gone_on(), "traffic without Redis"))
+                wait(traffic.has_gone_on(), "traffic with Redis")
+                wait(_is_used(url), "use of the cache")
         finally:
             traffic.stop.set()
         for one in work:
