@@ -72,7 +72,7 @@ def background() -> Background:
 
 @pytest.fixture
 def leads() -> list[float]:
-    """What the dice say, one a look; then 0."""
+    """What the dice say, one a batch; then 0."""
     return []
 
 

@@ -48,7 +48,7 @@ from trackops_order.entrypoints.order_servicer import OrderServicer
 __all__ = ["OrderSettings", "bootstrap"]
 
 _MEAN_REFRESH_LEAD_SECONDS = 1.0
-"""An order read 1,000 times a second is then read anew about 7 s before the cache forgets it."""
+"""An order in 1,000 batches a second is then read anew about 7 s before the cache forgets it."""
 
 
 class OrderSettings(ServiceSettings):

@@ -24,8 +24,6 @@ from uuid import UUID
 
 import redis
 import structlog
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from trackops_common.clock import Clock, SystemClock
 from trackops_order.application.ports import CachedOrder, CacheSnapshot
@@ -86,7 +84,6 @@ class RedisOrderCache:
             url,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
-            retry=Retry(NoBackoff(), 0),  # the library's own takes many seconds
         )
         self._clock = clock or SystemClock()
         self._put_script = self._redis.register_script(_PUT)
