@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
+from queue import Queue
 from typing import Any
 
 import grpc
@@ -171,10 +172,10 @@ def test_a_future_is_learnt_from_by_those_who_wait_and_those_who_are_called_back
         assert _last(server).min_version == 5
 
         _answer(server, _cancelled(ID, 6))
-        done: asyncio.Queue[Any] = asyncio.Queue()
+        done: Queue[Any] = Queue()
         future = stub.CancelOrder.future(orders.CancelOrderRequest(order_id=ID))
-        future.add_done_callback(lambda call: done.put_nowait(call.result()))
-        assert future.result() == _cancelled(ID, 6)
+        future.add_done_callback(lambda call: done.put(call.result()))
+        assert done.get(timeout=30) == _cancelled(ID, 6)
         assert future.code() is grpc.StatusCode.OK
         stub.GetOrder(orders.GetOrderRequest(order_id=ID))
         assert _last(server).min_version == 6
