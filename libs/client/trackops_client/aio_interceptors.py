@@ -9,6 +9,7 @@ import grpc
 import grpc.aio
 
 from trackops_client.calls import AsyncTokenProvider, CallDefaults, fill_request_ids
+from trackops_client.versions import SeenVersions
 
 __all__ = ["aio_interceptors"]
 
@@ -17,7 +18,7 @@ def aio_interceptors(
     defaults: CallDefaults, token: AsyncTokenProvider | None
 ) -> list[grpc.aio.ClientInterceptor]:
     """One for each kind of call: `grpc.aio` takes an object for one kind only."""
-    return [_UnaryUnary(defaults, token), _UnaryStream(defaults, token)]
+    return [_UnaryUnary(defaults, token, SeenVersions()), _UnaryStream(defaults, token)]
 
 
 class _Interceptor:
@@ -39,6 +40,12 @@ class _Interceptor:
 
 
 class _UnaryUnary(_Interceptor, grpc.aio.UnaryUnaryClientInterceptor):
+    def __init__(
+        self, defaults: CallDefaults, token: AsyncTokenProvider | None, versions: SeenVersions
+    ) -> None:
+        super().__init__(defaults, token)
+        self._versions = versions
+
     async def intercept_unary_unary(
         self,
         continuation: Callable[[grpc.aio.ClientCallDetails, Any], Awaitable[Any]],
@@ -47,7 +54,18 @@ class _UnaryUnary(_Interceptor, grpc.aio.UnaryUnaryClientInterceptor):
     ) -> Any:
         fill_request_ids(request)
         timeout = self._defaults.timeout(client_call_details.timeout)
-        return await continuation(await self._details(client_call_details, timeout), request)
+        details = await self._details(client_call_details, timeout)
+        call = await continuation(details, self._versions.asked_for(request))
+        if self._versions.watches(request):
+            await self._learn(request, call)
+        return call
+
+    async def _learn(self, request: Any, call: Any) -> None:
+        """Before the caller can: its next call may need what this one shows."""
+        try:
+            self._versions.answered(request, await call)
+        except grpc.aio.AioRpcError as error:
+            self._versions.failed(request, error.code())
 
 
 class _UnaryStream(_Interceptor, grpc.aio.UnaryStreamClientInterceptor):

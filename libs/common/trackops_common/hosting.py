@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
+
+import structlog
 
 from trackops_common.batching import Batcher, BatchLimits, in_thread
 from trackops_common.bounded_calls import BoundedCalls, CallLimits
@@ -16,6 +18,8 @@ from trackops_common.housekeeping import housekeeping
 from trackops_common.settings import ServiceSettings
 
 __all__ = ["BatcherFactory", "batcher_factory", "own_database"]
+
+_log = structlog.get_logger(__name__)
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -67,6 +71,15 @@ class BatcherFactory:
     ) -> BoundedCalls[C, R]:
         """Calls of `run` one by one, few at a time, so that the batchers keep threads."""
         return BoundedCalls(self._threads, run, limits=limits)
+
+    def later(self, work: Callable[[], None]) -> None:
+        """Have `work` done in one of the threads, for nobody who waits; its error is logged."""
+        self._threads.submit(work).add_done_callback(_report)
+
+
+def _report(done: Future[None]) -> None:
+    if error := done.exception():
+        _log.error("work in the background failed", exc_info=error)
 
 
 @asynccontextmanager

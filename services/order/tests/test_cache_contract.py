@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,9 @@ import pytest
 import redis
 
 from trackops_cli.testing import wait_for
-from trackops_common.testing import TcpLink
+from trackops_common.testing import ManualClock, TcpLink
 from trackops_order.adapters.redis_cache import RedisOrderCache
-from trackops_order.application.ports import OrderCache
+from trackops_order.application.ports import CachedOrder, OrderCache
 from trackops_order.testing import InMemoryOrderCache
 
 ORDER, OTHER = uuid.uuid4(), uuid.uuid4()
@@ -28,28 +29,56 @@ class Cached:
     cache: OrderCache
     cut: Callable[[], None]
     restore: Callable[[], None]
+    age: Callable[[float], None]
+    """Lets the entries get older by some seconds, as far as the cache's own clock tells."""
 
     def generation(self) -> int:
         """Of a cache that answers, which may take a moment."""
         wait_for(lambda: self.cache.get([]).generation >= 0, seconds=10, what="the cache")
         return self.cache.get([]).generation
 
-    def known(self) -> bytes | None:
+    def entry(self) -> CachedOrder | None:
         return self.cache.get([ORDER]).entries.get(ORDER)
+
+    def known(self) -> bytes | None:
+        entry = self.entry()
+        return entry.encoded if entry else None
 
     def put(self, version: int, payload: bytes) -> None:
         self.cache.put(self.generation(), {ORDER: (version, payload)})
 
 
+@contextmanager
+def _redis_cache(
+    url: str, clock: ManualClock | None = None, **options: float
+) -> Iterator[RedisOrderCache]:
+    """One that is kept, as by the service."""
+    stop = threading.Event()
+    with closing(RedisOrderCache(url, clock=clock, **options)) as cache:
+        keeper = threading.Thread(target=cache.keep, args=[stop])
+        keeper.start()
+        try:
+            wait_for(lambda: cache.get([]).generation >= 0, seconds=10, what="the cache")
+            yield cache
+        finally:
+            stop.set()
+            keeper.join()
+
+
 @pytest.fixture(params=["in memory", "Redis"])
 def cached(request: pytest.FixtureRequest) -> Iterator[Cached]:
+    clock = ManualClock()
+
+    def age(seconds: float) -> None:
+        clock.advance(seconds=seconds)
+
     if request.param == "in memory":
-        fake = InMemoryOrderCache()
-        yield Cached(fake, fake.cut, fake.restore)
+        fake = InMemoryOrderCache(clock)
+        yield Cached(fake, fake.cut, fake.restore, age)
         return
     link: TcpLink = request.getfixturevalue("redis_link")
-    with closing(RedisOrderCache(f"redis://127.0.0.1:{link.port}/0")) as real:
-        yield Cached(real, link.cut, link.restore)
+    with _redis_cache(f"redis://127.0.0.1:{link.port}/0", clock) as real:
+        yield Cached(real, link.cut, link.restore, age)
 
 
 def test_what_was_put_is_there_byte_for_byte(cached: Cached) -> None:
@@ -58,7 +87,7 @@ def test_what_was_put_is_there_byte_for_byte(cached: Cached) -> None:
     cached.cache.put(generation, {ORDER: (1, NASTY), OTHER: (7, b"other")})
 
     snapshot = cached.cache.get([ORDER, uuid.uuid4(), OTHER])
-    assert snapshot.entries == {ORDER: NASTY, OTHER: b"other"}
+    assert snapshot.entries == {ORDER: (1, NASTY, 30), OTHER: (7, b"other", 30)}
     assert snapshot.generation == generation
 
 
@@ -79,10 +108,70 @@ def test_a_newer_version_replaces_an_older_one(cached: Cached) -> None:
     assert cached.known() == b"two"
 
 
-@pytest.mark.parametrize("late", [1, 2])
-def test_an_older_or_equal_version_never_replaces_a_newer_one(cached: Cached, late: int) -> None:
+def test_an_older_version_never_replaces_a_newer_one(cached: Cached) -> None:
     cached.put(2, b"two")
-    cached.put(late, b"late")
+    cached.put(1, b"late")
+
+    assert cached.known() == b"two"
+
+
+def test_an_entry_says_how_long_it_lives_and_the_same_version_again_renews_it(
+    cached: Cached,
+) -> None:
+    cached.put(2, b"two")
+    cached.age(20)
+    assert cached.entry() == (2, b"two", 10)
+
+    cached.put(2, b"two, read again")
+
+    assert cached.entry() == (2, b"two, read again", 30)
+
+
+def test_an_id_is_known_as_unknown(cached: Cached) -> None:
+    cached.put(0, b"")
+
+    assert cached.entry() == (0, b"", 1)
+
+
+def test_an_unknown_id_is_soon_forgotten(cached: Cached) -> None:
+    cached.put(0, b"")
+    cached.age(1)
+
+    wait_for(lambda: cached.entry() is None, seconds=5)
+
+
+def test_an_order_that_is_created_is_not_unknown_any_more(cached: Cached) -> None:
+    generation = cached.generation()
+    cached.put(0, b"")
+
+    cached.cache.supersede({ORDER: 1})
+    assert cached.entry() is None
+    cached.cache.put(generation, {ORDER: (0, b"")})  # by one who looked before it was created
+    assert cached.entry() is None
+    cached.put(1, b"one")
+    assert cached.known() == b"one"
+
+
+def test_an_order_that_is_cached_does_not_become_unknown(cached: Cached) -> None:
+    cached.put(1, b"one")
+
+    cached.put(0, b"")
+
+    assert cached.known() == b"one"
+
+
+def test_an_order_is_put_where_it_was_unknown(cached: Cached) -> None:
+    cached.put(0, b"")
+
+    cached.put(1, b"one")
+
+    assert cached.known() == b"one"
+
+
+def test_a_mark_of_the_cached_version_changes_nothing(cached: Cached) -> None:
+    cached.put(2, b"two")
+
+    cached.cache.supersede({ORDER: 2})
 
     assert cached.known() == b"two"
 
@@ -136,14 +225,19 @@ def test_a_cache_that_is_away_knows_nothing_and_raises_nothing(cached: Cached) -
     assert snapshot.generation < 0
 
 
-def test_a_cache_comes_back_by_itself_with_what_it_knew(cached: Cached) -> None:
+def test_a_cache_comes_back_by_itself_without_what_it_knew(cached: Cached) -> None:
+    """Marks were missed by others too, who cannot tell."""
     cached.put(1, b"one")
+    before = cached.generation()
     cached.cut()
     assert cached.known() is None
 
     cached.restore()
 
-    wait_for(lambda: cached.known() == b"one", seconds=10)
+    assert cached.generation() > before
+    assert cached.known() is None
+    cached.put(1, b"one")
+    assert cached.known() == b"one"
 
 
 def test_a_mark_that_was_missed_hides_everything_from_before(cached: Cached) -> None:
@@ -174,9 +268,8 @@ def test_a_put_of_what_was_read_without_the_cache_is_refused(cached: Cached) -> 
 
 @pytest.fixture
 def replicas(redis_url: str) -> Iterator[tuple[RedisOrderCache, RedisOrderCache]]:
-    """Two on the same Redis, which has a generation already."""
-    with closing(RedisOrderCache(redis_url)) as one, closing(RedisOrderCache(redis_url)) as other:
-        one.get([])
+    """Two on the same Redis."""
+    with _redis_cache(redis_url) as one, _redis_cache(redis_url) as other:
         yield one, other
 
 
@@ -186,23 +279,65 @@ def test_replicas_see_each_others_entries_and_marks(
     one, other = replicas
     generation = one.get([]).generation
     one.put(generation, {ORDER: (1, b"one")})
-    assert other.get([ORDER]).entries == {ORDER: b"one"}
+    assert other.get([ORDER]).entries[ORDER].encoded == b"one"
 
     other.supersede({ORDER: 2})
 
     assert one.get([ORDER]).entries == {}
 
 
+def test_a_replica_that_starts_hides_everything_from_before(
+    replicas: tuple[RedisOrderCache, RedisOrderCache], redis_url: str
+) -> None:
+    """It may have died between a commit and its mark."""
+    one, _ = replicas
+    before = one.get([]).generation
+    one.put(before, {ORDER: (1, b"one")})
+
+    with _redis_cache(redis_url):
+        assert one.get([ORDER]).generation == before + 1
+        assert one.get([ORDER]).entries == {}
+
+
+def test_a_replica_without_calls_notices_that_redis_was_away(redis_link: TcpLink) -> None:
+    """Another one's mark may have been missed in that time."""
+    with closing(RedisOrderCache(f"redis://127.0.0.1:{redis_link.port}/0")) as cache:
+        cache.check()
+        before = cache.get([]).generation
+        redis_link.cut()
+        cache.check()
+        redis_link.restore()
+        cache.check()
+
+        assert cache.get([]).generation == before + 1
+
+
+def test_a_mark_is_made_as_soon_as_redis_is_back(redis_link: TcpLink, redis_url: str) -> None:
+    """Another replica may have found it again, and put what the mark supersedes."""
+    link_url = f"redis://127.0.0.1:{redis_link.port}/0"
+    with _redis_cache(redis_url) as other, closing(RedisOrderCache(link_url)) as cache:
+        redis_link.cut()
+        cache.check()
+        redis_link.restore()
+        other.put(other.get([]).generation, {ORDER: (1, b"one")})
+
+        cache.supersede({ORDER: 2})
+
+        assert other.get([ORDER]).entries == {}
+
+
 def test_entries_do_not_live_longer_than_promised(
     replicas: tuple[RedisOrderCache, RedisOrderCache], redis_url: str
 ) -> None:
     one, _ = replicas
-    one.put(one.get([]).generation, {ORDER: (1, b"one")})
+    unknown = uuid.uuid4()
+    one.put(one.get([]).generation, {ORDER: (1, b"one"), unknown: (0, b"")})
     one.supersede({OTHER: 2})
 
     with redis.Redis.from_url(redis_url) as client:
-        lifetimes = [client.pttl(f"trackops:order:{order_id}") for order_id in (ORDER, OTHER)]
-    assert all(0 < lifetime <= 30_000 for lifetime in lifetimes)
+        lives = [client.pttl(f"trackops:order:{one}") for one in (ORDER, OTHER, unknown)]
+    limits = [30_000, 30_000, 1_000]
+    assert all(0 < life <= limit for life, limit in zip(lives, limits, strict=True))
 
 
 def test_a_redis_that_lost_its_memory_refuses_what_was_read_before(
@@ -214,7 +349,7 @@ def test_a_redis_that_lost_its_memory_refuses_what_was_read_before(
     other.supersede({ORDER: 2})
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
-    wait_for(lambda: other.get([]).generation >= 0, seconds=5)
+    assert other.get([]).generation > before
 
     one.put(before, {ORDER: (1, b"one")})
 
@@ -224,26 +359,26 @@ def test_a_redis_that_lost_its_memory_refuses_what_was_read_before(
 def test_a_mark_missed_while_another_is_mended_is_mended_too(
     redis_link: TcpLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trackops_order.adapters.redis_cache._RETRY_SECONDS", 0)
     with closing(RedisOrderCache(f"redis://127.0.0.1:{redis_link.port}/0")) as cache:
-        before = Cached(cache, redis_link.cut, redis_link.restore).generation()
+        cache.check()
+        before = cache.get([]).generation
         redis_link.cut()
         cache.supersede({ORDER: 2})
         redis_link.restore()
         bump = cache._bump_script
-        another = threading.Thread(target=cache.supersede, args=[{OTHER: 2}])
 
-        def bump_while_another_mark_is_missed(**arguments: Any) -> None:
-            bump(**arguments)
+        def bump_while_another_mark_is_missed(**arguments: Any) -> Any:
+            generation = bump(**arguments)
             redis_link.cut()
-            another.start()
-            another.join(0.2)
+            cache.supersede({OTHER: 2})
             redis_link.restore()
+            return generation
 
         monkeypatch.setattr(cache, "_bump_script", bump_while_another_mark_is_missed)
-        cache.get([])
+        cache.check()
+        assert cache.get([]).generation < 0
         monkeypatch.setattr(cache, "_bump_script", bump)
-        another.join()
+        cache.check()
 
         assert cache.get([]).generation == before + 2
 
@@ -255,5 +390,23 @@ def test_a_redis_that_is_away_costs_little_time(redis_link: TcpLink) -> None:
         for _ in range(100):
             cache.get([ORDER])
             cache.supersede({ORDER: 2})
+
+    assert time.monotonic() - started < 2
+
+
+def test_a_redis_that_hangs_costs_a_mark_its_timeout_and_a_read_nothing() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        closing(
+            RedisOrderCache(
+                f"redis://127.0.0.1:{listener.getsockname()[1]}/0", timeout_seconds=0.25
+            )
+        ) as cache,
+    ):
+        cache.check()
+        started = time.monotonic()
+        cache.supersede({ORDER: 2})
+        for _ in range(100):
+            cache.get([ORDER])
 
     assert time.monotonic() - started < 2

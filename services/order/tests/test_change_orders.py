@@ -256,6 +256,20 @@ def test_what_the_cache_had_is_superseded(world: World, kind: Kind) -> None:
 
 
 @each_kind
+def test_a_repeat_tells_the_cache_what_the_first_could_not(world: World, kind: Kind) -> None:
+    """Its server died in between, say, and another one answers the repeat."""
+    order_id, request_id = world.place(), str(uuid.uuid4())
+    world.cache.cut()
+    kind.run(world, [order_id], request_id)
+    world.cache.restore()
+    world.cache.put(world.cache.get([]).generation, {order_id: (1, b"old")})
+
+    kind.run(world, [order_id], request_id)
+
+    assert world.cache.get([order_id]).entries == {}
+
+
+@each_kind
 def test_a_cache_that_is_away_stops_no_change(world: World, kind: Kind) -> None:
     order_id = world.place()
     world.cache.cut()

@@ -11,7 +11,7 @@ from trackops_order.domain.errors import InvalidOrder
 from trackops_order.domain.events import OrderPlaced
 from trackops_order.domain.goods import OrderLine
 from trackops_order.domain.order import Order
-from trackops_order.testing import InMemoryOrders
+from trackops_order.testing import InMemoryOrderCache, InMemoryOrders
 
 COMMAND = CreateOrder(
     principal="somebody",
@@ -44,8 +44,13 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def create(orders: InMemoryOrders, clock: ManualClock) -> CreateOrders:
-    return CreateOrders(orders, _encode, clock)
+def cache() -> InMemoryOrderCache:
+    return InMemoryOrderCache()
+
+
+@pytest.fixture
+def create(orders: InMemoryOrders, cache: InMemoryOrderCache, clock: ManualClock) -> CreateOrders:
+    return CreateOrders(orders, cache, _encode, clock)
 
 
 def _ids(orders: InMemoryOrders) -> list[object]:
@@ -171,3 +176,28 @@ def test_an_invalid_command_does_not_use_up_its_request_id(
     assert isinstance(valid, bytes)
     assert _ids(orders) == [COMMAND.request_key]
     assert create([COMMAND]) == [valid]
+
+
+def test_an_id_that_was_known_as_unknown_is_not_any_more(
+    create: CreateOrders, cache: InMemoryOrderCache
+) -> None:
+    generation = cache.get([]).generation
+    cache.put(generation, {COMMAND.request_key: (0, b"")})
+
+    create([COMMAND])
+
+    cache.put(generation, {COMMAND.request_key: (0, b"")})  # by one who looked before
+    assert cache.get([COMMAND.request_key]).entries == {}
+
+
+def test_a_repeat_tells_the_cache_what_the_first_could_not(
+    create: CreateOrders, cache: InMemoryOrderCache
+) -> None:
+    cache.cut()
+    create([COMMAND])
+    cache.restore()
+    cache.put(cache.get([]).generation, {COMMAND.request_key: (0, b"")})
+
+    create([COMMAND])
+
+    assert cache.get([COMMAND.request_key]).entries == {}

@@ -238,9 +238,9 @@ def test_a_schema_that_is_not_migrated_is_one_clear_line(
 
 
 def test_a_taken_port_is_one_clear_line_and_never_shared(
-    service: OrderServer, services: OrderServices, database: FreshDatabase
+    service: OrderServer, services: OrderServices, database: FreshDatabase, redis_server: str
 ) -> None:
-    settings = services.settings(database.url("trackops_order"), NO_REDIS)
+    settings = services.settings(database.url("trackops_order"), redis_server)
 
     process = services.spawn(settings | {"TRACKOPS_LISTEN": service.target})
 

@@ -17,7 +17,7 @@ from trackops.order.v1 import order_pb2, order_service_pb2
 from trackops_order.adapters.encoding import encode_watched
 from trackops_order.application.ports import TimelineEntry
 from trackops_order.application.watch_orders import Changes, Position, ReadChanges, WatchOrders
-from trackops_order.domain.errors import OrderError, OrderNotFound, VersionAhead
+from trackops_order.domain.errors import OrderError, OrderNotFound, VersionNotReached
 from trackops_order.domain.events import OrderEvent
 from trackops_order.domain.goods import OrderLine, Pieces, Shipment
 from trackops_order.domain.order import Order, Rejection
@@ -333,10 +333,10 @@ async def test_a_version_that_the_order_has_not_reached_cannot_be_resumed_from()
     world = World()
     world.read_freely()
 
-    with pytest.raises(VersionAhead) as refused:
+    with pytest.raises(VersionNotReached) as refused:
         await anext(world.watch(after_version=2))
 
-    assert (refused.value.version, refused.value.current) == (2, 1)
+    assert (refused.value.min_version, refused.value.version) == (2, 1)
 
 
 class _ReaderAmongWriters:

@@ -190,7 +190,7 @@ def test_a_watch_goes_on_at_another_replica_when_its_own_stops(shop: Shop) -> No
     [
         ({"order_id": "x"}, "INVALID_ARGUMENT", "INVALID_REQUEST", ["order_id"]),
         ({"after_version": -1}, "INVALID_ARGUMENT", "INVALID_REQUEST", ["after_version"]),
-        ({"after_version": 2}, "INVALID_ARGUMENT", "INVALID_REQUEST", ["after_version"]),
+        ({"after_version": 2}, "FAILED_PRECONDITION", "VERSION_NOT_REACHED", []),
         ({"order_id": str(uuid.uuid4())}, "NOT_FOUND", "ORDER_NOT_FOUND", []),
     ],
 )

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
 import grpc
@@ -20,11 +21,12 @@ from trackops.order.v1 import order_pb2, order_saga_service_pb2, order_service_p
 from trackops.order.v1.order_saga_service_pb2_grpc import OrderSagaServiceStub
 from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 
+from trackops_common.clock import Clock
 from trackops_common.idempotency import StoredRequest
-from trackops_common.testing import InMemoryRequestStore, ServiceProcess
+from trackops_common.testing import InMemoryRequestStore, ManualClock, ServiceProcess
 from trackops_order.adapters.subscriptions import Subscription, Subscriptions
 from trackops_order.application.list_orders import Listing, OrderPage, Place, Sort
-from trackops_order.application.ports import CacheSnapshot, TimelineEntry
+from trackops_order.application.ports import CachedOrder, CacheSnapshot, TimelineEntry
 from trackops_order.domain.events import OrderEvent, OrderPlaced, OrderReturned, OrderShipped
 from trackops_order.domain.goods import OrderLine
 from trackops_order.domain.order import Order
@@ -188,28 +190,34 @@ def _copies(rows: Mapping[UUID, Order], order_ids: Iterable[UUID]) -> Mapping[UU
     return {id_: deepcopy(rows[id_]) for id_ in order_ids if id_ in rows}
 
 
-class InMemoryOrderCache:
-    """An `OrderCache`. While it is cut off it knows nothing."""
+class _Entry(NamedTuple):
+    generation: int
+    version: int
+    payload: bytes
+    expiry: datetime
 
-    def __init__(self) -> None:
+
+class InMemoryOrderCache:
+    """An `OrderCache`. While it is cut off it knows nothing, and then forgets what it knew."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        """`clock` ends the entries' lives; without one they never end."""
+        self._clock = clock or ManualClock()
         self._away = False
-        self._entries: dict[UUID, tuple[int, int, bytes]] = {}
+        self._entries: dict[UUID, _Entry] = {}
         self._generation = 1
-        self._missed_a_mark = False
 
     def get(self, order_ids: Sequence[UUID]) -> CacheSnapshot:
         if self._away:
             return CacheSnapshot(generation=-1, entries={})
-        if self._missed_a_mark:
-            self._generation += 1
-            self._missed_a_mark = False
-        known = {id_: self._entries[id_] for id_ in order_ids if id_ in self._entries}
+        now = self._clock.now()
+        known = {id_: entry for id_ in order_ids if (entry := self._living(id_))}
         return CacheSnapshot(
             self._generation,
             {
-                id_: payload
-                for id_, (generation, _, payload) in known.items()
-                if payload and generation == self._generation
+                id_: CachedOrder(one.version, one.payload, (one.expiry - now).total_seconds())
+                for id_, one in known.items()
+                if one.generation == self._generation and (one.payload or one.version == 0)
             },
         )
 
@@ -218,9 +226,7 @@ class InMemoryOrderCache:
             self._write(orders)
 
     def supersede(self, versions: Mapping[UUID, int]) -> None:
-        if self._away and versions:
-            self._missed_a_mark = True
-        elif not self._away:
+        if not self._away:
             self._write({order_id: (version, b"") for order_id, version in versions.items()})
 
     def cut(self) -> None:
@@ -228,19 +234,25 @@ class InMemoryOrderCache:
         self._away = True
 
     def restore(self) -> None:
-        """Bring it back, with what it knew."""
+        """Bring it back."""
         self._away = False
+        self._generation += 1
 
     def _write(self, orders: Mapping[UUID, tuple[int, bytes]]) -> None:
         for order_id, (version, payload) in orders.items():
-            if self._is_newer(order_id, version):
-                self._entries[order_id] = (self._generation, version, payload)
+            if self._is_newer(order_id, version, payload):
+                expiry = self._clock.now() + timedelta(seconds=30 if version else 1)
+                self._entries[order_id] = _Entry(self._generation, version, payload, expiry)
 
-    def _is_newer(self, order_id: UUID, version: int) -> bool:
-        generation, known_version, payload = self._entries.get(order_id, (0, 0, b""))
-        if generation < self._generation or known_version < version:
+    def _is_newer(self, order_id: UUID, version: int, payload: bytes) -> bool:
+        known = self._living(order_id)
+        if known is None or known.generation < self._generation or known.version < version:
             return True
-        return known_version == version and not payload
+        return known.version == version and bool(payload or not known.payload)
+
+    def _living(self, order_id: UUID) -> _Entry | None:
+        entry = self._entries.get(order_id)
+        return entry if entry and entry.expiry > self._clock.now() else None
 
 
 class InMemoryOrderFeed:

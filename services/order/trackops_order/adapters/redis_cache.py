@@ -1,22 +1,23 @@
 """Encoded orders in Redis, never older than what was committed.
 
-An entry is `generation version payload`, the first two as 8 bytes each. An
-empty payload is a mark: this version was committed, ask Postgres. Two scripts
-keep the order: neither ever replaces a newer version by an older one, so a
-reader that was slow cannot bring back the past.
+An entry is `generation version expiry payload`, the first three as 8 bytes
+each, the expiry in milliseconds since 1970. An empty payload is a mark: this
+version was committed, ask Postgres. Version 0 has no payload either: no such
+order. One script writes them all, and never replaces a newer version by an
+older one, so a reader that was slow cannot bring back the past.
 
-Whoever fails to mark a commit (Redis was away) leaves an old entry behind, so
-it starts a new generation before it reads again; entries of older generations
-count as absent. A Redis that was restarted has forgotten the marks with all
-else: its first generation is the time, so that what was read before is refused.
-Entries live 30 s at most.
+Whoever loses contact with Redis may have missed a mark, its own or another's,
+and one that just started may have died before it made one. So it starts a new
+generation before it reads again; entries of older generations count as absent.
+A Redis that was restarted has forgotten the marks with all else: its first
+generation is the time, so that what was read before is refused.
+Entries live 30 s at most, unknown ids one second. See docs/order-cache.md.
 """
 
 from __future__ import annotations
 
 import struct
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -24,127 +25,151 @@ from uuid import UUID
 import redis
 import structlog
 
-from trackops_order.application.ports import CacheSnapshot
+from trackops_common.clock import Clock, SystemClock
+from trackops_order.application.ports import CachedOrder, CacheSnapshot
 
 __all__ = ["RedisOrderCache"]
 
 _log = structlog.get_logger(__name__)
 
-_HEADER = struct.Struct(">QQ")
-_TTL_MILLISECONDS = 30_000
-_RETRY_SECONDS = 1.0
+_HEADER = struct.Struct(">QQQ")
+_LIFETIME_MILLISECONDS = 30_000
+_UNKNOWN_LIFETIME_MILLISECONDS = 1_000
+_CHECK_SECONDS = 0.25
 _GENERATION_KEY = "trackops:order:generation"
 _KEY_PREFIX = "trackops:order:"
+_NOTHING = CacheSnapshot(generation=-1, entries={})
 
 _PUT = """
 local generation = tonumber(redis.call('GET', KEYS[1]) or '0')
-local expected = tonumber(ARGV[1])
+local expected, now = tonumber(ARGV[1]), tonumber(ARGV[2])
 if expected >= 0 and generation ~= expected then return 0 end
 for i = 2, #KEYS do
-  local version, payload = tonumber(ARGV[2 * i - 1]), ARGV[2 * i]
+  local version, payload = tonumber(ARGV[2 * i + 1]), ARGV[2 * i + 2]
   local known = redis.call('GET', KEYS[i])
   local newer = true
   if known then
     local known_generation, known_version = struct.unpack('>I8I8', known)
     newer = known_generation < generation or known_version < version
-      or (known_version == version and #known == 16)
+      or (known_version == version and (payload ~= '' or #known == 24))
   end
   if newer then
-    redis.call('SET', KEYS[i], struct.pack('>I8I8', generation, version) .. payload, 'PX', ARGV[2])
+    local lifetime = tonumber(version == 0 and ARGV[4] or ARGV[3])
+    local header = struct.pack('>I8I8I8', generation, version, now + lifetime)
+    redis.call('SET', KEYS[i], header .. payload, 'PX', lifetime)
   end
 end
 return 1
 """
-"""KEYS: generation, entries…; ARGV: expected generation or -1, lifetime, (version, payload)…"""
+"""KEYS: generation, entries…
+ARGV: expected generation or -1, now, lifetime, that of unknown ids, (version, payload)…"""
 
 _BUMP = """
-if redis.call('INCR', KEYS[1]) == 1 then redis.call('SET', KEYS[1], ARGV[1]) end
+local generation = redis.call('INCR', KEYS[1])
+if generation > 1 then return generation end
+redis.call('SET', KEYS[1], ARGV[1])
+return tonumber(ARGV[1])
 """
-"""KEYS: generation; ARGV: the time in milliseconds."""
+"""KEYS: generation; ARGV: the time in milliseconds. Returns the new generation."""
 
 
 class RedisOrderCache:
-    """An `OrderCache`. Without Redis it knows nothing, and tries again after a second."""
+    """An `OrderCache`. It knows nothing until `check` has reached Redis, nor after a failure."""
 
-    def __init__(self, url: str, *, timeout_seconds: float = 0.25) -> None:
-        """Connects on first use."""
+    def __init__(
+        self, url: str, *, clock: Clock | None = None, timeout_seconds: float = 0.25
+    ) -> None:
+        """Connects on first use. `clock` says how long entries have left."""
         self._redis: Any = redis.Redis.from_url(
-            url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds
+            url,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
         )
+        self._clock = clock or SystemClock()
         self._put_script = self._redis.register_script(_PUT)
-        self._lock = threading.Lock()
-        self._away_until = 0.0
         self._bump_script = self._redis.register_script(_BUMP)
-        self._missed_marks = 0
-        self._mended_marks = 0
+        self._lock = threading.Lock()
+        self._losses = 1
+        self._mended_losses = 0
 
     def get(self, order_ids: Sequence[UUID]) -> CacheSnapshot:
-        nothing = CacheSnapshot(generation=-1, entries={})
-        if self._is_away() or not self._generation_is_sound():
-            return nothing
+        if not self._is_sound():
+            return _NOTHING
         try:
             generation, *values = self._redis.mget([_GENERATION_KEY, *map(_key, order_ids)])
+            if generation is None:  # it was emptied, and nobody noticed
+                return CacheSnapshot(self._start_generation(), {})
         except redis.RedisError as error:
-            self._went_away(error)
-            return nothing
-        if generation is None:
-            self._start_generation()
-            return nothing
+            self._lost(error)
+            return _NOTHING
         current = int(generation)
-        return CacheSnapshot(current, _valid_entries(order_ids, values, current))
+        return CacheSnapshot(
+            current, _valid_entries(order_ids, values, current, self._milliseconds())
+        )
 
     def put(self, generation: int, orders: Mapping[UUID, tuple[int, bytes]]) -> None:
-        if generation >= 0 and orders and not self._is_away():
+        if generation >= 0 and orders and self._is_sound():
             self._write(generation, orders)
 
     def supersede(self, versions: Mapping[UUID, int]) -> None:
-        if not versions:
+        """Tried also while Redis seems away: another replica may have found it again already."""
+        if versions:
+            self._write(-1, {order_id: (version, b"") for order_id, version in versions.items()})
+
+    def keep(self, stop: threading.Event) -> None:
+        """`check` now and every quarter of a second, until `stop` is set."""
+        self.check()
+        while not stop.wait(_CHECK_SECONDS):
+            self.check()
+
+    def check(self) -> None:
+        """Make the cache sound if it is not and Redis answers; notice it if Redis does not.
+
+        A replica without calls must notice too: others' marks may be lost in that time.
+        """
+        losses = self._losses
+        try:
+            if self._is_sound():
+                self._redis.ping()
+                return
+            self._start_generation()
+        except redis.RedisError as error:
+            self._lost(error)
             return
-        marks = {order_id: (version, b"") for order_id, version in versions.items()}
-        if self._is_away() or not self._write(-1, marks):
-            with self._lock:
-                self._missed_marks += 1
+        self._mended_losses = losses
+        if losses > 1:
+            _log.info("cache is back")
 
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
 
-    def _write(self, generation: int, orders: Mapping[UUID, tuple[int, bytes]]) -> bool:
-        arguments: list[int | bytes] = [generation, _TTL_MILLISECONDS]
+    def _write(self, generation: int, orders: Mapping[UUID, tuple[int, bytes]]) -> None:
+        lifetimes = (_LIFETIME_MILLISECONDS, _UNKNOWN_LIFETIME_MILLISECONDS)
+        arguments: list[int | bytes] = [generation, self._milliseconds(), *lifetimes]
         for version, payload in orders.values():
             arguments += (version, payload)
         try:
             self._put_script(keys=[_GENERATION_KEY, *map(_key, orders)], args=arguments)
         except redis.RedisError as error:
-            self._went_away(error)
-            return False
-        return True
+            self._lost(error)
 
-    def _generation_is_sound(self) -> bool:
-        """Start a new generation where a mark was missed; whether reads may go on."""
-        if self._missed_marks == self._mended_marks:
-            return True
+    def _start_generation(self) -> int:
+        started: int = self._bump_script(keys=[_GENERATION_KEY], args=[self._milliseconds()])
+        return started
+
+    def _milliseconds(self) -> int:
+        return int(self._clock.now().timestamp() * 1000)
+
+    def _is_sound(self) -> bool:
+        return self._losses == self._mended_losses
+
+    def _lost(self, error: redis.RedisError) -> None:
         with self._lock:
-            missed = self._missed_marks
-            if not self._start_generation():
-                return False
-            self._mended_marks = missed
-            return True
-
-    def _start_generation(self) -> bool:
-        try:
-            self._bump_script(keys=[_GENERATION_KEY], args=[time.time_ns() // 1_000_000])
-        except redis.RedisError as error:
-            self._went_away(error)
-            return False
-        return True
-
-    def _is_away(self) -> bool:
-        return time.monotonic() < self._away_until
-
-    def _went_away(self, error: redis.RedisError) -> None:
-        self._away_until = time.monotonic() + _RETRY_SECONDS
-        _log.warning("cache is away; orders are read from Postgres", error=str(error))
+            is_news = self._is_sound() or self._losses == 1
+            self._losses += 1
+        if is_news:
+            _log.warning("cache is away; orders are read from Postgres", error=str(error))
 
 
 def _key(order_id: UUID) -> str:
@@ -152,12 +177,13 @@ def _key(order_id: UUID) -> str:
 
 
 def _valid_entries(
-    order_ids: Sequence[UUID], values: Sequence[bytes | None], generation: int
-) -> Mapping[UUID, bytes]:
-    return {
-        order_id: value[_HEADER.size :]
-        for order_id, value in zip(order_ids, values, strict=True)
-        if value is not None
-        and len(value) > _HEADER.size
-        and _HEADER.unpack_from(value)[0] == generation
-    }
+    order_ids: Sequence[UUID], values: Sequence[bytes | None], generation: int, now: int
+) -> Mapping[UUID, CachedOrder]:
+    entries = {}
+    for order_id, value in zip(order_ids, values, strict=True):
+        if value is not None:
+            of_generation, version, expiry = _HEADER.unpack_from(value)
+            payload = value[_HEADER.size :]
+            if of_generation == generation and (payload or version == 0):
+                entries[order_id] = CachedOrder(version, payload, (expiry - now) / 1000)
+    return entries

@@ -67,5 +67,7 @@ class ChangeOrders:
             work.orders.save(events)
             work.requests.save(ledger.new)
             work.commit(events)
-        self.cache.supersede({event.order.order_id: event.order.version for event in events})
+        # Also where nothing changed: a repeat is all that is heard of a change whose server died
+        # before it told the cache.
+        self.cache.supersede({order.order_id: order.version for order in orders.values()})
         return outcomes

@@ -11,7 +11,7 @@ from uuid import UUID
 from trackops_common.clock import Clock
 from trackops_common.errors import RequestIdExpired, RequestIdReused
 from trackops_common.idempotency import RequestLedger, fingerprint, request_key
-from trackops_order.application.ports import EncodeOrder, UnitOfWorkFactory
+from trackops_order.application.ports import EncodeOrder, OrderCache, UnitOfWorkFactory
 from trackops_order.domain.errors import InvalidOrder
 from trackops_order.domain.events import OrderPlaced
 from trackops_order.domain.goods import OrderLine
@@ -60,6 +60,7 @@ class CreateOrders:
     """
 
     unit_of_work: UnitOfWorkFactory
+    cache: OrderCache
     encode: EncodeOrder
     clock: Clock
 
@@ -77,6 +78,9 @@ class CreateOrders:
             ]
             work.requests.save(ledger.new)
             work.commit([fact for fact in facts if fact.order.order_id in added])
+        # Their ids may be known as unknown. Those of repeats too: their server may have died
+        # before it told the cache.
+        self.cache.supersede({fact.order.order_id: fact.order.version for fact in facts})
         return outcomes
 
     def _answer(

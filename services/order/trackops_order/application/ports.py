@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from trackops_common.idempotency import RequestStore
@@ -17,6 +17,7 @@ from trackops_order.domain.states import OrderState
 
 __all__ = [
     "CacheSnapshot",
+    "CachedOrder",
     "EncodeChange",
     "EncodeOrder",
     "EncodeTimeline",
@@ -102,13 +103,24 @@ class OrderReader(Protocol):
         ...
 
 
+class CachedOrder(NamedTuple):
+    """An order as it was last read."""
+
+    version: int
+    """0: no order has this id."""
+    encoded: bytes
+    """Empty at version 0."""
+    seconds_left: float = 0.0
+    """Until the cache forgets it."""
+
+
 @dataclass(frozen=True, slots=True)
 class CacheSnapshot:
     """What a cache had, and the generation it had it in."""
 
     generation: int
     """-1 where the cache did not answer."""
-    entries: Mapping[UUID, bytes]
+    entries: Mapping[UUID, CachedOrder]
 
 
 class OrderCache(Protocol):
@@ -121,12 +133,17 @@ class OrderCache(Protocol):
     def put(self, generation: int, orders: Mapping[UUID, tuple[int, bytes]]) -> None:
         """Remember (version, encoded order), read after a `get` of this generation.
 
-        Refused where a newer version is known or the generation has passed.
+        (0, b"") says, for a shorter time, that there is no such order. The same
+        version again starts a new lifetime. Refused where a newer version is
+        known or the generation has passed.
         """
         ...
 
     def supersede(self, versions: Mapping[UUID, int]) -> None:
-        """Forget every version older than the one just committed, and refuse it from now on."""
+        """Forget every version older than the one just committed, and refuse it from now on.
+
+        An older version is also that there is no such order.
+        """
         ...
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from trackops_order.application.ports import EncodeWatched, OrderFeed, OrderReader, TimelineEntry
-from trackops_order.domain.errors import OrderError, OrderNotFound, VersionAhead
+from trackops_order.domain.errors import OrderError, OrderNotFound, VersionNotReached
 from trackops_order.domain.order import Order
 from trackops_order.domain.states import FINAL_STATES
 
@@ -72,7 +72,7 @@ class ReadChanges:
             return OrderNotFound(order_id)
         last = timeline[-1]
         if after > last.version:
-            return VersionAhead(order_id, version=after, current=last.version)
+            return VersionNotReached(order_id, min_version=after, version=last.version)
         first = order.version if order else after + 1
         new = [entry for entry in timeline if entry.version >= first][:_ENTRIES_AT_ONCE]
         seen = new[-1].version if new else after
@@ -100,7 +100,7 @@ class WatchOrders:
 
         Raises:
             OrderNotFound: no order has this id.
-            VersionAhead: the order has not reached the position.
+            VersionNotReached: the order has not reached the position.
             ServiceError: reading failed; what came before stands.
         """
         with self.feed.subscribe(position.order_id) as subscription:  # before the first read

@@ -4,7 +4,7 @@ OrderError
 ├── OrderNotFound          no order has this id
 ├── ForbiddenTransition    the state machine has no such edge
 ├── EtagMismatch           the order is not the one that the caller has seen
-├── VersionAhead           the order has not reached the version that the caller names
+├── VersionNotReached      the order never had the version that it was asked for at
 ├── TooManyPieces          more than is left to ship or to return
 └── InvalidOrder           the lines do not make an order, a shipment or a return
 """
@@ -20,7 +20,7 @@ __all__ = [
     "OrderError",
     "OrderNotFound",
     "TooManyPieces",
-    "VersionAhead",
+    "VersionNotReached",
 ]
 
 
@@ -56,14 +56,18 @@ class EtagMismatch(OrderError):
         self.current = current
 
 
-class VersionAhead(OrderError):
-    """The order has not reached `version`; it has `current`."""
+class VersionNotReached(OrderError):
+    """The order was asked for at `min_version` or later, and has `version` only.
 
-    def __init__(self, order_id: UUID, *, version: int, current: int) -> None:
-        super().__init__(f"order {order_id} has version {current} and not {version}")
+    There is one primary, so no later read would find more: the caller is wrong,
+    or the database was restored to a time before that version.
+    """
+
+    def __init__(self, order_id: UUID, *, min_version: int, version: int) -> None:
+        super().__init__(f"order {order_id} has version {version} and not yet {min_version}")
         self.order_id = order_id
+        self.min_version = min_version
         self.version = version
-        self.current = current
 
 
 class TooManyPieces(OrderError):

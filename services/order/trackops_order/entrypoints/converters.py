@@ -15,6 +15,7 @@ from trackops_order.application.close_orders import CloseOrder
 from trackops_order.application.confirm_orders import ConfirmOrder
 from trackops_order.application.create_orders import CreateOrder
 from trackops_order.application.deliver_orders import DeliverOrder
+from trackops_order.application.get_orders import ReadOrder
 from trackops_order.application.list_orders import Listing, PageRequest, Sort
 from trackops_order.application.return_orders import ReturnOrder
 from trackops_order.application.ship_orders import ShipOrder
@@ -24,6 +25,7 @@ from trackops_order.domain.order import Rejection
 from trackops_order.domain.states import OrderState
 
 __all__ = [
+    "batch_reads",
     "cancel_command",
     "close_command",
     "confirm_command",
@@ -76,6 +78,13 @@ def close_command(
         UUID(request.order_id),
         Rejection(request.reason, request.message),
     )
+
+
+def batch_reads(request: order_service_pb2.BatchGetOrdersRequest) -> Sequence[ReadOrder]:
+    """What a valid request asks for, in its order."""
+    min_versions = {UUID(order_id): least for order_id, least in request.min_versions.items()}
+    order_ids = map(UUID, request.order_ids)
+    return [ReadOrder(order_id, min_versions.get(order_id, 0)) for order_id in order_ids]
 
 
 def page_request(request: order_service_pb2.ListOrdersRequest) -> PageRequest:

@@ -12,7 +12,7 @@ from trackops_order.domain.errors import (
     InvalidOrder,
     OrderNotFound,
     TooManyPieces,
-    VersionAhead,
+    VersionNotReached,
 )
 
 __all__ = ["order_failure"]
@@ -42,6 +42,17 @@ def order_failure(error: Exception) -> Failure | None:
                 str(error),
                 {"order_id": str(error.order_id), "etag": error.etag, "current": error.current},
             )
+        case VersionNotReached():
+            return Failure(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                ErrorReason.ERROR_REASON_VERSION_NOT_REACHED,
+                str(error),
+                {
+                    "order_id": str(error.order_id),
+                    "min_version": str(error.min_version),
+                    "version": str(error.version),
+                },
+            )
         case TooManyPieces():
             return Failure(
                 grpc.StatusCode.FAILED_PRECONDITION,
@@ -53,13 +64,6 @@ def order_failure(error: Exception) -> Failure | None:
                     "requested": str(error.requested),
                     "available": str(error.available),
                 },
-            )
-        case VersionAhead():
-            return Failure(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                ErrorReason.ERROR_REASON_INVALID_REQUEST,
-                str(error),
-                violations=[("after_version", f"is above the order's version, {error.current}")],
             )
         case InvalidOrder():
             return Failure(

@@ -15,12 +15,14 @@ from trackops_order.application.cancel_orders import CancelOrder
 from trackops_order.application.change_orders import ChangeOutcome
 from trackops_order.application.create_orders import CreateOrder, CreateOrderOutcome
 from trackops_order.application.deliver_orders import DeliverOrder
+from trackops_order.application.get_orders import ReadOrder, ReadOutcome
 from trackops_order.application.list_orders import PageRequest
 from trackops_order.application.return_orders import ReturnOrder
 from trackops_order.application.ship_orders import ShipOrder
 from trackops_order.application.watch_orders import WatchOrders
 from trackops_order.domain.errors import OrderNotFound
 from trackops_order.entrypoints.converters import (
+    batch_reads,
     cancel_command,
     create_command,
     deliver_command,
@@ -40,7 +42,7 @@ class OrderServicer:
     def __init__(
         self,
         creations: Batcher[CreateOrder, CreateOrderOutcome],
-        reads: Batcher[UUID, bytes | OrderNotFound],
+        reads: Batcher[ReadOrder, ReadOutcome],
         timelines: Batcher[UUID, bytes | OrderNotFound],
         cancellations: Batcher[CancelOrder, ChangeOutcome],
         shipments: Batcher[ShipOrder, ChangeOutcome],
@@ -72,21 +74,20 @@ class OrderServicer:
     async def GetOrder(
         self, request: order_service_pb2.GetOrderRequest, context: Context
     ) -> Encoded:
-        order_id = UUID(request.order_id)
-        return unwrap(await self._reads.submit(order_id, timeout_seconds=context.time_remaining()))
+        read = ReadOrder(UUID(request.order_id), request.min_version)
+        return unwrap(await self._reads.submit(read, timeout_seconds=context.time_remaining()))
 
     async def BatchGetOrders(
         self, request: order_service_pb2.BatchGetOrdersRequest, context: Context
     ) -> order_service_pb2.BatchGetOrdersResponse:
         found = await self._reads.submit_all(
-            [UUID(order_id) for order_id in request.order_ids],
-            timeout_seconds=context.time_remaining(),
+            batch_reads(request), timeout_seconds=context.time_remaining()
         )
         return order_service_pb2.BatchGetOrdersResponse(
             orders=[
-                order_service_pb2.GetOrderResponse.FromString(one).order
+                order_service_pb2.GetOrderResponse.FromString(unwrap(one)).order
                 for one in found
-                if isinstance(one, bytes)
+                if not isinstance(one, OrderNotFound)
             ]
         )
 

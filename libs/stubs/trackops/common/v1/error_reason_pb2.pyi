@@ -85,6 +85,13 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     Sample: {"reason": "ETAG_MISMATCH", "domain": "trackops",
     "metadata": {"order_id": "0b7e…", "etag": "v2", "current": "v3"}}
     """
+    ERROR_REASON_VERSION_NOT_REACHED: _ErrorReason.ValueType  # 14
+    """FAILED_PRECONDITION. The order was asked for at a version that it does not
+    have yet: no change answered that version, or the database was restored to
+    a time before it.
+    Sample: {"reason": "VERSION_NOT_REACHED", "domain": "trackops",
+    "metadata": {"order_id": "0b7e…", "min_version": "5", "version": "3"}}
+    """
     ERROR_REASON_INSUFFICIENT_STOCK: _ErrorReason.ValueType  # 20
     """FAILED_PRECONDITION. Less is available than was asked for.
     Sample: {"reason": "INSUFFICIENT_STOCK", "domain": "trackops",
@@ -240,6 +247,13 @@ ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 13
 """ABORTED. The order changed since it had the `etag` of the request.
 Sample: {"reason": "ETAG_MISMATCH", "domain": "trackops",
 "metadata": {"order_id": "0b7e…", "etag": "v2", "current": "v3"}}
+"""
+ERROR_REASON_VERSION_NOT_REACHED: ErrorReason.ValueType  # 14
+"""FAILED_PRECONDITION. The order was asked for at a version that it does not
+have yet: no change answered that version, or the database was restored to
+a time before it.
+Sample: {"reason": "VERSION_NOT_REACHED", "domain": "trackops",
+"metadata": {"order_id": "0b7e…", "min_version": "5", "version": "3"}}
 """
 ERROR_REASON_INSUFFICIENT_STOCK: ErrorReason.ValueType  # 20
 """FAILED_PRECONDITION. Less is available than was asked for.

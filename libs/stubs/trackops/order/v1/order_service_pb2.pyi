@@ -162,15 +162,22 @@ class GetOrderRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     ORDER_ID_FIELD_NUMBER: builtins.int
+    MIN_VERSION_FIELD_NUMBER: builtins.int
     order_id: builtins.str
+    min_version: builtins.int
+    """The order is shown at this version or a later one: say, the `version` of
+    what a change of it answered, so that the caller reads its own writes. 0
+    takes whatever there is.
+    """
     def __init__(
         self,
         *,
         order_id: builtins.str = ...,
+        min_version: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["order_id", b"order_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["min_version", b"min_version", "order_id", b"order_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -196,17 +203,45 @@ class GetOrderResponse(message.Message):
 class BatchGetOrdersRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
+    @typing.final
+    class MinVersionsEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ORDER_IDS_FIELD_NUMBER: builtins.int
+    MIN_VERSIONS_FIELD_NUMBER: builtins.int
     @builtins.property
     def order_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @builtins.property
+    def min_versions(self) -> containers.ScalarMap[builtins.str, builtins.int]:
+        """`min_version` of GetOrder by order id, of those that have one. An id that
+        is not among `order_ids` has no effect.
+        """
+
     def __init__(
         self,
         *,
         order_ids: abc.Iterable[builtins.str] | None = ...,
+        min_versions: abc.Mapping[builtins.str, builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["order_ids", b"order_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["min_versions", b"min_versions", "order_ids", b"order_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -146,7 +146,13 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetOrder(self, request, context):
-        """NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+        """An order as it is now, or as it was up to 30 seconds ago where a cache
+        could not be told of a change; never older than `min_version`.
+
+        NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+        FAILED_PRECONDITION with reason VERSION_NOT_REACHED: the order never had
+        `min_version`, or the database was restored to a time before it. Asking
+        again does not help.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,6 +160,9 @@ class OrderServiceServicer:
 
     def BatchGetOrders(self, request, context):
         """GetOrder for many; unknown ids are simply not in the answer.
+
+        FAILED_PRECONDITION with reason VERSION_NOT_REACHED, for the call as a
+        whole: one of the orders has not reached its minimum.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -204,8 +213,8 @@ class OrderServiceServicer:
         when Kafka is back.
 
         NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
-        INVALID_ARGUMENT with reason INVALID_REQUEST: the order has not reached
-        `after_version`.
+        FAILED_PRECONDITION with reason VERSION_NOT_REACHED: the order never had
+        `after_version`, or the database was restored to a time before it.
         RESOURCE_EXHAUSTED with reason OVERLOADED: this server has as many streams
         open as it is told to; `RetryInfo` says when to come back.
         UNAVAILABLE, also in the middle: this server stops, or the database is

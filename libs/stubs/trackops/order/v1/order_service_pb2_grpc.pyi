@@ -51,9 +51,20 @@ class OrderServiceStub:
     BatchCreateOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.BatchCreateOrdersRequest, _order_service_pb2.BatchCreateOrdersResponse]
     """CreateOrder for many, in one transaction; each succeeds or fails alone."""
     GetOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]
-    """NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id."""
+    """An order as it is now, or as it was up to 30 seconds ago where a cache
+    could not be told of a change; never older than `min_version`.
+
+    NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+    FAILED_PRECONDITION with reason VERSION_NOT_REACHED: the order never had
+    `min_version`, or the database was restored to a time before it. Asking
+    again does not help.
+    """
     BatchGetOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.BatchGetOrdersRequest, _order_service_pb2.BatchGetOrdersResponse]
-    """GetOrder for many; unknown ids are simply not in the answer."""
+    """GetOrder for many; unknown ids are simply not in the answer.
+
+    FAILED_PRECONDITION with reason VERSION_NOT_REACHED, for the call as a
+    whole: one of the orders has not reached its minimum.
+    """
     ListOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]
     """The orders that match a filter, by creation time: a page now, and the next
     one with its `next_page_token`. The listing ends with an empty
@@ -91,8 +102,8 @@ class OrderServiceStub:
     when Kafka is back.
 
     NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
-    INVALID_ARGUMENT with reason INVALID_REQUEST: the order has not reached
-    `after_version`.
+    FAILED_PRECONDITION with reason VERSION_NOT_REACHED: the order never had
+    `after_version`, or the database was restored to a time before it.
     RESOURCE_EXHAUSTED with reason OVERLOADED: this server has as many streams
     open as it is told to; `RetryInfo` says when to come back.
     UNAVAILABLE, also in the middle: this server stops, or the database is
@@ -181,9 +192,20 @@ class OrderServiceAsyncStub(OrderServiceStub):
     BatchCreateOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.BatchCreateOrdersRequest, _order_service_pb2.BatchCreateOrdersResponse]  # type: ignore[assignment]
     """CreateOrder for many, in one transaction; each succeeds or fails alone."""
     GetOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]  # type: ignore[assignment]
-    """NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id."""
+    """An order as it is now, or as it was up to 30 seconds ago where a cache
+    could not be told of a change; never older than `min_version`.
+
+    NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+    FAILED_PRECONDITION with reason VERSION_NOT_REACHED: the order never had
+    `min_version`, or the database was restored to a time before it. Asking
+    again does not help.
+    """
     BatchGetOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.BatchGetOrdersRequest, _order_service_pb2.BatchGetOrdersResponse]  # type: ignore[assignment]
-    """GetOrder for many; unknown ids are simply not in the answer."""
+    """GetOrder for many; unknown ids are simply not in the answer.
+
+    FAILED_PRECONDITION with reason VERSION_NOT_REACHED, for the call as a
+    whole: one of the orders has not reached its minimum.
+    """
     ListOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]  # type: ignore[assignment]
     """The orders that match a filter, by creation time: a page now, and the next
     one with its `next_page_token`. The listing ends with an empty
@@ -221,8 +243,8 @@ class OrderServiceAsyncStub(OrderServiceStub):
     when Kafka is back.
 
     NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
-    INVALID_ARGUMENT with reason INVALID_REQUEST: the order has not reached
-    `after_version`.
+    FAILED_PRECONDITION with reason VERSION_NOT_REACHED: the order never had
+    `after_version`, or the database was restored to a time before it.
     RESOURCE_EXHAUSTED with reason OVERLOADED: this server has as many streams
     open as it is told to; `RetryInfo` says when to come back.
     UNAVAILABLE, also in the middle: this server stops, or the database is
@@ -326,7 +348,14 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.GetOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.GetOrderResponse, _abc.Awaitable[_order_service_pb2.GetOrderResponse]]:
-        """NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id."""
+        """An order as it is now, or as it was up to 30 seconds ago where a cache
+        could not be told of a change; never older than `min_version`.
+
+        NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+        FAILED_PRECONDITION with reason VERSION_NOT_REACHED: the order never had
+        `min_version`, or the database was restored to a time before it. Asking
+        again does not help.
+        """
 
     @_abc_1.abstractmethod
     def BatchGetOrders(
@@ -334,7 +363,11 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.BatchGetOrdersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.BatchGetOrdersResponse, _abc.Awaitable[_order_service_pb2.BatchGetOrdersResponse]]:
-        """GetOrder for many; unknown ids are simply not in the answer."""
+        """GetOrder for many; unknown ids are simply not in the answer.
+
+        FAILED_PRECONDITION with reason VERSION_NOT_REACHED, for the call as a
+        whole: one of the orders has not reached its minimum.
+        """
 
     @_abc_1.abstractmethod
     def ListOrders(
@@ -390,8 +423,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         when Kafka is back.
 
         NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
-        INVALID_ARGUMENT with reason INVALID_REQUEST: the order has not reached
-        `after_version`.
+        FAILED_PRECONDITION with reason VERSION_NOT_REACHED: the order never had
+        `after_version`, or the database was restored to a time before it.
         RESOURCE_EXHAUSTED with reason OVERLOADED: this server has as many streams
         open as it is told to; `RetryInfo` says when to come back.
         UNAVAILABLE, also in the middle: this server stops, or the database is
