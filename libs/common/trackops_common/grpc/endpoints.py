@@ -126,6 +126,8 @@ def _guarded_stream(
                 with streams.entered():
                     await _write_all(behaviour(request, context), context)
                 return
+            except grpc.aio.InternalError:  # the caller left while it was being written to
+                return
             except Exception as error:  # noqa: BLE001 - each becomes the status it stands for
                 failure = describe(error, domain_failure)
         await _abort(context, failure)
