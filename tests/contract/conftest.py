@@ -34,8 +34,10 @@ def participant_of(
 
         def participant_of(module: str) -> Participant:
             if module not in started:
-                made = Participant(module, database.url(module), settings.get(module, {}), folder)
-                started[module] = stack.enter_context(closing(made))
+                url, extra = database.url(module), settings.get(module, {})
+                made = stack.enter_context(closing(Participant(module, url, extra, folder)))
+                made.wait_serving()
+                started[module] = made
             return started[module]
 
         yield participant_of

@@ -24,7 +24,8 @@ __all__ = ["Answer", "Asked", "Participant", "Replica", "Rpc"]
 Message = Any
 """A request or response of any service."""
 
-_PATIENCE_SECONDS = 30
+_CALL_SECONDS = 60
+_START_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,10 @@ class Replica:
         self._process = process
         self._channel = grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)])
 
+    def wait_serving(self) -> None:
+        """Returns once it serves."""
+        self._process.wait_logged("serving", seconds=_START_SECONDS)
+
     def ask(self, rpc: Rpc, requests: Sequence[Message], *, batch: bool) -> Asked:
         """Send commands, as one batch or each alone."""
         if not batch:
@@ -84,7 +89,7 @@ class Replica:
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=response.FromString,
         )
-        return rpc.future(request, timeout=_PATIENCE_SECONDS)
+        return rpc.future(request, timeout=_CALL_SECONDS)
 
 
 class Participant:
@@ -98,8 +103,12 @@ class Participant:
         self._folder = folder
         self._numbers = count()
         self._rows = Database(database_url, application_name="test", pool_size=2)
-        spawned = [self._spawned(), self._spawned()]
-        self.replicas = [_serving(*one) for one in spawned]
+        self.replicas = [self._spawned(), self._spawned()]
+
+    def wait_serving(self) -> None:
+        """Returns once both replicas serve."""
+        for replica in self.replicas:
+            replica.wait_serving()
 
     def ask(self, rpc: Rpc, requests: Sequence[Message], *, batch: bool = False) -> Asked:
         """Send commands to the first replica."""
@@ -112,7 +121,8 @@ class Participant:
     def replace_first(self) -> None:
         """A new process in place of the first replica, which is dead."""
         self.replicas[0].close()
-        self.replicas[0] = _serving(*self._spawned())
+        self.replicas[0] = self._spawned()
+        self.replicas[0].wait_serving()
 
     def facts(self, fact: str, order_ids: Sequence[str]) -> Sequence[int]:
         """How many events of a type left for each order."""
@@ -147,16 +157,11 @@ class Participant:
             replica.close()
         self._rows.close()
 
-    def _spawned(self) -> tuple[ServiceProcess, str]:
+    def _spawned(self) -> Replica:
         target = f"{HOST}:{Ports.free().inventory}"
         log = self._folder / f"{self._module}-{next(self._numbers)}.log"
         environment = {**self._settings, "TRACKOPS_LISTEN": target}
-        return ServiceProcess(self._module, environment, log), target
-
-
-def _serving(process: ServiceProcess, target: str) -> Replica:
-    process.wait_logged("serving", seconds=_PATIENCE_SECONDS)
-    return Replica(process, target)
+        return Replica(ServiceProcess(self._module, environment, log), target)
 
 
 def _answers(call: Any, number: int) -> Sequence[Answer]:

@@ -124,7 +124,6 @@ REFUND = Move(
     "PaymentRefunded",
     lambda participant, id_: times(_payment(participant, id_).refunded_minor, _GIVEN_BACK_MINOR),
 )
-# CAPTURE and REFUND join as soon as the service answers them.
-MOVES = (AUTHORIZE, VOID)
+MOVES = (AUTHORIZE, VOID, CAPTURE, REFUND)
 
 AUTHORIZE_VOID = Pair(AUTHORIZE, VOID, "PAYMENT_VOIDED", _declined)

@@ -66,9 +66,9 @@ class ReservationRepository(Protocol):
         ...
 
     def lock_over(self, *, limit: int) -> Sequence[Reservation]:
-        """Some of those whose time is over, the longest first, as ours as others.
+        """At most `limit` of those whose time is over, the longest first; ours as by `lock`.
 
-        Those that another unit of work has are left out, and nothing waits.
+        It never waits: those that another unit of work has are left out.
         """
         ...
 
