@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from math import ceil
 from uuid import uuid4
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as some
 from hypothesis.stateful import (
@@ -80,6 +81,7 @@ class OrderLifecycle(RuleBasedStateMachine):
         self.shipped: Counter[str] = Counter()
         self.returned: Counter[str] = Counter()
         self.refunds_minor = 0
+        self.cancelled = self.short = False
 
     @rule(now=MOMENTS)
     def confirm(self, now: datetime) -> None:
@@ -98,7 +100,8 @@ class OrderLifecycle(RuleBasedStateMachine):
     @rule(now=MOMENTS)
     def cancel(self, now: datetime) -> None:
         kind = OrderCancellationRequested
-        self._ask(OrderState.CANCELLING, now, lambda: self.order.cancel(now), kind)
+        if self._ask(OrderState.CANCELLING, now, lambda: self.order.cancel("why", now), kind):
+            self.cancelled = True
 
     @rule(now=MOMENTS, choices=CHOICES)
     def ship(self, now: datetime, choices: Choices) -> None:
@@ -111,6 +114,23 @@ class OrderLifecycle(RuleBasedStateMachine):
             now,
             lambda: self.order.ship(Shipment(uuid4(), "UPS", "1Z", pieces), now),
         )
+
+    @rule(now=MOMENTS)
+    def close_short(self, now: datetime) -> None:
+        """Allowed from one of the states only from which an order becomes SHIPPED."""
+        before = deepcopy(self.order)
+        if before.state is OrderState.FULFILLING:
+            fact = self.order.close_short("sold out", now)
+            assert {one.sku: one.quantity for one in fact.pieces} == {
+                line.sku: line.to_ship for line in before.lines if line.to_ship
+            }
+            self.entered.append(OrderState.SHIPPED)
+            self.moments.append(now)
+            self.short = True
+        else:
+            with pytest.raises(ForbiddenTransition):
+                self.order.close_short("sold out", now)
+            assert self.order == before
 
     @rule(now=MOMENTS)
     def deliver(self, now: datetime) -> None:
@@ -184,6 +204,14 @@ class OrderLifecycle(RuleBasedStateMachine):
         self.moments.append(now)
         return True
 
+    def _goods_are_out(self) -> bool:
+        return self.order.state in (
+            OrderState.SHIPPED,
+            OrderState.DELIVERED,
+            OrderState.PARTIALLY_RETURNED,
+            OrderState.RETURNED,
+        )
+
     @invariant()
     def each_state_followed_from_the_one_before(self) -> None:
         assert self.order.state is self.entered[-1]
@@ -219,21 +247,19 @@ class OrderLifecycle(RuleBasedStateMachine):
     def what_is_refunded_is_the_price_of_what_came_back(self) -> None:
         assert self.order.refunded_minor == self.refunds_minor <= self.order.total_minor
         assert (self.order.state is OrderState.RETURNED) == (
-            self.returned == {line.sku: line.quantity for line in self.order.lines}
+            self.shipped.total() > 0 and self.returned == self.shipped and self._goods_are_out()
         )
 
     @invariant()
-    def an_order_is_shipped_when_all_of_it_left(self) -> None:
+    def an_order_is_shipped_when_all_of_it_left_or_the_rest_will_not(self) -> None:
         left = {line.to_ship for line in self.order.lines} == {0}
-        assert left == (
-            self.order.state
-            in (
-                OrderState.SHIPPED,
-                OrderState.DELIVERED,
-                OrderState.PARTIALLY_RETURNED,
-                OrderState.RETURNED,
-            )
-        )
+        assert not (left and self.short)
+        assert (left or self.short) == self._goods_are_out()
+
+    @invariant()
+    def a_cancelled_order_and_no_other_says_why(self) -> None:
+        assert self.order.cancellation_reason == ("why" if self.cancelled else "")
+        assert self.cancelled == (self.order.state in (OrderState.CANCELLING, OrderState.CANCELLED))
 
     @invariant()
     def a_rejected_order_and_no_other_says_why(self) -> None:

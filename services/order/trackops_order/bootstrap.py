@@ -38,6 +38,7 @@ from trackops_order.application.get_timelines import GetTimelines
 from trackops_order.application.list_orders import ListOrders
 from trackops_order.application.return_orders import ReturnOrders
 from trackops_order.application.ship_orders import ShipOrders
+from trackops_order.application.update_order_statuses import UpdateOrderStatuses
 from trackops_order.entrypoints.errors import order_failure
 from trackops_order.entrypoints.order_saga_servicer import OrderSagaServicer
 from trackops_order.entrypoints.order_servicer import OrderServicer
@@ -87,13 +88,22 @@ def _build_services(
     shipments = batcher(ShipOrders(change_orders))
     deliveries = batcher(DeliverOrders(change_orders))
     returns = batcher(ReturnOrders(change_orders))
+    updates = batcher(UpdateOrderStatuses(change_orders))
     listings = batcher.alone(_list_orders(settings, database))
 
     return [
         RpcService(
             order_service_pb2.DESCRIPTOR.services_by_name["OrderService"],
             OrderServicer(
-                creations, reads, timelines, cancellations, shipments, deliveries, returns, listings
+                creations,
+                reads,
+                timelines,
+                cancellations,
+                shipments,
+                deliveries,
+                returns,
+                updates,
+                listings,
             ),
             order_failure,
         ),

@@ -5,7 +5,7 @@ OrderError
 ├── ForbiddenTransition    the state machine has no such edge
 ├── EtagMismatch           the order is not the one that the caller has seen
 ├── TooManyPieces          more than is left to ship or to return
-└── InvalidOrder           the lines do not make an order, a shipment or a return
+└── InvalidOrder           fields that, taken together, make no order, shipment or return
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class TooManyPieces(OrderError):
 
 
 class InvalidOrder(OrderError):
-    """The lines, taken together, make no order, shipment or return; `field` says where."""
+    """What was given makes no order, shipment or return; `field` is the path of what is wrong."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field}: {problem}")
