@@ -71,8 +71,11 @@ CHOICES = some.lists(
 class OrderLifecycle(RuleBasedStateMachine):
     order: Order
 
-    @initialize(lines=LINES, now=MOMENTS)
-    def place(self, lines: list[OrderLine], now: datetime) -> None:
+    @initialize(
+        lines=LINES, now=MOMENTS, way=some.sampled_from(["", "c", "cp", "cps", "cpsd", "ca"])
+    )
+    def place(self, lines: list[OrderLine], now: datetime, way: str) -> None:
+        """A new order; then some way on, since by chance few orders would come far."""
         self.order = placed(lines=lines, now=now).order
         self.entered = [OrderState.PENDING]
         self.moments = [now]
@@ -82,6 +85,22 @@ class OrderLifecycle(RuleBasedStateMachine):
         self.returned: Counter[str] = Counter()
         self.refunds_minor = 0
         self.cancelled = self.short = False
+        for step in way:
+            self._walk(step, now)
+
+    def _walk(self, step: str, now: datetime) -> None:
+        everything = [(at, 1.0) for at in range(len(self.order.lines))]
+        match step:
+            case "c":
+                self.confirm(now)
+            case "p":
+                self.ship(now, [(0, 0.5)])
+            case "a":
+                self.ship(now, everything)
+            case "s":
+                self.close_short(now)
+            case "d":
+                self.deliver(now)
 
     @rule(now=MOMENTS)
     def confirm(self, now: datetime) -> None:
@@ -191,6 +210,7 @@ class OrderLifecycle(RuleBasedStateMachine):
     ) -> bool:
         """Whether it was allowed; a refusal must leave no trace."""
         before = deepcopy(self.order)
+        assert _closes_short(before) == (before.state is OrderState.FULFILLING)
         try:
             event = ask()
         except ForbiddenTransition as refused:
@@ -265,6 +285,15 @@ class OrderLifecycle(RuleBasedStateMachine):
     def a_rejected_order_and_no_other_says_why(self) -> None:
         assert self.order.rejection == self.rejection
         assert (self.order.state is OrderState.REJECTED) == (self.rejection is not None)
+
+
+def _closes_short(order: Order) -> bool:
+    """Whether it would, were it asked to now."""
+    try:
+        deepcopy(order).close_short("sold out", order.update_time)
+    except ForbiddenTransition:
+        return False
+    return True
 
 
 TestOrderLifecycle = OrderLifecycle.TestCase
