@@ -72,7 +72,9 @@ class OrderLifecycle(RuleBasedStateMachine):
     order: Order
 
     @initialize(
-        lines=LINES, now=MOMENTS, way=some.sampled_from(["", "c", "cp", "cps", "cpsd", "ca"])
+        lines=LINES,
+        now=MOMENTS,
+        way=some.sampled_from(["", "c", "cp", "cps", "cpsd", "cpsr", "ca"]),
     )
     def place(self, lines: list[OrderLine], now: datetime, way: str) -> None:
         """A new order; then some way on, since by chance few orders would come far."""
@@ -101,6 +103,8 @@ class OrderLifecycle(RuleBasedStateMachine):
                 self.close_short(now)
             case "d":
                 self.deliver(now)
+            case "r":
+                self.take_back(now, [(0, 1.0)])
 
     @rule(now=MOMENTS)
     def confirm(self, now: datetime) -> None:
