@@ -1,10 +1,10 @@
 # The two commands that matter: `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help venv up down reset status demo test lint format proto bench clean
+.PHONY: help venv up down reset status demo test lint format proto bench explain-listing clean
 BIN := .venv/bin
 
 help: ## What can be made
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 20
 
 venv: ## .venv with every package of the lock and of this repository
 	@scripts/venv.sh
@@ -38,6 +38,9 @@ proto: venv ## Regenerate libs/stubs from protos
 
 bench: venv ## Measure, each figure beside its baseline; writes .trackops/bench.json
 	@$(BIN)/python -m bench
+
+explain-listing: venv ## Plans of ListOrders among a million orders; PLANS=--plans shows them whole
+	@$(BIN)/python -m bench.listing $(PLANS)
 
 clean: reset ## Remove everything that was made
 	rm -rf .venv .build .trackops

@@ -19,6 +19,7 @@ from trackops_cli.testing import Mesh, wait_for
 from trackops_client import TrackOpsError, open_channel, typed_errors
 
 _ORDERS = 80
+_AS_PLACED = "v1"
 _UNDER_WAY = (
     order_pb2.OrderState.ORDER_STATE_PENDING,
     order_pb2.OrderState.ORDER_STATE_CANCELLING,
@@ -51,15 +52,13 @@ class Shop:
         return self._orders.CreateOrder(request).order.order_id
 
     def cancel(self, order_id: str) -> bool:
-        """Whether the order could still be cancelled."""
+        """Whether the order was still as it was placed, and is cancelled."""
+        request = order_service_pb2.CancelOrderRequest(order_id=order_id, etag=_AS_PLACED)
         try:
             with typed_errors():
-                self._orders.CancelOrder(order_service_pb2.CancelOrderRequest(order_id=order_id))
+                self._orders.CancelOrder(request)
         except TrackOpsError as error:
-            assert (error.code, error.reason) == (
-                grpc.StatusCode.FAILED_PRECONDITION,
-                "FORBIDDEN_TRANSITION",
-            )
+            assert (error.code, error.reason) == (grpc.StatusCode.ABORTED, "ETAG_MISMATCH")
             return False
         return True
 

@@ -218,7 +218,10 @@ class ServiceProcess:
 
 
 class TcpLink:
-    """A way to a server on loopback that can be cut and restored; the server notices nothing."""
+    """A way to a server on loopback that can be cut or hushed, and restored.
+
+    The server notices nothing.
+    """
 
     def __init__(self, port: int) -> None:
         self._server = ("127.0.0.1", port)
@@ -226,6 +229,7 @@ class TcpLink:
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._whole = True
+        self._hushed = False
         self._start(self._accept)
 
     @property
@@ -241,10 +245,15 @@ class TcpLink:
             for end in self._sockets:
                 _shut(end)
 
+    def hush(self) -> None:
+        """Lose whatever the server says from now on; it goes on hearing what is said to it."""
+        self._hushed = True
+
     def restore(self) -> None:
         """Let new connections through again."""
         with self._lock:
             self._whole = True
+            self._hushed = False
 
     def close(self) -> None:
         """Cut it for good."""
@@ -266,12 +275,18 @@ class TcpLink:
             server = socket.create_connection(self._server)
             self._sockets |= {client, server}
         self._start(self._pump, client, server)
-        self._start(self._pump, server, client)
+        self._start(self._pump, server, client, lambda: self._hushed)
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(
+        self,
+        source: socket.socket,
+        sink: socket.socket,
+        lost: Callable[[], bool] = lambda: False,
+    ) -> None:
         with suppress(OSError):
             while data := source.recv(65_536):
-                sink.sendall(data)
+                if not lost():
+                    sink.sendall(data)
         _shut(sink)
         with self._lock:
             self._sockets.discard(source)
@@ -279,7 +294,7 @@ class TcpLink:
         source.close()
 
     @staticmethod
-    def _start(work: Callable[..., None], *arguments: socket.socket) -> None:
+    def _start(work: Callable[..., None], *arguments: object) -> None:
         threading.Thread(target=work, args=arguments, daemon=True).start()
 
 

@@ -14,13 +14,20 @@ from trackops_order.application.cancel_orders import CancelOrder, CancelOrders
 from trackops_order.application.change_orders import ChangeOrders, ChangeOutcome
 from trackops_order.application.close_orders import CloseOrder, CloseOrders
 from trackops_order.application.confirm_orders import ConfirmOrder, ConfirmOrders
+from trackops_order.application.update_order_statuses import (
+    UpdateOrderStatus,
+    UpdateOrderStatuses,
+)
 from trackops_order.domain.errors import EtagMismatch, ForbiddenTransition, OrderNotFound
 from trackops_order.domain.events import (
     OrderCancellationRequested,
+    OrderClosedShort,
     OrderConfirmed,
+    OrderDelivered,
     OrderEvent,
     OrderRejected,
 )
+from trackops_order.domain.goods import Pieces, Shipment
 from trackops_order.domain.order import Order, Rejection
 from trackops_order.domain.states import OrderState
 from trackops_order.testing import InMemoryOrderCache, InMemoryOrders, placed
@@ -41,13 +48,17 @@ class World:
         self.confirm = ConfirmOrders(change_orders)
         self.close = CloseOrders(change_orders)
         self.cancel = CancelOrders(change_orders)
+        self.update = UpdateOrderStatuses(change_orders)
 
-    def place(self) -> UUID:
-        fact = placed(now=self.clock.now())
+    def place(self, way: Callable[[Order, datetime], OrderEvent] | None = None) -> UUID:
+        """An order that has gone some way already, of which nobody was told."""
+        order = placed(now=self.clock.now()).order
+        if way is not None:
+            way(order, self.clock.now())
         with self.orders() as work:
-            work.orders.add([fact.order])
+            work.orders.add([order])
             work.commit([])
-        return fact.order.order_id
+        return order.order_id
 
     def order(self, order_id: UUID) -> Order:
         return self.orders.get([order_id])[order_id]
@@ -70,6 +81,12 @@ def _cancel(order_id: UUID, request_id: str | None = None) -> CancelOrder:
     return CancelOrder("customer", request_id or str(uuid.uuid4()), order_id)
 
 
+def _update(order_id: UUID, state: OrderState, request_id: str | None = None) -> UpdateOrderStatus:
+    return UpdateOrderStatus(
+        "operator", request_id or str(uuid.uuid4()), order_id, state, "as the shop asked"
+    )
+
+
 @dataclass(frozen=True)
 class Kind:
     """A use case, by what it does."""
@@ -89,13 +106,20 @@ CLOSE = Kind(
     OrderRejected,
     lambda world, ids, request_id: world.close([_close(id_, request_id) for id_ in ids]),
 )
+UPDATE = Kind(
+    OrderState.CANCELLING,
+    OrderCancellationRequested,
+    lambda world, ids, request_id: world.update(
+        [_update(id_, OrderState.CANCELLING, request_id) for id_ in ids]
+    ),
+)
 CANCEL = Kind(
     OrderState.CANCELLING,
     OrderCancellationRequested,
     lambda world, ids, request_id: world.cancel([_cancel(id_, request_id) for id_ in ids]),
 )
 each_kind = pytest.mark.parametrize(
-    "kind", [CONFIRM, CLOSE, CANCEL], ids=["confirm", "close", "cancel"]
+    "kind", [CONFIRM, CLOSE, CANCEL, UPDATE], ids=["confirm", "close", "cancel", "update"]
 )
 
 
@@ -224,14 +248,93 @@ def test_a_cancelled_order_is_not_confirmed_and_closing_ends_it(world: World) ->
     assert (order.state, order.rejection) == (OrderState.CANCELLED, None)
 
 
-def test_a_confirmed_order_is_not_cancelled(world: World) -> None:
+def test_a_confirmed_order_is_cancelled_and_says_so(world: World) -> None:
     order_id = world.place()
     world.confirm([_confirm(order_id)])
 
-    (refused,) = world.cancel([_cancel(order_id)])
+    (cancelled,) = world.cancel([replace(_cancel(order_id), reason="too slow")])
+
+    assert cancelled == f"{order_id} v3".encode()
+    fact = world.orders.events[-1]
+    assert isinstance(fact, OrderCancellationRequested)
+    assert (fact.from_state, fact.reason) == (OrderState.CONFIRMED, "too slow")
+    assert world.orders.timelines([order_id])[order_id][-1].reason == "too slow"
+
+
+def test_cancelling_for_another_reason_under_the_same_request_id_is_refused(world: World) -> None:
+    command = _cancel(world.place())
+    world.cancel([command])
+
+    (outcome,) = world.cancel([replace(command, reason="too slow")])
+
+    assert isinstance(outcome, RequestIdReused)
+
+
+def _in_part_shipped(order: Order, now: datetime) -> OrderEvent:
+    order.confirm(now)
+    return order.ship(Shipment(uuid.uuid4(), "UPS", "1Z", [Pieces("TEA-1", 1)]), now)
+
+
+def _shipped(order: Order, now: datetime) -> OrderEvent:
+    _in_part_shipped(order, now)
+    return order.close_short("sold out", now)
+
+
+WAYS: Sequence[tuple[Callable[[Order, datetime], OrderEvent] | None, OrderState, type]] = [
+    (None, OrderState.CANCELLING, OrderCancellationRequested),
+    (lambda order, now: order.confirm(now), OrderState.CANCELLING, OrderCancellationRequested),
+    (_in_part_shipped, OrderState.SHIPPED, OrderClosedShort),
+    (_shipped, OrderState.DELIVERED, OrderDelivered),
+]
+"""How an order comes to where an operator may bring it on."""
+
+
+@pytest.mark.parametrize(("way", "state", "event"), WAYS)
+def test_an_operator_brings_an_order_on_and_the_timeline_says_why(
+    world: World,
+    way: Callable[[Order, datetime], OrderEvent] | None,
+    state: OrderState,
+    event: type,
+) -> None:
+    order_id = world.place(way)
+    before = world.order(order_id).version
+
+    (outcome,) = world.update([_update(order_id, state)])
+
+    order = world.order(order_id)
+    assert outcome == f"{order_id} v{before + 1}".encode()
+    assert (order.state, order.version) == (state, before + 1)
+    assert type(world.orders.events[-1]) is event
+    entry = world.orders.timelines([order_id])[order_id][-1]
+    assert (entry.state, entry.reason) == (state, "as the shop asked")
+
+
+@pytest.mark.parametrize(
+    "state",
+    sorted(set(OrderState) - {OrderState.CANCELLING, OrderState.SHIPPED, OrderState.DELIVERED}),
+)
+@pytest.mark.parametrize("way", [way for way, *_ in WAYS])
+def test_every_other_state_is_not_an_operators_to_set(
+    world: World, way: Callable[[Order, datetime], OrderEvent] | None, state: OrderState
+) -> None:
+    order_id = world.place(way)
+    before = world.order(order_id)
+
+    (refused,) = world.update([_update(order_id, state)])
 
     assert isinstance(refused, ForbiddenTransition)
-    assert (refused.frm, refused.to) == ("CONFIRMED", "CANCELLING")
+    assert (refused.frm, refused.to) == (before.state, state)
+    assert world.order(order_id) == before
+    assert world.orders.requests == []
+
+
+def test_an_order_of_which_nothing_left_is_not_closed_short(world: World) -> None:
+    order_id = world.place(lambda order, now: order.confirm(now))
+
+    (refused,) = world.update([_update(order_id, OrderState.SHIPPED)])
+
+    assert isinstance(refused, ForbiddenTransition)
+    assert (refused.frm, refused.to) == ("CONFIRMED", "SHIPPED")
 
 
 def test_a_stale_etag_cancels_nothing(world: World) -> None:

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
 import pytest
 
 from trackops_common.errors import RequestIdExpired, RequestIdReused
 from trackops_common.testing import ManualClock
 from trackops_order.application.create_orders import CreateOrder, CreateOrders
+from trackops_order.application.ports import UnitOfWork
+from trackops_order.domain.details import Address, OrderDetails
 from trackops_order.domain.errors import InvalidOrder
 from trackops_order.domain.events import OrderPlaced
 from trackops_order.domain.goods import OrderLine
@@ -71,6 +77,65 @@ def test_a_new_order_is_stored_told_and_shown(
     assert stored.create_time == clock.now()
     assert response == _encode(stored)
     assert len(orders.requests) == 1
+
+
+def test_the_time_of_creation_is_taken_after_the_unit_of_work_began(
+    orders: InMemoryOrders, clock: ManualClock
+) -> None:
+    """OLDEST_FIRST listings end where the oldest open unit of work began, and count on that."""
+    began: list[datetime] = []
+
+    @contextmanager
+    def begin_late() -> Iterator[UnitOfWork]:
+        clock.advance(seconds=3)  # as whoever waits for a connection
+        with orders() as work:
+            began.append(clock.now())
+            yield work
+
+    CreateOrders(begin_late, InMemoryOrderCache(), _encode, clock)([COMMAND])
+
+    stored = orders.get([COMMAND.request_key])[COMMAND.request_key]
+    assert [stored.create_time] == began
+
+
+def test_metadata_in_another_order_is_the_same_request(
+    create: CreateOrders, orders: InMemoryOrders
+) -> None:
+    pairs = [(f"key-{number}", f"value {number}") for number in range(8)]
+
+    (first,) = create([_detailed(metadata=dict(pairs))])
+    (again,) = create([_detailed(metadata=dict(reversed(pairs)))])
+
+    assert first == again
+    assert len(orders.events) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        OrderDetails(note="ring once"),
+        OrderDetails(metadata={"a": "b"}),
+        OrderDetails(shipping_address=Address("Ada", ("1 High St",), "", "London", "", "GB")),
+        OrderDetails(billing_address=Address("Ada", ("1 High St",), "", "London", "", "GB")),
+        None,
+    ],
+    ids=repr,
+)
+def test_other_details_are_another_body(create: CreateOrders, other: OrderDetails | None) -> None:
+    create([_detailed(note="ring twice")])
+
+    (outcome,) = create([replace(COMMAND, details=other)])
+
+    assert isinstance(outcome, RequestIdReused)
+
+
+def test_a_request_without_details_has_the_hash_that_it_had_before_there_were_any() -> None:
+    """Or else a request that was answered by the version of before could not be repeated."""
+    assert COMMAND.request_hash.hex() == "2244b0091c49e8d906dc61e2cafe054f"
+
+
+def _detailed(**details: Any) -> CreateOrder:
+    return replace(COMMAND, details=OrderDetails(**details))
 
 
 def test_no_command_is_no_work(create: CreateOrders, orders: InMemoryOrders) -> None:

@@ -74,6 +74,18 @@ EMPTY: Sequence[tuple[str, str, Message, set[str]]] = [
     ("orders", "BatchShipOrders", order_service_pb2.BatchShipOrdersRequest(), {"requests"}),
     ("orders", "BatchDeliverOrders", order_service_pb2.BatchDeliverOrdersRequest(), {"requests"}),
     ("orders", "BatchReturnOrders", order_service_pb2.BatchReturnOrdersRequest(), {"requests"}),
+    (
+        "orders",
+        "UpdateOrderStatus",
+        order_service_pb2.UpdateOrderStatusRequest(),
+        {"request_id", "order_id", "state", "reason"},
+    ),
+    (
+        "orders",
+        "BatchUpdateOrderStatuses",
+        order_service_pb2.BatchUpdateOrderStatusesRequest(),
+        {"requests"},
+    ),
     ("sagas", "BatchCloseOrders", order_saga_service_pb2.BatchCloseOrdersRequest(), {"requests"}),
 ]
 

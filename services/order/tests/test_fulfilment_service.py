@@ -243,6 +243,8 @@ def test_every_step_leaves_as_an_event(service: OrderServer, service_rows: Datab
             customer_id="customer-1",
             state=order_pb2.ORDER_STATE_SHIPPED,
             shipment=shipped.shipment,
+            amount_minor=300,
+            currency_code="EUR",
         )
     )
     assert order_events_pb2.OrderReturned.FromString(bytes(rows[2][2])) == (

@@ -8,6 +8,7 @@ from itertools import permutations, product
 
 import pytest
 
+from trackops_order.domain.details import Address, OrderDetails
 from trackops_order.domain.errors import ForbiddenTransition, InvalidOrder, TooManyPieces
 from trackops_order.domain.events import (
     OrderCancelled,
@@ -24,6 +25,8 @@ from trackops_order.testing import placed
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 REJECTION = Rejection("PAYMENT_DECLINED", "the card was declined")
+SOMEWHERE = Address("Ada", ("1 High St",), "", "London", "", "GB")
+NOWHERE = replace(SOMEWHERE, country_code="UK")
 
 Change = Callable[[Order, datetime], OrderEvent]
 
@@ -46,7 +49,7 @@ ONE = [Pieces("TEA-1", 1)]
 CHANGES: dict[OrderState, Change] = {
     OrderState.CONFIRMED: lambda order, now: order.confirm(now),
     OrderState.REJECTED: lambda order, now: order.close(REJECTION, now),
-    OrderState.CANCELLING: lambda order, now: order.cancel(now),
+    OrderState.CANCELLING: lambda order, now: order.cancel("a change of mind", now),
     OrderState.FULFILLING: lambda order, now: _ship(order, ONE, now),
     OrderState.SHIPPED: lambda order, now: _ship(order, _rest(order, lambda x: x.to_ship), now),
     OrderState.DELIVERED: lambda order, now: order.deliver(now),
@@ -98,7 +101,7 @@ def _order_in(state: OrderState) -> Order:
 def test_the_state_machine_is_the_one_in_the_contract() -> None:
     assert {frm.value: " ".join(sorted(to)) for frm, to in TRANSITIONS.items()} == {
         "PENDING": "CANCELLING CONFIRMED REJECTED",
-        "CONFIRMED": "FULFILLING SHIPPED",
+        "CONFIRMED": "CANCELLING FULFILLING SHIPPED",
         "REJECTED": "",
         "CANCELLING": "CANCELLED",
         "CANCELLED": "",
@@ -295,8 +298,10 @@ def test_the_refunds_come_to_the_total_in_whatever_order(parts: Sequence[str]) -
     assert (order.state, order.refunded_minor) == (OrderState.RETURNED, order.total_minor)
 
 
-def test_a_stored_order_comes_back_as_it_was() -> None:
-    order = _order_in(OrderState.REJECTED)
+@pytest.mark.parametrize("state", [OrderState.REJECTED, OrderState.CANCELLING])
+def test_a_stored_order_comes_back_as_it_was(state: OrderState) -> None:
+    order = _order_in(state)
+    order.details = OrderDetails(note="ring twice")
 
     again = Order.rehydrate(
         order_id=order.order_id,
@@ -309,7 +314,97 @@ def test_a_stored_order_comes_back_as_it_was() -> None:
         create_time=order.create_time,
         update_time=order.update_time,
         rejection=order.rejection,
+        cancellation_reason=order.cancellation_reason,
+        details=order.details,
     )
 
     assert again == order
-    assert again.state is OrderState.REJECTED
+    assert again.state is state
+
+
+@pytest.mark.parametrize("frm", [OrderState.PENDING, OrderState.CONFIRMED])
+def test_a_cancelled_order_says_from_where_and_why_until_its_end(frm: OrderState) -> None:
+    order = _order_in(frm)
+
+    fact = order.cancel("too slow", LATER)
+    order.close(REJECTION, LATER)
+
+    assert (fact.from_state, fact.reason) == (frm, "too slow")
+    assert (order.state, order.cancellation_reason) == (OrderState.CANCELLED, "too slow")
+
+
+def test_a_shipment_costs_what_its_pieces_cost() -> None:
+    order = _order_in(OrderState.CONFIRMED)
+
+    facts = [
+        _ship(order, pieces)
+        for pieces in ([Pieces("CUP-1", 1), Pieces("TEA-1", 1)], [Pieces("TEA-1", 2)])
+    ]
+
+    assert [fact.amount_minor for fact in facts] == [1550, 700]
+    assert order.total_minor == 2250
+
+
+def test_an_order_that_is_closed_short_keeps_its_total_and_says_what_stays() -> None:
+    order = _order_in(OrderState.FULFILLING)
+
+    fact = order.close_short("sold out", LATER)
+
+    assert (order.state, order.version, order.update_time) == (OrderState.SHIPPED, 4, LATER)
+    assert list(fact.pieces) == [Pieces("TEA-1", 2), Pieces("CUP-1", 1)]
+    assert (fact.reason, fact.order) == ("sold out", order)
+    assert order.total_minor == 2250
+
+
+def test_of_an_order_that_was_closed_short_what_was_shipped_comes_back_and_no_more() -> None:
+    order = placed(now=NOW, lines=[OrderLine("TEA-1", 3, 350), OrderLine("CUP-1", 1, 1200)]).order
+    order.confirm(NOW)
+    _ship(order, [Pieces("TEA-1", 2)])
+    order.close_short("sold out", NOW)
+
+    for sku, requested, available in (("TEA-1", 3, 2), ("CUP-1", 1, 0)):
+        with pytest.raises(TooManyPieces) as refused:
+            _take_back(order, [Pieces(sku, requested)])
+        assert refused.value.available == available
+    first, second = (_take_back(order, [Pieces("TEA-1", 1)]) for _ in range(2))
+
+    assert first.order.state is OrderState.PARTIALLY_RETURNED
+    assert second.order.state is OrderState.RETURNED
+    assert order.refunded_minor == 700
+
+
+@pytest.mark.parametrize("state", sorted(set(PATHS) - {OrderState.FULFILLING}))
+def test_only_an_order_of_which_a_part_is_shipped_is_closed_short(state: OrderState) -> None:
+    order = _order_in(state)
+    before = replace(order)
+
+    with pytest.raises(ForbiddenTransition) as refused:
+        order.close_short("sold out", LATER)
+
+    assert (refused.value.frm, refused.value.to) == (state, OrderState.SHIPPED)
+    assert order == before
+
+
+@pytest.mark.parametrize("code", ["ABC", "XXX", "XAU", "DEM", "", "eur"])
+def test_a_currency_that_iso_4217_does_not_list_is_refused(code: str) -> None:
+    with pytest.raises(InvalidOrder) as refused:
+        placed(currency_code=code)
+
+    assert refused.value.field == "currency_code"
+
+
+@pytest.mark.parametrize(
+    ("details", "field"),
+    [
+        (OrderDetails(shipping_address=NOWHERE), "shipping_address.country_code"),
+        (OrderDetails(SOMEWHERE, NOWHERE), "billing_address.country_code"),
+    ],
+)
+def test_a_country_that_iso_3166_does_not_list_is_refused(
+    details: OrderDetails, field: str
+) -> None:
+    with pytest.raises(InvalidOrder) as refused:
+        placed(details=details)
+
+    assert refused.value.field == field
+    assert placed(details=OrderDetails(SOMEWHERE, SOMEWHERE)).order.details is not None

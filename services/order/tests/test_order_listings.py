@@ -15,6 +15,7 @@ from trackops_order.adapters.order_listings import PostgresOrderLister
 from trackops_order.adapters.postgres import PostgresUnitOfWorkFactory
 from trackops_order.application.list_orders import Listing, OrderLister, OrderPage, Place, Sort
 from trackops_order.application.ports import UnitOfWork
+from trackops_order.domain.details import OrderDetails
 from trackops_order.domain.goods import OrderLine
 from trackops_order.domain.order import Order
 from trackops_order.domain.states import OrderState
@@ -147,6 +148,13 @@ def test_no_page_is_longer_than_asked_for(store: Store, orders: list[Order]) -> 
     assert len(list(store.pages(Listing(), 24))) == 1
 
 
+def test_orders_are_listed_without_their_details(store: Store) -> None:
+    order = replace(_order(0, START), details=OrderDetails(note="ring twice"))
+    store.add(order)
+
+    assert store.listed(Listing(), size=5) == [replace(order, details=None)]
+
+
 @pytest.mark.parametrize("sort", SORTS)
 def test_what_was_there_at_the_first_page_is_seen_once_while_others_write(
     store: Store, orders: list[Order], sort: Sort
@@ -188,6 +196,21 @@ class TestOrdersThatCommitLate:
             early = _order_of_now()
             store.add(early)
             assert store.listed(oldest_first, size=5) == []
+            work.commit([])
+
+        assert store.listed(oldest_first, size=1) == [late, early]
+
+    def test_oldest_first_waits_for_a_unit_of_work_that_has_done_nothing_yet(
+        self, schema: Database
+    ) -> None:
+        """It takes the time for its orders from now on, before it says anything to Postgres."""
+        store, oldest_first = _in_postgres(schema), Listing(sort=Sort.OLDEST_FIRST)
+        with store.work() as work:
+            late = _order_of_now()
+            early = _order_of_now()
+            store.add(early)
+            assert store.listed(oldest_first, size=5) == []
+            work.orders.add([late])
             work.commit([])
 
         assert store.listed(oldest_first, size=1) == [late, early]

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from math import ceil
 from uuid import uuid4
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as some
 from hypothesis.stateful import (
@@ -70,8 +71,13 @@ CHOICES = some.lists(
 class OrderLifecycle(RuleBasedStateMachine):
     order: Order
 
-    @initialize(lines=LINES, now=MOMENTS)
-    def place(self, lines: list[OrderLine], now: datetime) -> None:
+    @initialize(
+        lines=LINES,
+        now=MOMENTS,
+        way=some.sampled_from(["", "c", "cp", "cps", "cpsd", "cpsr", "ca"]),
+    )
+    def place(self, lines: list[OrderLine], now: datetime, way: str) -> None:
+        """A new order; then some way on, since by chance few orders would come far."""
         self.order = placed(lines=lines, now=now).order
         self.entered = [OrderState.PENDING]
         self.moments = [now]
@@ -80,6 +86,25 @@ class OrderLifecycle(RuleBasedStateMachine):
         self.shipped: Counter[str] = Counter()
         self.returned: Counter[str] = Counter()
         self.refunds_minor = 0
+        self.cancelled = self.short = False
+        for step in way:
+            self._walk(step, now)
+
+    def _walk(self, step: str, now: datetime) -> None:
+        everything = [(at, 1.0) for at in range(len(self.order.lines))]
+        match step:
+            case "c":
+                self.confirm(now)
+            case "p":
+                self.ship(now, [(0, 0.5)])
+            case "a":
+                self.ship(now, everything)
+            case "s":
+                self.close_short(now)
+            case "d":
+                self.deliver(now)
+            case "r":
+                self.take_back(now, [(0, 1.0)])
 
     @rule(now=MOMENTS)
     def confirm(self, now: datetime) -> None:
@@ -98,7 +123,8 @@ class OrderLifecycle(RuleBasedStateMachine):
     @rule(now=MOMENTS)
     def cancel(self, now: datetime) -> None:
         kind = OrderCancellationRequested
-        self._ask(OrderState.CANCELLING, now, lambda: self.order.cancel(now), kind)
+        if self._ask(OrderState.CANCELLING, now, lambda: self.order.cancel("why", now), kind):
+            self.cancelled = True
 
     @rule(now=MOMENTS, choices=CHOICES)
     def ship(self, now: datetime, choices: Choices) -> None:
@@ -111,6 +137,23 @@ class OrderLifecycle(RuleBasedStateMachine):
             now,
             lambda: self.order.ship(Shipment(uuid4(), "UPS", "1Z", pieces), now),
         )
+
+    @rule(now=MOMENTS)
+    def close_short(self, now: datetime) -> None:
+        """Allowed from one of the states only from which an order becomes SHIPPED."""
+        before = deepcopy(self.order)
+        if before.state is OrderState.FULFILLING:
+            fact = self.order.close_short("sold out", now)
+            assert {one.sku: one.quantity for one in fact.pieces} == {
+                line.sku: line.to_ship for line in before.lines if line.to_ship
+            }
+            self.entered.append(OrderState.SHIPPED)
+            self.moments.append(now)
+            self.short = True
+        else:
+            with pytest.raises(ForbiddenTransition):
+                self.order.close_short("sold out", now)
+            assert self.order == before
 
     @rule(now=MOMENTS)
     def deliver(self, now: datetime) -> None:
@@ -171,6 +214,7 @@ class OrderLifecycle(RuleBasedStateMachine):
     ) -> bool:
         """Whether it was allowed; a refusal must leave no trace."""
         before = deepcopy(self.order)
+        assert _closes_short(before) == (before.state is OrderState.FULFILLING)
         try:
             event = ask()
         except ForbiddenTransition as refused:
@@ -183,6 +227,14 @@ class OrderLifecycle(RuleBasedStateMachine):
         self.entered.append(state)
         self.moments.append(now)
         return True
+
+    def _goods_are_out(self) -> bool:
+        return self.order.state in (
+            OrderState.SHIPPED,
+            OrderState.DELIVERED,
+            OrderState.PARTIALLY_RETURNED,
+            OrderState.RETURNED,
+        )
 
     @invariant()
     def each_state_followed_from_the_one_before(self) -> None:
@@ -219,26 +271,33 @@ class OrderLifecycle(RuleBasedStateMachine):
     def what_is_refunded_is_the_price_of_what_came_back(self) -> None:
         assert self.order.refunded_minor == self.refunds_minor <= self.order.total_minor
         assert (self.order.state is OrderState.RETURNED) == (
-            self.returned == {line.sku: line.quantity for line in self.order.lines}
+            self.shipped.total() > 0 and self.returned == self.shipped and self._goods_are_out()
         )
 
     @invariant()
-    def an_order_is_shipped_when_all_of_it_left(self) -> None:
+    def an_order_is_shipped_when_all_of_it_left_or_the_rest_will_not(self) -> None:
         left = {line.to_ship for line in self.order.lines} == {0}
-        assert left == (
-            self.order.state
-            in (
-                OrderState.SHIPPED,
-                OrderState.DELIVERED,
-                OrderState.PARTIALLY_RETURNED,
-                OrderState.RETURNED,
-            )
-        )
+        assert not (left and self.short)
+        assert (left or self.short) == self._goods_are_out()
+
+    @invariant()
+    def a_cancelled_order_and_no_other_says_why(self) -> None:
+        assert self.order.cancellation_reason == ("why" if self.cancelled else "")
+        assert self.cancelled == (self.order.state in (OrderState.CANCELLING, OrderState.CANCELLED))
 
     @invariant()
     def a_rejected_order_and_no_other_says_why(self) -> None:
         assert self.order.rejection == self.rejection
         assert (self.order.state is OrderState.REJECTED) == (self.rejection is not None)
+
+
+def _closes_short(order: Order) -> bool:
+    """Whether it would, were it asked to now."""
+    try:
+        deepcopy(order).close_short("sold out", order.update_time)
+    except ForbiddenTransition:
+        return False
+    return True
 
 
 TestOrderLifecycle = OrderLifecycle.TestCase

@@ -22,6 +22,7 @@ from trackops_common.errors import BatchRefused
 from trackops_common.idempotency import StoredRequest
 from trackops_order.adapters.postgres import PostgresOrderReader, PostgresUnitOfWorkFactory
 from trackops_order.application.ports import OrderReader, UnitOfWork
+from trackops_order.domain.details import Address, OrderDetails
 from trackops_order.domain.events import OrderEvent
 from trackops_order.domain.goods import OrderLine, Pieces, Shipment
 from trackops_order.domain.order import Order, Rejection
@@ -93,6 +94,25 @@ def test_strings_are_kept_as_they_are(store: Store) -> None:
     assert store.order(order.order_id) == order
 
 
+ADDRESS = Address(NASTY, (NASTY, "2"), "", NASTY, "", "DE")
+DETAILS = [
+    OrderDetails(ADDRESS, replace(ADDRESS, lines=("1",)), {NASTY: NASTY, "b": ""}, NASTY),
+    OrderDetails(shipping_address=ADDRESS),
+    OrderDetails(metadata={"only": "this"}),
+    None,
+]
+
+
+def test_details_are_kept_as_they_are_whatever_is_missing(store: Store) -> None:
+    orders = [placed(details=details, now=NOW).order for details in DETAILS]
+    store.add(*orders)
+
+    store.change(orders[0].order_id, lambda order: order.confirm(NOW))
+
+    ids = [order.order_id for order in orders]
+    assert [store.reader.get(ids)[order_id].details for order_id in ids] == DETAILS
+
+
 def test_what_is_not_committed_never_was(store: Store) -> None:
     order = _order()
     with store.work() as work:
@@ -146,8 +166,9 @@ def test_of_units_of_work_that_add_one_id_at_once_one_has_added_it(store: Store)
     [
         lambda order: order.confirm(NOW + timedelta(minutes=1)),
         lambda order: order.close(REJECTION, NOW + timedelta(minutes=1)),
+        lambda order: order.cancel(NASTY, NOW + timedelta(minutes=1)),
     ],
-    ids=["confirmed", "closed"],
+    ids=["confirmed", "closed", "cancelled"],
 )
 def test_a_changed_order_is_read_as_it_was_saved(
     store: Store, change: Callable[[Order], OrderEvent]
@@ -222,6 +243,28 @@ def test_a_timeline_has_every_state_with_its_time_and_reason(store: Store) -> No
         (2, OrderState.REJECTED, NOW + timedelta(hours=1), REJECTION),
     ]
     assert [entry.state for entry in timelines[pending.order_id]] == [OrderState.PENDING]
+
+
+def test_a_timeline_keeps_the_reasons_of_those_who_changed_the_order(store: Store) -> None:
+    cancelled, short = _order(), _order()
+    store.add(cancelled, short)
+    parcel = Shipment(uuid.uuid4(), "UPS", "1", [Pieces("A", 2)])
+    steps: Sequence[tuple[Order, Callable[[Order], OrderEvent]]] = [
+        (cancelled, lambda order: order.cancel(NASTY, NOW)),
+        (cancelled, lambda order: order.close(REJECTION, NOW)),
+        (short, lambda order: order.confirm(NOW)),
+        (short, lambda order: order.ship(parcel, NOW)),
+        (short, lambda order: order.close_short("sold out", NOW)),
+        (short, lambda order: order.deliver(NOW, reason=NASTY)),
+    ]
+    for order, step in steps:
+        store.change(order.order_id, step)
+
+    timelines = store.reader.timelines([cancelled.order_id, short.order_id])
+
+    assert [entry.reason for entry in timelines[cancelled.order_id]] == ["", NASTY, ""]
+    assert [entry.reason for entry in timelines[short.order_id]] == ["", "", "", "sold out", NASTY]
+    assert store.order(cancelled.order_id).cancellation_reason == NASTY
 
 
 def _fulfil(order: Order) -> Sequence[OrderEvent]:

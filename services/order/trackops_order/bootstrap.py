@@ -44,6 +44,7 @@ from trackops_order.application.get_timelines import GetTimelines
 from trackops_order.application.list_orders import ListOrders
 from trackops_order.application.return_orders import ReturnOrders
 from trackops_order.application.ship_orders import ShipOrders
+from trackops_order.application.update_order_statuses import UpdateOrderStatuses
 from trackops_order.application.watch_orders import ReadChanges, WatchOrders
 from trackops_order.entrypoints.errors import order_failure
 from trackops_order.entrypoints.order_saga_servicer import OrderSagaServicer
@@ -109,6 +110,7 @@ def _build_services(
     shipments = batcher(ShipOrders(change_orders))
     deliveries = batcher(DeliverOrders(change_orders))
     returns = batcher(ReturnOrders(change_orders))
+    updates = batcher(UpdateOrderStatuses(change_orders))
     listings = batcher.alone(_list_orders(settings, database))
     # Every stream may have to read at the same moment, when the feed has lost its place.
     changes = batcher(
@@ -126,6 +128,7 @@ def _build_services(
                 shipments,
                 deliveries,
                 returns,
+                updates,
                 listings,
                 WatchOrders(feed, changes.submit),
             ),

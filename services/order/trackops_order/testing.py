@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +27,14 @@ from trackops_common.testing import InMemoryRequestStore, ManualClock, ServicePr
 from trackops_order.adapters.subscriptions import Subscription, Subscriptions
 from trackops_order.application.list_orders import Listing, OrderPage, Place, Sort
 from trackops_order.application.ports import CachedOrder, CacheSnapshot, TimelineEntry
-from trackops_order.domain.events import OrderEvent, OrderPlaced, OrderReturned, OrderShipped
+from trackops_order.domain.details import OrderDetails
+from trackops_order.domain.events import (
+    OrderEvent,
+    OrderPlaced,
+    OrderReturned,
+    OrderShipped,
+    reason_of,
+)
 from trackops_order.domain.goods import OrderLine
 from trackops_order.domain.order import Order
 
@@ -52,16 +59,19 @@ def placed(
     *,
     order_id: UUID | None = None,
     customer_id: str = "customer-1",
+    currency_code: str = "EUR",
     lines: Sequence[OrderLine] = (OrderLine("TEA-1", 2, 350), OrderLine("CUP-1", 1, 1200)),
+    details: OrderDetails | None = None,
     now: datetime = datetime(2026, 1, 1, tzinfo=UTC),
 ) -> OrderPlaced:
     """The fact of a new order, by default one of 2 TEA-1 and 1 CUP-1 for 19.00 EUR."""
     return Order.place(
         order_id or uuid.uuid4(),
         customer_id=customer_id,
-        currency_code="EUR",
+        currency_code=currency_code,
         lines=lines,
         payment_method_token="tok_ok",  # noqa: S106 - the name of a method, no secret
+        details=details,
         now=now,
     )
 
@@ -111,7 +121,7 @@ class InMemoryOrders:
             for place in sorted(places, reverse=newest_first)
             if after is None or (place < after if newest_first else place > after)
         ]
-        orders = [deepcopy(places[place]) for place in beyond[:size]]
+        orders = [deepcopy(replace(places[place], details=None)) for place in beyond[:size]]
         return OrderPage(orders, beyond[size - 1] if len(beyond) > size else None)
 
     @property
@@ -172,6 +182,7 @@ def _timeline_entry(event: OrderEvent) -> TimelineEntry:
         order.rejection,
         event.shipment if isinstance(event, OrderShipped) else None,
         event.goods_return if isinstance(event, OrderReturned) else None,
+        reason_of(event),
     )
 
 

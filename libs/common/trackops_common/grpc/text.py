@@ -101,6 +101,8 @@ def _child_check(field: FieldDescriptor, kind: Descriptor) -> Callable[[Any], bo
 
 
 def _is_plain_map(entry: Descriptor, entries: Any) -> bool:
+    if not entries:
+        return True
     key, value = entry.fields_by_name["key"], entry.fields_by_name["value"]
     if key.type == FieldDescriptor.TYPE_STRING and not _is_plain("".join(entries)):
         return False

@@ -18,9 +18,11 @@ from trackops.order.v1 import (
 
 from trackops_common.outbox import OutboxEvent
 from trackops_order.application.ports import TimelineEntry
+from trackops_order.domain.details import Address, OrderDetails
 from trackops_order.domain.events import (
     OrderCancellationRequested,
     OrderCancelled,
+    OrderClosedShort,
     OrderConfirmed,
     OrderDelivered,
     OrderEvent,
@@ -29,7 +31,7 @@ from trackops_order.domain.events import (
     OrderReturned,
     OrderShipped,
 )
-from trackops_order.domain.goods import GoodsReturn, Shipment
+from trackops_order.domain.goods import GoodsReturn, Pieces, Shipment
 from trackops_order.domain.order import Order, Rejection
 from trackops_order.domain.states import OrderState
 
@@ -48,7 +50,6 @@ _STATES = {state: order_pb2.OrderState.Value(f"ORDER_STATE_{state}") for state i
 
 _PLAIN_EVENTS: Mapping[type[OrderEvent], Callable[..., Message]] = {
     OrderConfirmed: order_events_pb2.OrderConfirmed,
-    OrderCancellationRequested: order_events_pb2.OrderCancellationRequested,
     OrderCancelled: order_events_pb2.OrderCancelled,
     OrderDelivered: order_events_pb2.OrderDelivered,
 }
@@ -94,6 +95,7 @@ def _entry_message(entry: TimelineEntry) -> order_service_pb2.TimelineEntry:
         rejection=_rejection_message(entry.rejection),
         shipment=_shipment_message(entry.shipment) if entry.shipment else None,
         goods_return=_return_message(entry.goods_return) if entry.goods_return else None,
+        reason=entry.reason,
     )
 
 
@@ -103,21 +105,19 @@ def encode_changed(event: OrderEvent) -> bytes:
 
 
 def _response(event: OrderEvent) -> Message:
-    """`ConfirmOrderResponse` equals `CloseOrderResponse` on the wire."""
+    """What shows no more than the order, or than its id and version, is alike on the wire."""
     order = event.order
     match event:
         case OrderShipped():
             return order_service_pb2.ShipOrderResponse(
                 order=order_message(order), shipment=_shipment_message(event.shipment)
             )
-        case OrderDelivered():
-            return order_service_pb2.DeliverOrderResponse(order=order_message(order))
         case OrderReturned():
             return order_service_pb2.ReturnOrderResponse(
                 order=order_message(order), goods_return=_return_message(event.goods_return)
             )
-        case OrderCancellationRequested():
-            return order_service_pb2.CancelOrderResponse(order=order_message(order))
+        case OrderCancellationRequested() | OrderClosedShort() | OrderDelivered():
+            return order_service_pb2.UpdateOrderStatusResponse(order=order_message(order))
         case _:
             return order_saga_service_pb2.ConfirmOrderResponse(
                 order_id=str(order.order_id), version=order.version
@@ -126,7 +126,7 @@ def _response(event: OrderEvent) -> Message:
 
 def order_message(order: Order) -> order_pb2.Order:
     """The order as its service shows it."""
-    return order_pb2.Order(
+    message = order_pb2.Order(
         order_id=str(order.order_id),
         customer_id=order.customer_id,
         state=_STATES[order.state],
@@ -148,6 +148,32 @@ def order_message(order: Order) -> order_pb2.Order:
         rejection=_rejection_message(order.rejection),
         refunded_minor=order.refunded_minor,
         etag=order.etag,
+        cancellation_reason=order.cancellation_reason,
+    )
+    if order.details is not None:
+        message.MergeFrom(_details_message(order.details))
+    return message
+
+
+def _details_message(details: OrderDetails) -> order_pb2.Order:
+    """An order that has nothing else."""
+    shipping, billing = details.shipping_address, details.billing_address
+    return order_pb2.Order(
+        shipping_address=_address_message(shipping) if shipping else None,
+        billing_address=_address_message(billing) if billing else None,
+        metadata=details.metadata,
+        note=details.note,
+    )
+
+
+def _address_message(address: Address) -> order_pb2.Address:
+    return order_pb2.Address(
+        recipient=address.recipient,
+        lines=address.lines,
+        postal_code=address.postal_code,
+        locality=address.locality,
+        administrative_area=address.administrative_area,
+        country_code=address.country_code,
     )
 
 
@@ -156,8 +182,12 @@ def _shipment_message(shipment: Shipment) -> order_pb2.Shipment:
         shipment_id=str(shipment.shipment_id),
         carrier=shipment.carrier,
         tracking_number=shipment.tracking_number,
-        lines=[order_pb2.Pieces(sku=line.sku, quantity=line.quantity) for line in shipment.lines],
+        lines=_pieces_messages(shipment.lines),
     )
+
+
+def _pieces_messages(pieces: Sequence[Pieces]) -> Sequence[order_pb2.Pieces]:
+    return [order_pb2.Pieces(sku=one.sku, quantity=one.quantity) for one in pieces]
 
 
 def _return_message(goods_return: GoodsReturn) -> order_pb2.GoodsReturn:
@@ -223,6 +253,22 @@ def _payload(event: OrderEvent) -> Message:
                 customer_id=customer_id,
                 state=_STATES[order.state],
                 shipment=_shipment_message(event.shipment),
+                amount_minor=event.amount_minor,
+                currency_code=order.currency_code,
+            )
+        case OrderClosedShort():
+            return pb.OrderClosedShort(
+                order_id=order_id,
+                customer_id=customer_id,
+                lines=_pieces_messages(event.pieces),
+                reason=event.reason,
+            )
+        case OrderCancellationRequested():
+            return pb.OrderCancellationRequested(
+                order_id=order_id,
+                customer_id=customer_id,
+                from_state=_STATES[event.from_state],
+                reason=event.reason,
             )
         case OrderReturned():
             return pb.OrderReturned(

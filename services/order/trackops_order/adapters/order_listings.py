@@ -27,7 +27,7 @@ from typing import Any
 
 from trackops_common import arrays
 from trackops_common.database import Database
-from trackops_order.adapters.postgres import SELECT_ORDERS, orders_of
+from trackops_order.adapters.postgres import SELECT_BRIEF_ORDERS, orders_of
 from trackops_order.application.list_orders import Listing, OrderPage, Place, Sort
 from trackops_order.domain.order import Order
 
@@ -123,7 +123,7 @@ class _Query:
     def orders(self) -> str:
         """The rows of the page, and of one order more."""
         return f"""
-{SELECT_ORDERS} WHERE order_id = ANY(ARRAY(
+{SELECT_BRIEF_ORDERS} WHERE order_id = ANY(ARRAY(
     SELECT order_id FROM ({self._entries()}) AS examined
      WHERE {" AND ".join(self.rest) or "true"}
      ORDER BY {self._by(*self._key)} LIMIT %(limit)s))

@@ -10,16 +10,17 @@ from uuid import UUID
 from trackops_common import arrays
 from trackops_common.database import Database, Rows, Transaction
 from trackops_common.request_store import PostgresRequestStore
+from trackops_order.adapters.details import details_document, details_of
 from trackops_order.adapters.encoding import outbox_event
 from trackops_order.adapters.movements import goods_return, save_movements, shipment
 from trackops_order.application.ports import TimelineEntry
-from trackops_order.domain.events import OrderEvent
+from trackops_order.domain.events import OrderEvent, reason_of
 from trackops_order.domain.goods import OrderLine
 from trackops_order.domain.order import Order, Rejection
 from trackops_order.domain.states import OrderState
 
 __all__ = [
-    "SELECT_ORDERS",
+    "SELECT_BRIEF_ORDERS",
     "PostgresOrderReader",
     "PostgresUnitOfWork",
     "PostgresUnitOfWorkFactory",
@@ -28,11 +29,12 @@ __all__ = [
 
 _INSERT_ORDERS = """
 INSERT INTO orders (order_id, customer_id, state, currency_code, total_minor, version,
-                    create_time, update_time)
-SELECT order_id, customer_id, 'PENDING', currency_code, total_minor, 1, create_time, create_time
+                    create_time, update_time, details)
+SELECT order_id, customer_id, 'PENDING', currency_code, total_minor, 1, create_time, create_time,
+       details
   FROM unnest(%(order_ids)s::uuid[], %(customer_ids)s::text[], %(currency_codes)s::text[],
-              %(totals)s::bigint[], %(create_times)s::timestamptz[])
-       AS new(order_id, customer_id, currency_code, total_minor, create_time)
+              %(totals)s::bigint[], %(create_times)s::timestamptz[], %(details)s::jsonb[])
+       AS new(order_id, customer_id, currency_code, total_minor, create_time, details)
  ORDER BY order_id
     ON CONFLICT (order_id) DO NOTHING
 RETURNING order_id
@@ -45,17 +47,21 @@ SELECT * FROM unnest(%(order_ids)s::uuid[], %(line_numbers)s::smallint[], %(skus
                      %(create_times)s::timestamptz[])
 """
 
-SELECT_ORDERS = """
+_SELECT_ORDERS = """
 SELECT order_id, customer_id, state, currency_code, total_minor, version, create_time,
-       update_time, rejection_reason, rejection_message,
+       update_time, rejection_reason, rejection_message, cancellation_reason, {details},
        (SELECT json_agg(json_build_array(sku, quantity, unit_price_minor, shipped_quantity,
                                          returned_quantity) ORDER BY line_number)
           FROM order_lines WHERE order_lines.order_id = orders.order_id)
   FROM orders
 """
-"""To be followed by conditions; `orders_of` reads its rows."""
 
-_GET_ORDERS = f"{SELECT_ORDERS} WHERE order_id = ANY(%(order_ids)s::uuid[])"
+SELECT_BRIEF_ORDERS = _SELECT_ORDERS.format(details="NULL")
+"""Without details. To be followed by conditions; `orders_of` reads its rows."""
+
+_GET_ORDERS = (
+    f"{_SELECT_ORDERS.format(details='details')} WHERE order_id = ANY(%(order_ids)s::uuid[])"
+)
 
 # Read after the lock, by a statement of its own: one that waited for the lock would see the order
 # as it is now beside its lines as they were before.
@@ -68,16 +74,19 @@ _SAVE_ORDERS = """
 WITH changed AS (
     SELECT * FROM unnest(%(order_ids)s::uuid[], %(states)s::text[], %(versions)s::bigint[],
                          %(update_times)s::timestamptz[], %(reasons)s::text[],
-                         %(messages)s::text[])
-           AS changed(order_id, state, version, update_time, reason, message)
+                         %(messages)s::text[], %(cancellation_reasons)s::text[],
+                         %(entry_reasons)s::text[])
+           AS changed(order_id, state, version, update_time, reason, message,
+                      cancellation_reason, entry_reason)
 ), entered AS (
     INSERT INTO order_transitions (order_id, version, state, enter_time, rejection_reason,
-                                   rejection_message)
-    SELECT order_id, version, state, update_time, reason, message FROM changed
+                                   rejection_message, reason)
+    SELECT order_id, version, state, update_time, reason, message, entry_reason FROM changed
 )
 UPDATE orders
    SET state = changed.state, version = changed.version, update_time = changed.update_time,
-       rejection_reason = changed.reason, rejection_message = changed.message
+       rejection_reason = changed.reason, rejection_message = changed.message,
+       cancellation_reason = changed.cancellation_reason
   FROM (SELECT DISTINCT ON (order_id) * FROM changed ORDER BY order_id, version DESC) AS changed
  WHERE orders.order_id = changed.order_id
 """
@@ -85,10 +94,10 @@ UPDATE orders
 _SELECT_TIMELINES = """
 WITH entries AS (
     SELECT order_id, 1 AS version, 'PENDING' AS state, create_time AS enter_time,
-           NULL AS rejection_reason, NULL AS rejection_message
+           NULL AS rejection_reason, NULL AS rejection_message, '' AS reason
       FROM orders WHERE order_id = ANY(%(order_ids)s::uuid[])
      UNION ALL
-    SELECT order_id, version, state, enter_time, rejection_reason, rejection_message
+    SELECT order_id, version, state, enter_time, rejection_reason, rejection_message, reason
       FROM order_transitions WHERE order_id = ANY(%(order_ids)s::uuid[])
 )
 SELECT entries.*,
@@ -152,6 +161,8 @@ class PostgresOrderRepository:
                 "messages": arrays.texts(
                     o.rejection.message if o.rejection else None for o in orders
                 ),
+                "cancellation_reasons": arrays.texts(o.cancellation_reason for o in orders),
+                "entry_reasons": arrays.texts(map(reason_of, events)),
             },
         )
         save_movements(self._transaction, events)
@@ -209,6 +220,7 @@ def _order_columns(orders: Sequence[Order]) -> Mapping[str, Any]:
         "currency_codes": arrays.texts(order.currency_code for order in orders),
         "totals": arrays.integers(order.total_minor for order in orders),
         "create_times": arrays.timestamps(order.create_time for order in orders),
+        "details": arrays.texts(details_document(order.details) for order in orders),
     }
 
 
@@ -239,6 +251,8 @@ def _order(
     update_time: Any,
     reason: str | None,
     message: str | None,
+    cancellation_reason: str,
+    details: Mapping[str, Any] | None,
     lines: Sequence[tuple[str, int, int, int, int]],
 ) -> Order:
     return Order.rehydrate(
@@ -252,6 +266,8 @@ def _order(
         create_time=create_time,
         update_time=update_time,
         rejection=_rejection(reason, message),
+        cancellation_reason=cancellation_reason,
+        details=details_of(details),
     )
 
 
@@ -259,8 +275,9 @@ def _timeline_entry(
     version: int,
     state: str,
     enter_time: Any,
-    reason: str | None,
-    message: str | None,
+    rejection_reason: str | None,
+    rejection_message: str | None,
+    reason: str,
     shipped: Sequence[Any] | None,
     returned: Sequence[Any] | None,
 ) -> TimelineEntry:
@@ -268,9 +285,10 @@ def _timeline_entry(
         version,
         OrderState(state),
         enter_time,
-        _rejection(reason, message),
+        _rejection(rejection_reason, rejection_message),
         shipment(shipped),
         goods_return(returned),
+        reason,
     )
 
 

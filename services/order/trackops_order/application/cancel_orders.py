@@ -1,9 +1,9 @@
-"""Cancel orders that are not confirmed yet."""
+"""Cancel orders of which nothing is shipped."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from trackops_common.idempotency import fingerprint
@@ -17,9 +17,12 @@ __all__ = ["CancelOrder", "CancelOrders"]
 class CancelOrder(OrderChange):
     """Cancel one order."""
 
+    reason: str = field(default="", kw_only=True)
+
     @cached_property
     def request_hash(self) -> bytes:
-        return fingerprint([str(self.order_id), self.etag])
+        said = [self.reason] if self.reason else []  # as before there were reasons
+        return fingerprint([str(self.order_id), self.etag, *said])
 
 
 @dataclass(frozen=True)
@@ -29,4 +32,6 @@ class CancelOrders:
     change_orders: ChangeOrders
 
     def __call__(self, commands: Sequence[CancelOrder]) -> Sequence[ChangeOutcome]:
-        return self.change_orders(commands, lambda order, _, now: order.cancel(now))
+        return self.change_orders(
+            commands, lambda order, command, now: order.cancel(command.reason, now)
+        )

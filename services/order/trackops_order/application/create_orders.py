@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property
 from uuid import UUID
 
 from trackops_common.clock import Clock
 from trackops_common.errors import RequestIdExpired, RequestIdReused
-from trackops_common.idempotency import RequestLedger, fingerprint, request_key
+from trackops_common.idempotency import JsonValue, RequestLedger, fingerprint, request_key
 from trackops_order.application.ports import EncodeOrder, OrderCache, UnitOfWorkFactory
+from trackops_order.domain.details import OrderDetails
 from trackops_order.domain.errors import InvalidOrder
 from trackops_order.domain.events import OrderPlaced
 from trackops_order.domain.goods import OrderLine
@@ -30,6 +31,7 @@ class CreateOrder:
     currency_code: str
     lines: Sequence[OrderLine]
     payment_method_token: str
+    details: OrderDetails | None = None
 
     @cached_property
     def request_key(self) -> UUID:
@@ -44,8 +46,14 @@ class CreateOrder:
                 self.currency_code,
                 [[line.sku, line.quantity, line.unit_price_minor] for line in self.lines],
                 self.payment_method_token,
+                *self._detailed,
             ]
         )
+
+    @property
+    def _detailed(self) -> Sequence[JsonValue]:
+        """Without details, a request has the hash that it had before there were any."""
+        return [] if self.details is None else [asdict(self.details)]
 
 
 CreateOrderOutcome = bytes | InvalidOrder | RequestIdReused | RequestIdExpired
@@ -107,6 +115,7 @@ def _place(command: CreateOrder, now: datetime) -> OrderPlaced | InvalidOrder:
             currency_code=command.currency_code,
             lines=command.lines,
             payment_method_token=command.payment_method_token,
+            details=command.details,
             now=now,
         )
     except InvalidOrder as error:

@@ -94,6 +94,7 @@ class OrderLister(Protocol):
     def page(self, listing: Listing, *, after: Place | None, size: int) -> OrderPage:
         """At most `size` matching orders beyond `after`, as the listing's sort goes.
 
+        They come without their details, which would be most of what is read and sent.
         A page may be shorter than `size`, or empty, before the end is reached.
 
         While others write, pages taken one after the other until `end` is None have each

@@ -49,6 +49,8 @@ class TimelineEntry:
     rejection: Rejection | None = None
     shipment: Shipment | None = None
     goods_return: GoodsReturn | None = None
+    reason: str = ""
+    """Why it was entered, for people, where somebody said so."""
 
 
 EncodeTimeline = Callable[[Sequence[TimelineEntry]], bytes]

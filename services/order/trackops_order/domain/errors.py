@@ -6,7 +6,7 @@ OrderError
 ├── EtagMismatch           the order is not the one that the caller has seen
 ├── VersionNotReached      the order never had the version that it was asked for at
 ├── TooManyPieces          more than is left to ship or to return
-└── InvalidOrder           the lines do not make an order, a shipment or a return
+└── InvalidOrder           fields that, taken together, make no order, shipment or return
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class TooManyPieces(OrderError):
 
 
 class InvalidOrder(OrderError):
-    """The lines, taken together, make no order, shipment or return; `field` says where."""
+    """What was given makes no order, shipment or return; `field` is the path of what is wrong."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field}: {problem}")

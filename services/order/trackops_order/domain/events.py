@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trackops_order.domain.goods import GoodsReturn, Shipment
+    from collections.abc import Sequence
+
+    from trackops_order.domain.goods import GoodsReturn, Pieces, Shipment
     from trackops_order.domain.order import Order
+    from trackops_order.domain.states import OrderState
 
 __all__ = [
     "OrderCancellationRequested",
     "OrderCancelled",
+    "OrderClosedShort",
     "OrderConfirmed",
     "OrderDelivered",
     "OrderEvent",
@@ -19,6 +23,7 @@ __all__ = [
     "OrderRejected",
     "OrderReturned",
     "OrderShipped",
+    "reason_of",
 ]
 
 
@@ -51,12 +56,30 @@ class OrderShipped:
     order: Order
     shipment: Shipment
 
+    @property
+    def amount_minor(self) -> int:
+        """What these pieces cost."""
+        prices = {line.sku: line.unit_price_minor for line in self.order.lines}
+        return sum(one.quantity * prices[one.sku] for one in self.shipment.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderClosedShort:
+    """The rest of the order will not be shipped: it is SHIPPED without `pieces`."""
+
+    order: Order
+    pieces: Sequence[Pieces]
+    """Those that were ordered and stay."""
+    reason: str
+
 
 @dataclass(frozen=True, slots=True)
 class OrderDelivered:
-    """All of its pieces arrived."""
+    """All of its pieces that were shipped arrived."""
 
     order: Order
+    reason: str = ""
+    """Why, for people, where an operator said so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +95,13 @@ class OrderCancellationRequested:
     """The order will not be served; what was arranged for it is being undone."""
 
     order: Order
+    from_state: OrderState
+    """PENDING or CONFIRMED: whose saga undoes it depends on that."""
+
+    @property
+    def reason(self) -> str:
+        """For people; empty where none was given."""
+        return self.order.cancellation_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +114,7 @@ class OrderCancelled:
 OrderEvent = (
     OrderCancellationRequested
     | OrderCancelled
+    | OrderClosedShort
     | OrderPlaced
     | OrderConfirmed
     | OrderRejected
@@ -91,3 +122,12 @@ OrderEvent = (
     | OrderDelivered
     | OrderReturned
 )
+
+
+def reason_of(event: OrderEvent) -> str:
+    """Why it happened, for people, as whoever asked for it has said; empty where nobody did."""
+    match event:
+        case OrderCancellationRequested() | OrderClosedShort() | OrderDelivered():
+            return event.reason
+        case _:
+            return ""

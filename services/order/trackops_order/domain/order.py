@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
+from trackops_order.domain.codes import COUNTRY_CODES, CURRENCY_CODES
+from trackops_order.domain.details import Address, OrderDetails
 from trackops_order.domain.errors import (
     EtagMismatch,
     ForbiddenTransition,
@@ -16,6 +18,7 @@ from trackops_order.domain.errors import (
 from trackops_order.domain.events import (
     OrderCancellationRequested,
     OrderCancelled,
+    OrderClosedShort,
     OrderConfirmed,
     OrderDelivered,
     OrderPlaced,
@@ -53,6 +56,9 @@ class Order:
     create_time: datetime
     update_time: datetime
     rejection: Rejection | None = None
+    cancellation_reason: str = ""
+    """For people; empty where none was given, and while nobody has cancelled it."""
+    details: OrderDetails | None = None
 
     @classmethod
     def place(
@@ -63,13 +69,20 @@ class Order:
         currency_code: str,
         lines: Sequence[OrderLine],
         payment_method_token: str,
+        details: OrderDetails | None = None,
         now: datetime,
     ) -> OrderPlaced:
         """A new order, PENDING, with its total computed from its lines.
 
         Raises:
-            InvalidOrder: no line, a sku in two lines, or a total beyond 64 bits.
+            InvalidOrder: no line, a sku in two lines, a total beyond 64 bits; a currency or
+                a country that ISO does not list.
         """
+        if currency_code not in CURRENCY_CODES:
+            raise InvalidOrder("currency_code", "must be an active currency of ISO 4217")
+        if details is not None:
+            _check_country("shipping_address", details.shipping_address)
+            _check_country("billing_address", details.billing_address)
         order = cls(
             order_id=order_id,
             customer_id=customer_id,
@@ -80,6 +93,7 @@ class Order:
             version=1,
             create_time=now,
             update_time=now,
+            details=details,
         )
         return OrderPlaced(order, payment_method_token)
 
@@ -97,6 +111,8 @@ class Order:
         create_time: datetime,
         update_time: datetime,
         rejection: Rejection | None,
+        cancellation_reason: str,
+        details: OrderDetails | None,
     ) -> Order:
         """An order as it was stored, unchecked. For repositories only."""
         return cls(
@@ -110,6 +126,8 @@ class Order:
             create_time,
             update_time,
             rejection,
+            cancellation_reason,
+            details,
         )
 
     def confirm(self, now: datetime) -> OrderConfirmed:
@@ -121,14 +139,16 @@ class Order:
         self._enter(OrderState.CONFIRMED, now)
         return OrderConfirmed(replace(self))
 
-    def cancel(self, now: datetime) -> OrderCancellationRequested:
-        """The order is not wanted any more; it cannot be confirmed from now on.
+    def cancel(self, reason: str, now: datetime) -> OrderCancellationRequested:
+        """The order is not wanted any more; it is neither confirmed nor shipped from now on.
 
         Raises:
-            ForbiddenTransition: the order is not PENDING.
+            ForbiddenTransition: the order is neither PENDING nor CONFIRMED.
         """
+        from_state = self.state
         self._enter(OrderState.CANCELLING, now)
-        return OrderCancellationRequested(replace(self))
+        self.cancellation_reason = reason
+        return OrderCancellationRequested(replace(self), from_state)
 
     def close(self, rejection: Rejection, now: datetime) -> OrderRejected | OrderCancelled:
         """The order ends unserved: REJECTED, or CANCELLED where that was asked for.
@@ -180,14 +200,26 @@ class Order:
         self._enter(OrderState.SHIPPED if all_left else OrderState.FULFILLING, now)
         return OrderShipped(replace(self), shipment)
 
-    def deliver(self, now: datetime) -> OrderDelivered:
-        """All of its pieces arrived.
+    def close_short(self, reason: str, now: datetime) -> OrderClosedShort:
+        """What has not left will not leave; the order is as good as shipped.
+
+        Raises:
+            ForbiddenTransition: the order is not FULFILLING.
+        """
+        if self.state is not OrderState.FULFILLING:
+            raise ForbiddenTransition(self.order_id, frm=self.state, to=OrderState.SHIPPED)
+        staying = [Pieces(line.sku, line.to_ship) for line in self.lines if line.to_ship]
+        self._enter(OrderState.SHIPPED, now)
+        return OrderClosedShort(replace(self), staying, reason)
+
+    def deliver(self, now: datetime, *, reason: str = "") -> OrderDelivered:
+        """All of its pieces that were shipped arrived.
 
         Raises:
             ForbiddenTransition: the order is not SHIPPED.
         """
         self._enter(OrderState.DELIVERED, now)
-        return OrderDelivered(replace(self))
+        return OrderDelivered(replace(self), reason)
 
     def take_back(
         self, return_id: UUID, pieces: Sequence[Pieces], *, reason: str, now: datetime
@@ -195,7 +227,7 @@ class Order:
         """Pieces come back and are refunded at their price.
 
         Raises:
-            ForbiddenTransition: not all of the order is shipped yet, or all of it came back.
+            ForbiddenTransition: more is still to be shipped, or all that was shipped came back.
             TooManyPieces: more of a sku than is shipped and not returned.
             InvalidOrder: no pieces, or a sku in two lines.
         """
@@ -246,3 +278,8 @@ def _checked_total(lines: Sequence[OrderLine]) -> int:
     if total > _MAX_TOTAL_MINOR:
         raise InvalidOrder("lines", "the total does not fit 64 bits")
     return total
+
+
+def _check_country(field: str, address: Address | None) -> None:
+    if address is not None and address.country_code not in COUNTRY_CODES:
+        raise InvalidOrder(f"{field}.country_code", "must be an assigned code of ISO 3166-1")

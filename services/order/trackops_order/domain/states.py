@@ -27,7 +27,9 @@ TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
     OrderState.PENDING: frozenset(
         {OrderState.CONFIRMED, OrderState.REJECTED, OrderState.CANCELLING}
     ),
-    OrderState.CONFIRMED: frozenset({OrderState.FULFILLING, OrderState.SHIPPED}),
+    OrderState.CONFIRMED: frozenset(
+        {OrderState.CANCELLING, OrderState.FULFILLING, OrderState.SHIPPED}
+    ),
     OrderState.REJECTED: frozenset(),
     OrderState.CANCELLING: frozenset({OrderState.CANCELLED}),
     OrderState.CANCELLED: frozenset(),
@@ -43,7 +45,8 @@ TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
 
 One change is one version, one entry of the timeline and one event. So a
 shipment of everything goes straight to SHIPPED, and one more part of many
-enters FULFILLING again; returns are alike.
+enters FULFILLING again; returns are alike. An order of which only a part is
+shipped also becomes SHIPPED when an operator decides that the rest stays.
 """
 
 FINAL_STATES = frozenset(state for state, following in TRANSITIONS.items() if not following)

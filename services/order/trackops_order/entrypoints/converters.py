@@ -19,7 +19,9 @@ from trackops_order.application.get_orders import ReadOrder
 from trackops_order.application.list_orders import Listing, PageRequest, Sort
 from trackops_order.application.return_orders import ReturnOrder
 from trackops_order.application.ship_orders import ShipOrder
+from trackops_order.application.update_order_statuses import UpdateOrderStatus
 from trackops_order.application.watch_orders import Position
+from trackops_order.domain.details import Address, OrderDetails
 from trackops_order.domain.goods import OrderLine, Pieces
 from trackops_order.domain.order import Rejection
 from trackops_order.domain.states import OrderState
@@ -34,6 +36,7 @@ __all__ = [
     "page_request",
     "return_command",
     "ship_command",
+    "update_status_command",
     "watch_position",
 ]
 
@@ -58,6 +61,30 @@ def create_command(
         currency_code=request.currency_code,
         lines=[OrderLine(line.sku, line.quantity, line.unit_price_minor) for line in request.lines],
         payment_method_token=request.payment_method_token,
+        details=_details(request),
+    )
+
+
+def _details(request: order_service_pb2.CreateOrderRequest) -> OrderDetails | None:
+    ships, bills = request.HasField("shipping_address"), request.HasField("billing_address")
+    if not (ships or bills or request.metadata or request.note):
+        return None
+    return OrderDetails(
+        shipping_address=_address(request.shipping_address) if ships else None,
+        billing_address=_address(request.billing_address) if bills else None,
+        metadata=dict(request.metadata),
+        note=request.note,
+    )
+
+
+def _address(message: order_pb2.Address) -> Address:
+    return Address(
+        recipient=message.recipient,
+        lines=tuple(message.lines),
+        postal_code=message.postal_code,
+        locality=message.locality,
+        administrative_area=message.administrative_area,
+        country_code=message.country_code,
     )
 
 
@@ -119,7 +146,11 @@ def cancel_command(
 ) -> CancelOrder:
     """The command of a valid request."""
     return CancelOrder(
-        principal.name, request.request_id, UUID(request.order_id), etag=request.etag
+        principal.name,
+        request.request_id,
+        UUID(request.order_id),
+        etag=request.etag,
+        reason=request.reason,
     )
 
 
@@ -155,6 +186,20 @@ def return_command(
         UUID(request.order_id),
         reason=request.reason,
         lines=_pieces(request.lines),
+        etag=request.etag,
+    )
+
+
+def update_status_command(
+    request: order_service_pb2.UpdateOrderStatusRequest, principal: Principal
+) -> UpdateOrderStatus:
+    """The command of a valid request."""
+    return UpdateOrderStatus(
+        principal.name,
+        request.request_id,
+        UUID(request.order_id),
+        state=_STATES[request.state],
+        reason=request.reason,
         etag=request.etag,
     )
 

@@ -19,6 +19,7 @@ from trackops_order.application.get_orders import ReadOrder, ReadOutcome
 from trackops_order.application.list_orders import PageRequest
 from trackops_order.application.return_orders import ReturnOrder
 from trackops_order.application.ship_orders import ShipOrder
+from trackops_order.application.update_order_statuses import UpdateOrderStatus
 from trackops_order.application.watch_orders import WatchOrders
 from trackops_order.domain.errors import OrderNotFound
 from trackops_order.entrypoints.converters import (
@@ -29,6 +30,7 @@ from trackops_order.entrypoints.converters import (
     page_request,
     return_command,
     ship_command,
+    update_status_command,
     watch_position,
 )
 from trackops_order.entrypoints.errors import order_failure
@@ -48,6 +50,7 @@ class OrderServicer:
         shipments: Batcher[ShipOrder, ChangeOutcome],
         deliveries: Batcher[DeliverOrder, ChangeOutcome],
         returns: Batcher[ReturnOrder, ChangeOutcome],
+        updates: Batcher[UpdateOrderStatus, ChangeOutcome],
         listings: BoundedCalls[PageRequest, Encoded],
         watches: WatchOrders,
     ) -> None:
@@ -61,11 +64,15 @@ class OrderServicer:
             deliveries, deliver_command, pb.BatchDeliverOrdersResponse, order_failure
         )
         take_back = CommandRpc(returns, return_command, pb.BatchReturnOrdersResponse, order_failure)
+        update = CommandRpc(
+            updates, update_status_command, pb.BatchUpdateOrderStatusesResponse, order_failure
+        )
         self.CreateOrder, self.BatchCreateOrders = create.one, create.many
         self.CancelOrder, self.BatchCancelOrders = cancel.one, cancel.many
         self.ShipOrder, self.BatchShipOrders = ship.one, ship.many
         self.DeliverOrder, self.BatchDeliverOrders = deliver.one, deliver.many
         self.ReturnOrder, self.BatchReturnOrders = take_back.one, take_back.many
+        self.UpdateOrderStatus, self.BatchUpdateOrderStatuses = update.one, update.many
         self._reads = reads
         self._timelines = timelines
         self._listings = listings

@@ -170,7 +170,7 @@ class OrderClosedShort(message.Message):
 
 @typing.final
 class OrderDelivered(message.Message):
-    """All pieces of the order arrived."""
+    """All pieces of the order that were shipped arrived."""
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -204,7 +204,9 @@ class OrderReturned(message.Message):
     order_id: builtins.str
     customer_id: builtins.str
     state: order_pb2.OrderState.ValueType
-    """RETURNED where these were the last pieces, PARTIALLY_RETURNED otherwise."""
+    """RETURNED where these were the last pieces that were shipped,
+    PARTIALLY_RETURNED otherwise.
+    """
     currency_code: builtins.str
     """ISO 4217, of the refunds."""
     @builtins.property

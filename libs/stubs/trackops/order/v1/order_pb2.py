@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtrackops/order/v1/order.proto\x12\x11trackops.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x01\n\tOrderLine\x12/\n\x03sku\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^[A-Z0-9][A-Z0-9._-]{0,63}$\x12\x1d\n\x08quantity\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01\x12(\n\x10unit_price_minor\x18\x03 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00\x12\x18\n\x10shipped_quantity\x18\x04 \x01(\x05\x12\x19\n\x11returned_quantity\x18\x05 \x01(\x05\"X\n\x06Pieces\x12/\n\x03sku\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^[A-Z0-9][A-Z0-9._-]{0,63}$\x12\x1d\n\x08quantity\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01\"s\n\x08Shipment\x12\x13\n\x0bshipment_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61rrier\x18\x02 \x01(\t\x12\x17\n\x0ftracking_number\x18\x03 \x01(\t\x12(\n\x05lines\x18\x04 \x03(\x0b\x32\x19.trackops.order.v1.Pieces\"C\n\x0cReturnedLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\x12\x14\n\x0crefund_minor\x18\x03 \x01(\x03\"v\n\x0bGoodsReturn\x12\x11\n\treturn_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12.\n\x05lines\x18\x03 \x03(\x0b\x32\x1f.trackops.order.v1.ReturnedLine\x12\x14\n\x0crefund_minor\x18\x04 \x01(\x03\",\n\tRejection\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xff\x02\n\x05Order\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.trackops.order.v1.OrderState\x12+\n\x05lines\x18\x04 \x03(\x0b\x32\x1c.trackops.order.v1.OrderLine\x12\x15\n\rcurrency_code\x18\x05 \x01(\t\x12\x13\n\x0btotal_minor\x18\x06 \x01(\x03\x12\x0f\n\x07version\x18\x07 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\trejection\x18\n \x01(\x0b\x32\x1c.trackops.order.v1.Rejection\x12\x16\n\x0erefunded_minor\x18\x0b \x01(\x03\x12\x0c\n\x04\x65tag\x18\x0c \x01(\t*\xbc\x02\n\nOrderState\x12\x1b\n\x17ORDER_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13ORDER_STATE_PENDING\x10\x01\x12\x19\n\x15ORDER_STATE_CONFIRMED\x10\x02\x12\x18\n\x14ORDER_STATE_REJECTED\x10\x03\x12\x1a\n\x16ORDER_STATE_CANCELLING\x10\x04\x12\x19\n\x15ORDER_STATE_CANCELLED\x10\x05\x12\x1a\n\x16ORDER_STATE_FULFILLING\x10\x06\x12\x17\n\x13ORDER_STATE_SHIPPED\x10\x07\x12\x19\n\x15ORDER_STATE_DELIVERED\x10\x08\x12\"\n\x1eORDER_STATE_PARTIALLY_RETURNED\x10\t\x12\x18\n\x14ORDER_STATE_RETURNED\x10\nb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtrackops/order/v1/order.proto\x12\x11trackops.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x01\n\tOrderLine\x12/\n\x03sku\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^[A-Z0-9][A-Z0-9._-]{0,63}$\x12\x1d\n\x08quantity\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01\x12(\n\x10unit_price_minor\x18\x03 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00\x12\x18\n\x10shipped_quantity\x18\x04 \x01(\x05\x12\x19\n\x11returned_quantity\x18\x05 \x01(\x05\"X\n\x06Pieces\x12/\n\x03sku\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^[A-Z0-9][A-Z0-9._-]{0,63}$\x12\x1d\n\x08quantity\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01\"s\n\x08Shipment\x12\x13\n\x0bshipment_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61rrier\x18\x02 \x01(\t\x12\x17\n\x0ftracking_number\x18\x03 \x01(\t\x12(\n\x05lines\x18\x04 \x03(\x0b\x32\x19.trackops.order.v1.Pieces\"C\n\x0cReturnedLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\x12\x14\n\x0crefund_minor\x18\x03 \x01(\x03\"v\n\x0bGoodsReturn\x12\x11\n\treturn_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12.\n\x05lines\x18\x03 \x03(\x0b\x32\x1f.trackops.order.v1.ReturnedLine\x12\x14\n\x0crefund_minor\x18\x04 \x01(\x03\",\n\tRejection\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xd8\x01\n\x07\x41\x64\x64ress\x12\x1d\n\trecipient\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\"\n\x05lines\x18\x02 \x03(\tB\x13\xbaH\x10\x92\x01\r\x08\x01\x10\x03\"\x07r\x05\x10\x01\x18\xc8\x01\x12\x1c\n\x0bpostal_code\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x14\x12\x1c\n\x08locality\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12%\n\x13\x61\x64ministrative_area\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\'\n\x0c\x63ountry_code\x18\x06 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{2}$\"\x80\x05\n\x05Order\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.trackops.order.v1.OrderState\x12+\n\x05lines\x18\x04 \x03(\x0b\x32\x1c.trackops.order.v1.OrderLine\x12\x15\n\rcurrency_code\x18\x05 \x01(\t\x12\x13\n\x0btotal_minor\x18\x06 \x01(\x03\x12\x0f\n\x07version\x18\x07 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\trejection\x18\n \x01(\x0b\x32\x1c.trackops.order.v1.Rejection\x12\x16\n\x0erefunded_minor\x18\x0b \x01(\x03\x12\x0c\n\x04\x65tag\x18\x0c \x01(\t\x12\x1b\n\x13\x63\x61ncellation_reason\x18\r \x01(\t\x12\x34\n\x10shipping_address\x18\x0e \x01(\x0b\x32\x1a.trackops.order.v1.Address\x12\x33\n\x0f\x62illing_address\x18\x0f \x01(\x0b\x32\x1a.trackops.order.v1.Address\x12\x38\n\x08metadata\x18\x10 \x03(\x0b\x32&.trackops.order.v1.Order.MetadataEntry\x12\x0c\n\x04note\x18\x11 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\xbc\x02\n\nOrderState\x12\x1b\n\x17ORDER_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13ORDER_STATE_PENDING\x10\x01\x12\x19\n\x15ORDER_STATE_CONFIRMED\x10\x02\x12\x18\n\x14ORDER_STATE_REJECTED\x10\x03\x12\x1a\n\x16ORDER_STATE_CANCELLING\x10\x04\x12\x19\n\x15ORDER_STATE_CANCELLED\x10\x05\x12\x1a\n\x16ORDER_STATE_FULFILLING\x10\x06\x12\x17\n\x13ORDER_STATE_SHIPPED\x10\x07\x12\x19\n\x15ORDER_STATE_DELIVERED\x10\x08\x12\"\n\x1eORDER_STATE_PARTIALLY_RETURNED\x10\t\x12\x18\n\x14ORDER_STATE_RETURNED\x10\nb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,8 +43,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PIECES'].fields_by_name['sku']._serialized_options = b'\272H\037r\0352\033^[A-Z0-9][A-Z0-9._-]{0,63}$'
   _globals['_PIECES'].fields_by_name['quantity']._loaded_options = None
   _globals['_PIECES'].fields_by_name['quantity']._serialized_options = b'\272H\010\032\006\030\300\204=(\001'
-  _globals['_ORDERSTATE']._serialized_start=1132
-  _globals['_ORDERSTATE']._serialized_end=1448
+  _globals['_ADDRESS'].fields_by_name['recipient']._loaded_options = None
+  _globals['_ADDRESS'].fields_by_name['recipient']._serialized_options = b'\272H\007r\005\020\001\030\310\001'
+  _globals['_ADDRESS'].fields_by_name['lines']._loaded_options = None
+  _globals['_ADDRESS'].fields_by_name['lines']._serialized_options = b'\272H\020\222\001\r\010\001\020\003\"\007r\005\020\001\030\310\001'
+  _globals['_ADDRESS'].fields_by_name['postal_code']._loaded_options = None
+  _globals['_ADDRESS'].fields_by_name['postal_code']._serialized_options = b'\272H\004r\002\030\024'
+  _globals['_ADDRESS'].fields_by_name['locality']._loaded_options = None
+  _globals['_ADDRESS'].fields_by_name['locality']._serialized_options = b'\272H\007r\005\020\001\030\310\001'
+  _globals['_ADDRESS'].fields_by_name['administrative_area']._loaded_options = None
+  _globals['_ADDRESS'].fields_by_name['administrative_area']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_ADDRESS'].fields_by_name['country_code']._loaded_options = None
+  _globals['_ADDRESS'].fields_by_name['country_code']._serialized_options = b'\272H\016r\0142\n^[A-Z]{2}$'
+  _globals['_ORDER_METADATAENTRY']._loaded_options = None
+  _globals['_ORDER_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_ORDERSTATE']._serialized_start=1608
+  _globals['_ORDERSTATE']._serialized_end=1924
   _globals['_ORDERLINE']._serialized_start=115
   _globals['_ORDERLINE']._serialized_end=301
   _globals['_PIECES']._serialized_start=303
@@ -57,6 +71,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GOODSRETURN']._serialized_end=697
   _globals['_REJECTION']._serialized_start=699
   _globals['_REJECTION']._serialized_end=743
-  _globals['_ORDER']._serialized_start=746
-  _globals['_ORDER']._serialized_end=1129
+  _globals['_ADDRESS']._serialized_start=746
+  _globals['_ADDRESS']._serialized_end=962
+  _globals['_ORDER']._serialized_start=965
+  _globals['_ORDER']._serialized_end=1605
+  _globals['_ORDER_METADATAENTRY']._serialized_start=1558
+  _globals['_ORDER_METADATAENTRY']._serialized_end=1605
 # @@protoc_insertion_point(module_scope)

@@ -38,15 +38,17 @@ class _OrderStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_OrderState.
     ORDER_STATE_CANCELLED: _OrderState.ValueType  # 5
     """Cancelled; nothing is reserved or authorised for it. Final."""
     ORDER_STATE_FULFILLING: _OrderState.ValueType  # 6
-    """Some of its pieces are shipped."""
+    """Some of its pieces are shipped, and more will be."""
     ORDER_STATE_SHIPPED: _OrderState.ValueType  # 7
-    """All of its pieces are shipped."""
+    """All of its pieces are shipped, or the rest will not be: it was closed
+    short.
+    """
     ORDER_STATE_DELIVERED: _OrderState.ValueType  # 8
-    """All of its pieces arrived."""
+    """All of its pieces that were shipped arrived."""
     ORDER_STATE_PARTIALLY_RETURNED: _OrderState.ValueType  # 9
     """Some of its pieces came back."""
     ORDER_STATE_RETURNED: _OrderState.ValueType  # 10
-    """All of its pieces came back. Final."""
+    """All of its pieces that were shipped came back. Final."""
 
 class OrderState(_OrderState, metaclass=_OrderStateEnumTypeWrapper):
     """Where an order stands in its lifecycle."""
@@ -63,15 +65,17 @@ ORDER_STATE_CANCELLING: OrderState.ValueType  # 4
 ORDER_STATE_CANCELLED: OrderState.ValueType  # 5
 """Cancelled; nothing is reserved or authorised for it. Final."""
 ORDER_STATE_FULFILLING: OrderState.ValueType  # 6
-"""Some of its pieces are shipped."""
+"""Some of its pieces are shipped, and more will be."""
 ORDER_STATE_SHIPPED: OrderState.ValueType  # 7
-"""All of its pieces are shipped."""
+"""All of its pieces are shipped, or the rest will not be: it was closed
+short.
+"""
 ORDER_STATE_DELIVERED: OrderState.ValueType  # 8
-"""All of its pieces arrived."""
+"""All of its pieces that were shipped arrived."""
 ORDER_STATE_PARTIALLY_RETURNED: OrderState.ValueType  # 9
 """Some of its pieces came back."""
 ORDER_STATE_RETURNED: OrderState.ValueType  # 10
-"""All of its pieces came back. Final."""
+"""All of its pieces that were shipped came back. Final."""
 
 @typing.final
 class OrderLine(message.Message):
@@ -245,10 +249,72 @@ class Rejection(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class Address(message.Message):
+    """Where goods or a bill go. Text is in one line: without control characters."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RECIPIENT_FIELD_NUMBER: builtins.int
+    LINES_FIELD_NUMBER: builtins.int
+    POSTAL_CODE_FIELD_NUMBER: builtins.int
+    LOCALITY_FIELD_NUMBER: builtins.int
+    ADMINISTRATIVE_AREA_FIELD_NUMBER: builtins.int
+    COUNTRY_CODE_FIELD_NUMBER: builtins.int
+    recipient: builtins.str
+    """Person or company."""
+    postal_code: builtins.str
+    """Empty where the country has none."""
+    locality: builtins.str
+    """City or town."""
+    administrative_area: builtins.str
+    """State, province or region; empty where addresses have none."""
+    country_code: builtins.str
+    """ISO 3166-1 alpha-2, one that is assigned."""
+    @builtins.property
+    def lines(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Street and house, as they are written in the country."""
+
+    def __init__(
+        self,
+        *,
+        recipient: builtins.str = ...,
+        lines: abc.Iterable[builtins.str] | None = ...,
+        postal_code: builtins.str = ...,
+        locality: builtins.str = ...,
+        administrative_area: builtins.str = ...,
+        country_code: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["administrative_area", b"administrative_area", "country_code", b"country_code", "lines", b"lines", "locality", b"locality", "postal_code", b"postal_code", "recipient", b"recipient"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class Order(message.Message):
     """An order as its owner, the order service, sees it."""
 
     DESCRIPTOR: descriptor.Descriptor
+
+    @typing.final
+    class MetadataEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     ORDER_ID_FIELD_NUMBER: builtins.int
     CUSTOMER_ID_FIELD_NUMBER: builtins.int
@@ -262,6 +328,11 @@ class Order(message.Message):
     REJECTION_FIELD_NUMBER: builtins.int
     REFUNDED_MINOR_FIELD_NUMBER: builtins.int
     ETAG_FIELD_NUMBER: builtins.int
+    CANCELLATION_REASON_FIELD_NUMBER: builtins.int
+    SHIPPING_ADDRESS_FIELD_NUMBER: builtins.int
+    BILLING_ADDRESS_FIELD_NUMBER: builtins.int
+    METADATA_FIELD_NUMBER: builtins.int
+    NOTE_FIELD_NUMBER: builtins.int
     order_id: builtins.str
     """UUID."""
     customer_id: builtins.str
@@ -270,7 +341,7 @@ class Order(message.Message):
     """ISO 4217."""
     total_minor: builtins.int
     """Sum of quantity times unit price over the lines, in minor units, computed
-    by the service.
+    by the service. What was ordered, however much of it is shipped.
     """
     version: builtins.int
     """Grows by one with every change; the first is 1."""
@@ -280,6 +351,12 @@ class Order(message.Message):
     """Names this version of the order (AIP-154). A change that carries it is made
     to this version or not at all.
     """
+    cancellation_reason: builtins.str
+    """Why it was cancelled, for people; empty where that was not said, and in
+    every other state than CANCELLING and CANCELLED.
+    """
+    note: builtins.str
+    """From the customer, for people."""
     @builtins.property
     def lines(self) -> containers.RepeatedCompositeFieldContainer[OrderLine]:
         """At least one; no sku twice."""
@@ -291,6 +368,14 @@ class Order(message.Message):
     @builtins.property
     def rejection(self) -> Rejection:
         """Set in state REJECTED only."""
+
+    @builtins.property
+    def shipping_address(self) -> Address: ...
+    @builtins.property
+    def billing_address(self) -> Address: ...
+    @builtins.property
+    def metadata(self) -> containers.ScalarMap[builtins.str, builtins.str]:
+        """The caller's own."""
 
     def __init__(
         self,
@@ -307,9 +392,14 @@ class Order(message.Message):
         rejection: Rejection | None = ...,
         refunded_minor: builtins.int = ...,
         etag: builtins.str = ...,
+        cancellation_reason: builtins.str = ...,
+        shipping_address: Address | None = ...,
+        billing_address: Address | None = ...,
+        metadata: abc.Mapping[builtins.str, builtins.str] | None = ...,
+        note: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "rejection", b"rejection", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["billing_address", b"billing_address", "create_time", b"create_time", "rejection", b"rejection", "shipping_address", b"shipping_address", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "currency_code", b"currency_code", "customer_id", b"customer_id", "etag", b"etag", "lines", b"lines", "order_id", b"order_id", "refunded_minor", b"refunded_minor", "rejection", b"rejection", "state", b"state", "total_minor", b"total_minor", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["billing_address", b"billing_address", "cancellation_reason", b"cancellation_reason", "create_time", b"create_time", "currency_code", b"currency_code", "customer_id", b"customer_id", "etag", b"etag", "lines", b"lines", "metadata", b"metadata", "note", b"note", "order_id", b"order_id", "refunded_minor", b"refunded_minor", "rejection", b"rejection", "shipping_address", b"shipping_address", "state", b"state", "total_minor", b"total_minor", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

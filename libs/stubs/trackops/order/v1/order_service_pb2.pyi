@@ -45,22 +45,58 @@ LIST_ORDERS_SORT_OLDEST_FIRST: ListOrdersSort.ValueType  # 2
 class CreateOrderRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
+    @typing.final
+    class MetadataEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     REQUEST_ID_FIELD_NUMBER: builtins.int
     CUSTOMER_ID_FIELD_NUMBER: builtins.int
     CURRENCY_CODE_FIELD_NUMBER: builtins.int
     LINES_FIELD_NUMBER: builtins.int
     PAYMENT_METHOD_TOKEN_FIELD_NUMBER: builtins.int
+    SHIPPING_ADDRESS_FIELD_NUMBER: builtins.int
+    BILLING_ADDRESS_FIELD_NUMBER: builtins.int
+    METADATA_FIELD_NUMBER: builtins.int
+    NOTE_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Makes the call safe to repeat (AIP-155). UUID."""
     customer_id: builtins.str
     """Whose order it is."""
     currency_code: builtins.str
-    """ISO 4217."""
+    """ISO 4217: the active code of a currency, not of a fund, a metal or a test."""
     payment_method_token: builtins.str
     """The provider's token for the payment method; never a card number."""
+    note: builtins.str
+    """From the customer, for people. Line breaks are refused, as in all text."""
     @builtins.property
     def lines(self) -> containers.RepeatedCompositeFieldContainer[order_pb2.OrderLine]:
         """No sku twice."""
+
+    @builtins.property
+    def shipping_address(self) -> order_pb2.Address:
+        """All below may be left out."""
+
+    @builtins.property
+    def billing_address(self) -> order_pb2.Address: ...
+    @builtins.property
+    def metadata(self) -> containers.ScalarMap[builtins.str, builtins.str]:
+        """The caller's own, for programs; the service only keeps it."""
 
     def __init__(
         self,
@@ -70,10 +106,14 @@ class CreateOrderRequest(message.Message):
         currency_code: builtins.str = ...,
         lines: abc.Iterable[order_pb2.OrderLine] | None = ...,
         payment_method_token: builtins.str = ...,
+        shipping_address: order_pb2.Address | None = ...,
+        billing_address: order_pb2.Address | None = ...,
+        metadata: abc.Mapping[builtins.str, builtins.str] | None = ...,
+        note: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["billing_address", b"billing_address", "shipping_address", b"shipping_address"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["currency_code", b"currency_code", "customer_id", b"customer_id", "lines", b"lines", "payment_method_token", b"payment_method_token", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["billing_address", b"billing_address", "currency_code", b"currency_code", "customer_id", b"customer_id", "lines", b"lines", "metadata", b"metadata", "note", b"note", "payment_method_token", b"payment_method_token", "request_id", b"request_id", "shipping_address", b"shipping_address"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -386,9 +426,14 @@ class TimelineEntry(message.Message):
     REJECTION_FIELD_NUMBER: builtins.int
     SHIPMENT_FIELD_NUMBER: builtins.int
     GOODS_RETURN_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
     version: builtins.int
     """The order's version from this entry on."""
     state: order_pb2.OrderState.ValueType
+    reason: builtins.str
+    """Why, for people: of a cancellation that was given a reason, and of every
+    change by UpdateOrderStatus.
+    """
     @builtins.property
     def enter_time(self) -> timestamp_pb2.Timestamp: ...
     @builtins.property
@@ -412,10 +457,11 @@ class TimelineEntry(message.Message):
         rejection: order_pb2.Rejection | None = ...,
         shipment: order_pb2.Shipment | None = ...,
         goods_return: order_pb2.GoodsReturn | None = ...,
+        reason: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["enter_time", b"enter_time", "goods_return", b"goods_return", "rejection", b"rejection", "shipment", b"shipment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["enter_time", b"enter_time", "goods_return", b"goods_return", "rejection", b"rejection", "shipment", b"shipment", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["enter_time", b"enter_time", "goods_return", b"goods_return", "reason", b"reason", "rejection", b"rejection", "shipment", b"shipment", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -832,21 +878,25 @@ class CancelOrderRequest(message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     ORDER_ID_FIELD_NUMBER: builtins.int
     ETAG_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Makes the call safe to repeat (AIP-155). UUID."""
     order_id: builtins.str
     etag: builtins.str
     """Of the order that is to be changed (AIP-154); empty for whichever there is."""
+    reason: builtins.str
+    """For people; may be empty."""
     def __init__(
         self,
         *,
         request_id: builtins.str = ...,
         order_id: builtins.str = ...,
         etag: builtins.str = ...,
+        reason: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["etag", b"etag", "order_id", b"order_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["etag", b"etag", "order_id", b"order_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -922,6 +972,121 @@ class CancelOrderResult(message.Message):
         self,
         *,
         response: CancelOrderResponse | None = ...,
+        error: status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["error", b"error", "response", b"response", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["error", b"error", "response", b"response", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = typing.Literal["response", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+@typing.final
+class UpdateOrderStatusRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """Makes the call safe to repeat (AIP-155). UUID."""
+    order_id: builtins.str
+    state: order_pb2.OrderState.ValueType
+    """The state to enter."""
+    reason: builtins.str
+    """Why, for people."""
+    etag: builtins.str
+    """Of the order that is to be changed (AIP-154); empty for whichever there is."""
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        order_id: builtins.str = ...,
+        state: order_pb2.OrderState.ValueType = ...,
+        reason: builtins.str = ...,
+        etag: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["etag", b"etag", "order_id", b"order_id", "reason", b"reason", "request_id", b"request_id", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class UpdateOrderStatusResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def order(self) -> order_pb2.Order:
+        """The order from now on."""
+
+    def __init__(
+        self,
+        *,
+        order: order_pb2.Order | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["order", b"order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class BatchUpdateOrderStatusesRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def requests(self) -> containers.RepeatedCompositeFieldContainer[UpdateOrderStatusRequest]: ...
+    def __init__(
+        self,
+        *,
+        requests: abc.Iterable[UpdateOrderStatusRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class BatchUpdateOrderStatusesResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def results(self) -> containers.RepeatedCompositeFieldContainer[UpdateOrderStatusResult]:
+        """As many as requests, in their order."""
+
+    def __init__(
+        self,
+        *,
+        results: abc.Iterable[UpdateOrderStatusResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class UpdateOrderStatusResult(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    RESPONSE_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def response(self) -> UpdateOrderStatusResponse: ...
+    @builtins.property
+    def error(self) -> status_pb2.Status: ...
+    def __init__(
+        self,
+        *,
+        response: UpdateOrderStatusResponse | None = ...,
         error: status_pb2.Status | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["error", b"error", "response", b"response", "result", b"result"]  # noqa: Y015

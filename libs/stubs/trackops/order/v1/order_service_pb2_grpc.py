@@ -114,6 +114,16 @@ class OrderServiceStub:
                 request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchReturnOrdersRequest.SerializeToString,
                 response_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchReturnOrdersResponse.FromString,
                 _registered_method=True)
+        self.UpdateOrderStatus = channel.unary_unary(
+                '/trackops.order.v1.OrderService/UpdateOrderStatus',
+                request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.UpdateOrderStatusRequest.SerializeToString,
+                response_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.UpdateOrderStatusResponse.FromString,
+                _registered_method=True)
+        self.BatchUpdateOrderStatuses = channel.unary_unary(
+                '/trackops.order.v1.OrderService/BatchUpdateOrderStatuses',
+                request_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchUpdateOrderStatusesRequest.SerializeToString,
+                response_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchUpdateOrderStatusesResponse.FromString,
+                _registered_method=True)
 
 
 class OrderServiceServicer:
@@ -131,6 +141,8 @@ class OrderServiceServicer:
 
         INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
         before with another body.
+        INVALID_ARGUMENT, besides, for what no single field shows: a sku in two
+        lines, a total beyond 64 bits, a currency or country that ISO does not list.
         ALREADY_EXISTS with reason REQUEST_ID_EXPIRED: the same `request_id` was
         served longer ago than responses are kept.
         """
@@ -179,7 +191,8 @@ class OrderServiceServicer:
         every order that CreateOrder has answered. OLDEST_FIRST stops short of the
         last second or so, in which orders may still arrive out of order; in return
         no order ever appears before one that was seen. Orders are shown, and
-        `states` compared, as of the moment when their page is read.
+        `states` compared, as of the moment when their page is read. They are shown
+        without addresses, `metadata` and `note`, which GetOrder has.
 
         INVALID_ARGUMENT with reason PAGE_TOKEN_INVALID: `page_token` was altered,
         or came with another filter or sort than its own; `page_size` may differ.
@@ -225,15 +238,15 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelOrder(self, request, context):
-        """Cancels an order that is not confirmed yet: PENDING to CANCELLING, and to
-        CANCELLED when what was arranged for it is undone. Of this and the order's
-        confirmation exactly one wins. A CONFIRMED order cannot be cancelled yet.
-        A repeat with the same `request_id` and body gets the same response, as
-        for every change below.
+        """Cancels an order of which nothing is shipped: PENDING or CONFIRMED to
+        CANCELLING, and to CANCELLED when what was arranged for it is undone. Once
+        this answers OK the order is neither confirmed nor shipped any more; where
+        a shipment was first, this is refused. A repeat with the same `request_id`
+        and body gets the same response, as for every change below.
 
         NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
-        FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
-        PENDING any more.
+        FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is neither
+        PENDING nor CONFIRMED any more.
         INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
         before with another body.
         ABORTED with reason ETAG_MISMATCH: the order has another `etag` than the
@@ -297,7 +310,8 @@ class OrderServiceServicer:
 
     def ReturnOrder(self, request, context):
         """Some or all pieces come back: SHIPPED, DELIVERED or PARTIALLY_RETURNED to
-        RETURNED where all of the order came back, to PARTIALLY_RETURNED otherwise.
+        RETURNED where all that was shipped came back, to PARTIALLY_RETURNED
+        otherwise.
         Each piece is refunded at its unit price.
 
         NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
@@ -314,6 +328,33 @@ class OrderServiceServicer:
 
     def BatchReturnOrders(self, request, context):
         """ReturnOrder for many, in one transaction; each succeeds or fails alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateOrderStatus(self, request, context):
+        """An operator sets an order's state, saying why; the timeline keeps the
+        reason. The state is one of
+        CANCELLING, from PENDING or CONFIRMED, as CancelOrder does;
+        SHIPPED, from FULFILLING: the order is closed short, the rest of it will
+        not be shipped, and returns count against what was shipped;
+        DELIVERED, from SHIPPED, as DeliverOrder does.
+        Every other state is entered by other ways only: CONFIRMED, REJECTED and
+        CANCELLED by the order's sagas, the rest by goods that move.
+
+        NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+        FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is in
+        another state, or the state asked for is none of the three.
+        INVALID_ARGUMENT with reason REQUEST_ID_REUSED and ABORTED with reason
+        ETAG_MISMATCH, as above.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchUpdateOrderStatuses(self, request, context):
+        """UpdateOrderStatus for many, in one transaction; each succeeds or fails alone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -396,6 +437,16 @@ def add_OrderServiceServicer_to_server(servicer, server):
                     servicer.BatchReturnOrders,
                     request_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchReturnOrdersRequest.FromString,
                     response_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchReturnOrdersResponse.SerializeToString,
+            ),
+            'UpdateOrderStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateOrderStatus,
+                    request_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.UpdateOrderStatusRequest.FromString,
+                    response_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.UpdateOrderStatusResponse.SerializeToString,
+            ),
+            'BatchUpdateOrderStatuses': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchUpdateOrderStatuses,
+                    request_deserializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchUpdateOrderStatusesRequest.FromString,
+                    response_serializer=trackops_dot_order_dot_v1_dot_order__service__pb2.BatchUpdateOrderStatusesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -808,6 +859,60 @@ class OrderService:
             '/trackops.order.v1.OrderService/BatchReturnOrders',
             trackops_dot_order_dot_v1_dot_order__service__pb2.BatchReturnOrdersRequest.SerializeToString,
             trackops_dot_order_dot_v1_dot_order__service__pb2.BatchReturnOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateOrderStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.order.v1.OrderService/UpdateOrderStatus',
+            trackops_dot_order_dot_v1_dot_order__service__pb2.UpdateOrderStatusRequest.SerializeToString,
+            trackops_dot_order_dot_v1_dot_order__service__pb2.UpdateOrderStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchUpdateOrderStatuses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.order.v1.OrderService/BatchUpdateOrderStatuses',
+            trackops_dot_order_dot_v1_dot_order__service__pb2.BatchUpdateOrderStatusesRequest.SerializeToString,
+            trackops_dot_order_dot_v1_dot_order__service__pb2.BatchUpdateOrderStatusesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,8 @@ class OrderServiceStub:
 
     INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
     before with another body.
+    INVALID_ARGUMENT, besides, for what no single field shows: a sku in two
+    lines, a total beyond 64 bits, a currency or country that ISO does not list.
     ALREADY_EXISTS with reason REQUEST_ID_EXPIRED: the same `request_id` was
     served longer ago than responses are kept.
     """
@@ -76,7 +78,8 @@ class OrderServiceStub:
     every order that CreateOrder has answered. OLDEST_FIRST stops short of the
     last second or so, in which orders may still arrive out of order; in return
     no order ever appears before one that was seen. Orders are shown, and
-    `states` compared, as of the moment when their page is read.
+    `states` compared, as of the moment when their page is read. They are shown
+    without addresses, `metadata` and `note`, which GetOrder has.
 
     INVALID_ARGUMENT with reason PAGE_TOKEN_INVALID: `page_token` was altered,
     or came with another filter or sort than its own; `page_size` may differ.
@@ -110,15 +113,15 @@ class OrderServiceStub:
     away. Resume, after the last version seen.
     """
     CancelOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_service_pb2.CancelOrderResponse]
-    """Cancels an order that is not confirmed yet: PENDING to CANCELLING, and to
-    CANCELLED when what was arranged for it is undone. Of this and the order's
-    confirmation exactly one wins. A CONFIRMED order cannot be cancelled yet.
-    A repeat with the same `request_id` and body gets the same response, as
-    for every change below.
+    """Cancels an order of which nothing is shipped: PENDING or CONFIRMED to
+    CANCELLING, and to CANCELLED when what was arranged for it is undone. Once
+    this answers OK the order is neither confirmed nor shipped any more; where
+    a shipment was first, this is refused. A repeat with the same `request_id`
+    and body gets the same response, as for every change below.
 
     NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
-    FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
-    PENDING any more.
+    FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is neither
+    PENDING nor CONFIRMED any more.
     INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
     before with another body.
     ABORTED with reason ETAG_MISMATCH: the order has another `etag` than the
@@ -155,7 +158,8 @@ class OrderServiceStub:
     """DeliverOrder for many, in one transaction; each succeeds or fails alone."""
     ReturnOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.ReturnOrderRequest, _order_service_pb2.ReturnOrderResponse]
     """Some or all pieces come back: SHIPPED, DELIVERED or PARTIALLY_RETURNED to
-    RETURNED where all of the order came back, to PARTIALLY_RETURNED otherwise.
+    RETURNED where all that was shipped came back, to PARTIALLY_RETURNED
+    otherwise.
     Each piece is refunded at its unit price.
 
     NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
@@ -168,6 +172,24 @@ class OrderServiceStub:
     """
     BatchReturnOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.BatchReturnOrdersRequest, _order_service_pb2.BatchReturnOrdersResponse]
     """ReturnOrder for many, in one transaction; each succeeds or fails alone."""
+    UpdateOrderStatus: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.UpdateOrderStatusRequest, _order_service_pb2.UpdateOrderStatusResponse]
+    """An operator sets an order's state, saying why; the timeline keeps the
+    reason. The state is one of
+    CANCELLING, from PENDING or CONFIRMED, as CancelOrder does;
+    SHIPPED, from FULFILLING: the order is closed short, the rest of it will
+    not be shipped, and returns count against what was shipped;
+    DELIVERED, from SHIPPED, as DeliverOrder does.
+    Every other state is entered by other ways only: CONFIRMED, REJECTED and
+    CANCELLED by the order's sagas, the rest by goods that move.
+
+    NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+    FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is in
+    another state, or the state asked for is none of the three.
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED and ABORTED with reason
+    ETAG_MISMATCH, as above.
+    """
+    BatchUpdateOrderStatuses: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.BatchUpdateOrderStatusesRequest, _order_service_pb2.BatchUpdateOrderStatusesResponse]
+    """UpdateOrderStatus for many, in one transaction; each succeeds or fails alone."""
 
 @_typing.type_check_only
 class OrderServiceAsyncStub(OrderServiceStub):
@@ -186,6 +208,8 @@ class OrderServiceAsyncStub(OrderServiceStub):
 
     INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
     before with another body.
+    INVALID_ARGUMENT, besides, for what no single field shows: a sku in two
+    lines, a total beyond 64 bits, a currency or country that ISO does not list.
     ALREADY_EXISTS with reason REQUEST_ID_EXPIRED: the same `request_id` was
     served longer ago than responses are kept.
     """
@@ -217,7 +241,8 @@ class OrderServiceAsyncStub(OrderServiceStub):
     every order that CreateOrder has answered. OLDEST_FIRST stops short of the
     last second or so, in which orders may still arrive out of order; in return
     no order ever appears before one that was seen. Orders are shown, and
-    `states` compared, as of the moment when their page is read.
+    `states` compared, as of the moment when their page is read. They are shown
+    without addresses, `metadata` and `note`, which GetOrder has.
 
     INVALID_ARGUMENT with reason PAGE_TOKEN_INVALID: `page_token` was altered,
     or came with another filter or sort than its own; `page_size` may differ.
@@ -251,15 +276,15 @@ class OrderServiceAsyncStub(OrderServiceStub):
     away. Resume, after the last version seen.
     """
     CancelOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_service_pb2.CancelOrderResponse]  # type: ignore[assignment]
-    """Cancels an order that is not confirmed yet: PENDING to CANCELLING, and to
-    CANCELLED when what was arranged for it is undone. Of this and the order's
-    confirmation exactly one wins. A CONFIRMED order cannot be cancelled yet.
-    A repeat with the same `request_id` and body gets the same response, as
-    for every change below.
+    """Cancels an order of which nothing is shipped: PENDING or CONFIRMED to
+    CANCELLING, and to CANCELLED when what was arranged for it is undone. Once
+    this answers OK the order is neither confirmed nor shipped any more; where
+    a shipment was first, this is refused. A repeat with the same `request_id`
+    and body gets the same response, as for every change below.
 
     NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
-    FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
-    PENDING any more.
+    FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is neither
+    PENDING nor CONFIRMED any more.
     INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
     before with another body.
     ABORTED with reason ETAG_MISMATCH: the order has another `etag` than the
@@ -296,7 +321,8 @@ class OrderServiceAsyncStub(OrderServiceStub):
     """DeliverOrder for many, in one transaction; each succeeds or fails alone."""
     ReturnOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ReturnOrderRequest, _order_service_pb2.ReturnOrderResponse]  # type: ignore[assignment]
     """Some or all pieces come back: SHIPPED, DELIVERED or PARTIALLY_RETURNED to
-    RETURNED where all of the order came back, to PARTIALLY_RETURNED otherwise.
+    RETURNED where all that was shipped came back, to PARTIALLY_RETURNED
+    otherwise.
     Each piece is refunded at its unit price.
 
     NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
@@ -309,6 +335,24 @@ class OrderServiceAsyncStub(OrderServiceStub):
     """
     BatchReturnOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.BatchReturnOrdersRequest, _order_service_pb2.BatchReturnOrdersResponse]  # type: ignore[assignment]
     """ReturnOrder for many, in one transaction; each succeeds or fails alone."""
+    UpdateOrderStatus: _aio.UnaryUnaryMultiCallable[_order_service_pb2.UpdateOrderStatusRequest, _order_service_pb2.UpdateOrderStatusResponse]  # type: ignore[assignment]
+    """An operator sets an order's state, saying why; the timeline keeps the
+    reason. The state is one of
+    CANCELLING, from PENDING or CONFIRMED, as CancelOrder does;
+    SHIPPED, from FULFILLING: the order is closed short, the rest of it will
+    not be shipped, and returns count against what was shipped;
+    DELIVERED, from SHIPPED, as DeliverOrder does.
+    Every other state is entered by other ways only: CONFIRMED, REJECTED and
+    CANCELLED by the order's sagas, the rest by goods that move.
+
+    NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+    FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is in
+    another state, or the state asked for is none of the three.
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED and ABORTED with reason
+    ETAG_MISMATCH, as above.
+    """
+    BatchUpdateOrderStatuses: _aio.UnaryUnaryMultiCallable[_order_service_pb2.BatchUpdateOrderStatusesRequest, _order_service_pb2.BatchUpdateOrderStatusesResponse]  # type: ignore[assignment]
+    """UpdateOrderStatus for many, in one transaction; each succeeds or fails alone."""
 
 class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes orders and shows them.
@@ -330,6 +374,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
 
         INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
         before with another body.
+        INVALID_ARGUMENT, besides, for what no single field shows: a sku in two
+        lines, a total beyond 64 bits, a currency or country that ISO does not list.
         ALREADY_EXISTS with reason REQUEST_ID_EXPIRED: the same `request_id` was
         served longer ago than responses are kept.
         """
@@ -385,7 +431,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         every order that CreateOrder has answered. OLDEST_FIRST stops short of the
         last second or so, in which orders may still arrive out of order; in return
         no order ever appears before one that was seen. Orders are shown, and
-        `states` compared, as of the moment when their page is read.
+        `states` compared, as of the moment when their page is read. They are shown
+        without addresses, `metadata` and `note`, which GetOrder has.
 
         INVALID_ARGUMENT with reason PAGE_TOKEN_INVALID: `page_token` was altered,
         or came with another filter or sort than its own; `page_size` may differ.
@@ -437,15 +484,15 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.CancelOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.CancelOrderResponse, _abc.Awaitable[_order_service_pb2.CancelOrderResponse]]:
-        """Cancels an order that is not confirmed yet: PENDING to CANCELLING, and to
-        CANCELLED when what was arranged for it is undone. Of this and the order's
-        confirmation exactly one wins. A CONFIRMED order cannot be cancelled yet.
-        A repeat with the same `request_id` and body gets the same response, as
-        for every change below.
+        """Cancels an order of which nothing is shipped: PENDING or CONFIRMED to
+        CANCELLING, and to CANCELLED when what was arranged for it is undone. Once
+        this answers OK the order is neither confirmed nor shipped any more; where
+        a shipment was first, this is refused. A repeat with the same `request_id`
+        and body gets the same response, as for every change below.
 
         NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
-        FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is not
-        PENDING any more.
+        FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is neither
+        PENDING nor CONFIRMED any more.
         INVALID_ARGUMENT with reason REQUEST_ID_REUSED: the same `request_id` came
         before with another body.
         ABORTED with reason ETAG_MISMATCH: the order has another `etag` than the
@@ -518,7 +565,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.ReturnOrderResponse, _abc.Awaitable[_order_service_pb2.ReturnOrderResponse]]:
         """Some or all pieces come back: SHIPPED, DELIVERED or PARTIALLY_RETURNED to
-        RETURNED where all of the order came back, to PARTIALLY_RETURNED otherwise.
+        RETURNED where all that was shipped came back, to PARTIALLY_RETURNED
+        otherwise.
         Each piece is refunded at its unit price.
 
         NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
@@ -537,5 +585,35 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.BatchReturnOrdersResponse, _abc.Awaitable[_order_service_pb2.BatchReturnOrdersResponse]]:
         """ReturnOrder for many, in one transaction; each succeeds or fails alone."""
+
+    @_abc_1.abstractmethod
+    def UpdateOrderStatus(
+        self,
+        request: _order_service_pb2.UpdateOrderStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_order_service_pb2.UpdateOrderStatusResponse, _abc.Awaitable[_order_service_pb2.UpdateOrderStatusResponse]]:
+        """An operator sets an order's state, saying why; the timeline keeps the
+        reason. The state is one of
+        CANCELLING, from PENDING or CONFIRMED, as CancelOrder does;
+        SHIPPED, from FULFILLING: the order is closed short, the rest of it will
+        not be shipped, and returns count against what was shipped;
+        DELIVERED, from SHIPPED, as DeliverOrder does.
+        Every other state is entered by other ways only: CONFIRMED, REJECTED and
+        CANCELLED by the order's sagas, the rest by goods that move.
+
+        NOT_FOUND with reason ORDER_NOT_FOUND: no order has this id.
+        FAILED_PRECONDITION with reason FORBIDDEN_TRANSITION: the order is in
+        another state, or the state asked for is none of the three.
+        INVALID_ARGUMENT with reason REQUEST_ID_REUSED and ABORTED with reason
+        ETAG_MISMATCH, as above.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchUpdateOrderStatuses(
+        self,
+        request: _order_service_pb2.BatchUpdateOrderStatusesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_order_service_pb2.BatchUpdateOrderStatusesResponse, _abc.Awaitable[_order_service_pb2.BatchUpdateOrderStatusesResponse]]:
+        """UpdateOrderStatus for many, in one transaction; each succeeds or fails alone."""
 
 def add_OrderServiceServicer_to_server(servicer: OrderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
