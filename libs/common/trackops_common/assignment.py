@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from trackops_common import kafka
-from trackops_common.errors import TransientError
+from trackops_common.errors import StartRefused, TransientError
 from trackops_common.positions import PartitionId, Position, PositionStore
 
 __all__ = ["Assignment", "PositionLost", "TopicReplaced"]
@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 _REQUEST_SECONDS = 5.0
 
 
-class TopicReplaced(Exception):
+class TopicReplaced(StartRefused):
     """The topic was deleted and made again: stored positions mean nothing in it."""
 
     def __init__(self, topic: str, *, expected_id: str, found_id: str) -> None:
@@ -37,7 +37,7 @@ class TopicReplaced(Exception):
         self.topic = topic
 
 
-class PositionLost(Exception):
+class PositionLost(StartRefused):
     """The next message is not in the log any more, or there is no stored position."""
 
     def __init__(self, topic: str, partition: int, problem: str) -> None:
@@ -143,6 +143,8 @@ class Assignment:
                 [TopicPartition(topic, number, at) for (topic, number), at in starts.items()]
             )
         self.positions.update(starts)
+        if starts:
+            _log.info("partitions taken over", partitions=_named(starts))
         if self._paused:
             self._consumer.pause(self._held())
 
@@ -151,6 +153,8 @@ class Assignment:
         for partition in held:
             del self.positions[partition]
         self._consumer.incremental_unassign([TopicPartition(*partition) for partition in held])
+        if held:
+            _log.info("partitions given up", partitions=_named(held))
 
     def _starts(self, partitions: Sequence[PartitionId]) -> dict[PartitionId, int]:
         topics = {topic for topic, _ in partitions}
@@ -175,3 +179,7 @@ class Assignment:
         if marks is None:
             raise TransientError(f"no offsets of {partition} in time")
         return int(marks[0])
+
+
+def _named(partitions: Iterable[PartitionId]) -> list[str]:
+    return [f"{topic}[{number}]" for topic, number in sorted(partitions)]

@@ -9,7 +9,7 @@
     ├── TransientError         the same work may succeed if it is done again
     │   └── DependencyUnavailable   …and was done again, in vain
     ├── BatchRefused           the database refused the data of a whole batch
-    └── StartRefused           the service must not start as things are
+    └── StartRefused           the service must not start, or go on, as things are
 
 The type decides what happens next: transient work is run again, a refused
 batch is split until the command at fault stands alone, and the rest is told to
@@ -91,4 +91,4 @@ class BatchRefused(ServiceError):
 
 
 class StartRefused(ServiceError):
-    """The service must not start as things are; the message says what to do."""
+    """The service must not start, or go on, as things are; the message says what to do."""

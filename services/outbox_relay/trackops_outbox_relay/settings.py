@@ -25,6 +25,7 @@ class RelaySettings(ServiceSettings):
         "trackops_order",
         "trackops_inventory",
         "trackops_payment",
+        "trackops_saga_orchestrator",
     )
     """Schemas whose outboxes are published, with commas between."""
     checkpoint_topic: str = RELAY_CHECKPOINTS.name
