@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from structlog.testing import capture_logs
 
@@ -30,10 +30,13 @@ _SHORTEST_SECONDS = 6.0
 
 
 def members(settings: InboxSettings) -> dict[str, int]:
-    """Id of each member of the group, and how many partitions it has."""
+    """Id of each member of the group, and how many partitions it has; none before it is known."""
     admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
     answers = admin.describe_consumer_groups([settings.consumer], request_timeout=10)
-    found = answers[settings.consumer].result().members
+    try:
+        found = answers[settings.consumer].result().members
+    except KafkaException:  # a broker that has just started has no coordinator yet
+        return {}
     return {one.member_id: len(one.assignment.topic_partitions) for one in found}
 
 
