@@ -98,9 +98,12 @@ def test_a_static_member_that_restarts_moves_no_partition_of_others(
     with running(settings, schema, ours) as run:
         with running(other, schema, others):
             wait_for(lambda: sorted(members(settings).values()) == [2, 3], what="both")
+            before = members(settings)
         with capture_logs() as lines:
             for partition in range(4):
                 produce_raw(settings, b"", b"k", headers=headers("0"), partition=partition)
+            wait_for(lambda: ours.seen, what="the one that stays to read what is its own")
+            assert members(settings) == before
             with running(other, schema, others) as again:
                 wait_for(lambda: len(ours.ids()) == 4, what="all four, those of both")
                 assert not (run.done() or again.done())
