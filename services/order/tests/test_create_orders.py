@@ -171,3 +171,11 @@ def test_an_invalid_command_does_not_use_up_its_request_id(
     assert isinstance(valid, bytes)
     assert _ids(orders) == [COMMAND.request_key]
     assert create([COMMAND]) == [valid]
+
+
+def test_the_event_carries_the_trace_of_the_command_that_made_it(
+    create: CreateOrders, orders: InMemoryOrders
+) -> None:
+    create([replace(INVALID_BODY, traceparent="invalid"), replace(COMMAND, traceparent="first")])
+    create([replace(_another(2), traceparent="other"), replace(COMMAND, traceparent="repeat")])
+    assert orders.traces == ["first", "other"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from uuid import UUID
@@ -11,6 +11,7 @@ from uuid import UUID
 from trackops_common.clock import Clock
 from trackops_common.errors import RequestIdExpired, RequestIdReused
 from trackops_common.idempotency import RequestLedger, fingerprint, request_key
+from trackops_common.tracing import current_traceparent
 from trackops_order.application.ports import EncodeOrder, UnitOfWorkFactory
 from trackops_order.domain.errors import InvalidOrder
 from trackops_order.domain.events import OrderPlaced
@@ -30,6 +31,8 @@ class CreateOrder:
     currency_code: str
     lines: Sequence[OrderLine]
     payment_method_token: str
+    traceparent: str = field(default_factory=current_traceparent, kw_only=True, compare=False)
+    """Of the call; no part of what is asked."""
 
     @cached_property
     def request_key(self) -> UUID:
@@ -76,7 +79,12 @@ class CreateOrders:
                 for command, attempt in zip(commands, attempts, strict=True)
             ]
             work.requests.save(ledger.new)
-            work.commit([fact for fact in facts if fact.order.order_id in added])
+            new = [fact for fact in facts if fact.order.order_id in added]
+            traces = {
+                id(attempt): command.traceparent
+                for command, attempt in zip(commands, attempts, strict=True)
+            }
+            work.commit(new, [traces[id(fact)] for fact in new])
         return outcomes
 
     def _answer(
