@@ -77,13 +77,22 @@ def produce_raw(
     headers: Sequence[Header] = (),
     topic: str | None = None,
     partition: int = -1,
-) -> None:
-    """One message, just as it is."""
+) -> int:
+    """One message, just as it is; its offset."""
+    delivered: list[int | None] = []
     producer = Producer({"bootstrap.servers": settings.bootstrap_servers})
     producer.produce(
-        topic or settings.topics[0], value, key, headers=list(headers), partition=partition
+        topic or settings.topics[0],
+        value,
+        key,
+        headers=list(headers),
+        partition=partition,
+        on_delivery=lambda _, message: delivered.append(message.offset()),
     )
     assert producer.flush(10) == 0
+    (offset,) = delivered
+    assert offset is not None
+    return offset
 
 
 def headers(id_: str, *, key: str = "key", traceparent: str = "") -> list[Header]:

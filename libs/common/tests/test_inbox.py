@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from confluent_kafka.admin import AdminClient
 
@@ -144,9 +146,15 @@ class _AwayAtFirst(Database):
         return super().fetch(sql, parameters)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("instance_id", ["", "steady"])
 def test_a_database_that_is_away_at_assignment_skips_nothing(
-    settings: InboxSettings, schema: Database, effects: Effects, schema_url: str
+    settings: InboxSettings,
+    schema: Database,
+    effects: Effects,
+    schema_url: str,
+    instance_id: str,
 ) -> None:
+    settings = replace(settings, instance_id=instance_id)
     produce(settings, ["a", "b"])
     away = _AwayAtFirst(schema_url)
     try:

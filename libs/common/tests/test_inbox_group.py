@@ -192,11 +192,11 @@ class Consumers:
 def test_kill_and_pause_lose_nothing_and_double_nothing(consumers: Consumers, count: int) -> None:
     killed, paused, *_ = (consumers.start() for _ in range(count))
     consumers.wait_members(count)
-    consumers.send(2_000)
-    wait_for(lambda: consumers.count() > 300, what="work under way")
+    consumers.send(600)
+    wait_for(lambda: consumers.count() > 100, what="work under way")
     killed.send_signal(signal.SIGKILL)
     paused.send_signal(signal.SIGSTOP)
-    consumers.send(1_000)
+    consumers.send(600)
     consumers.wait_members(count - 2)
     if count > 2:
         consumers.wait_all()
@@ -205,7 +205,7 @@ def test_kill_and_pause_lose_nothing_and_double_nothing(consumers: Consumers, co
     consumers.send(500)
     paused.send_signal(signal.SIGCONT)
     consumers.wait_members(count)
-    consumers.send(1_000)
+    consumers.send(600)
     consumers.wait_all()
     assert newcomer.poll() is paused.poll() is None
     assert {process.pid for process in consumers.processes} == consumers.workers()

@@ -50,7 +50,6 @@ _BEYOND_BUDGET = """
 SELECT dead_letter_id
   FROM dead_letters AS latest
  WHERE dead_letter_id = ANY(%(ids)s::uuid[])
-   AND replay_of IS NULL
    AND (SELECT count(*) FROM dead_letters AS dead
          WHERE dead.consumer = latest.consumer
            AND dead.topic = latest.topic

@@ -170,7 +170,7 @@ class _Run:
             self._process(self._next_batch())
             if self._assignment.incomplete:
                 failures += 1
-                self._rejoin(failures)
+                self._complete(failures)
             elif self._assignment.positions:
                 failures = 0
                 self._commit_for_tooling()
@@ -277,21 +277,20 @@ class _Run:
             raw = self._poll_for(seconds)
         return self._arrived(raw)
 
-    def _rejoin(self, failures: int) -> None:
+    def _complete(self, failures: int) -> None:
+        """Take over what could not be taken over in the rebalance, after a pause."""
         seconds = self._pause_seconds(failures)
         _log.warning(
-            "will join the group again",
+            "will take partitions over again",
             consumer=self._settings.consumer,
             failures=failures,
             pause_seconds=round(seconds, 3),
             error=str(self._assignment.incomplete),
         )
-        self._consumer.unsubscribe()
-        self._poll_for(seconds)
-        while self._assignment.positions and not self._stop.is_set():
-            self._poll_for(self._settings.first_pause_seconds)
-        self._assignment.raise_failure()
-        self._subscribe()
+        with self._assignment.paused():
+            raw = self._poll_for(seconds)
+        self._process(self._arrived(raw))
+        self._assignment.complete()
 
     def _subscribe(self) -> None:
         retries = self._settings.dead_letters.retries_topic
