@@ -1,24 +1,19 @@
 """The `trackops` command."""
 
 import asyncio
-import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from trackops_cli.local.errors import DiskFull, StackError
+from trackops_cli import deadletters
 from trackops_cli.local.home import Home
-from trackops_cli.local.ports import Ports
-from trackops_cli.local.stack import LocalStack, PartStatus
+from trackops_cli.local.stack import PartStatus
+from trackops_cli.terminal import OUT, local_stack, one_line_errors, say
 
-__all__ = ["app", "local_stack"]
+__all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-_out = Console()
-_err = Console(stderr=True)
+app.add_typer(deadletters.app, name="deadletters")
 
 
 @app.callback()
@@ -32,8 +27,8 @@ def up() -> None:
     with one_line_errors():
         stack = local_stack()
         stack.up()
-        _out.print(_addresses(stack.status()))
-        _say(f"logs are in {Home.from_environment().logs}")
+        OUT.print(_addresses(stack.status()))
+        say(f"logs are in {Home.from_environment().logs}")
 
 
 @app.command()
@@ -41,7 +36,7 @@ def down() -> None:
     """Stop everything and keep the data."""
     with one_line_errors():
         stopped = local_stack().down()
-        _say(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+        say(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
 
 
 @app.command()
@@ -49,7 +44,7 @@ def reset() -> None:
     """Stop everything and remove the data."""
     with one_line_errors():
         local_stack().reset()
-        _say("stopped everything and removed its data")
+        say("stopped everything and removed its data")
 
 
 @app.command()
@@ -57,7 +52,7 @@ def status() -> None:
     """Show which processes run and whether they answer; exits 1 unless all do."""
     with one_line_errors():
         parts = local_stack().status()
-        _out.print(_status_table(parts))
+        OUT.print(_status_table(parts))
         if not all(part.ready for part in parts):
             raise typer.Exit(1)
 
@@ -70,35 +65,8 @@ def demo() -> None:
     with one_line_errors():
         stack = local_stack()
         stack.up()
-        if not asyncio.run(run_demo(stack.addresses, _out)):
+        if not asyncio.run(run_demo(stack.addresses, OUT)):
             raise typer.Exit(1)
-
-
-def local_stack() -> LocalStack:
-    """The stack that TRACKOPS_HOME and TRACKOPS_PORT_… name, telling its progress."""
-    return LocalStack(Home.from_environment().root, Ports.from_environment(), _say)
-
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Ends the command with one line and status 1 for what its user can put right."""
-    try:
-        yield
-    except StackError as error:
-        raise _failure(error) from error
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise _failure(DiskFull(Home.from_environment().root)) from error
-
-
-def _failure(error: StackError) -> typer.Exit:
-    _err.print(f"trackops: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-    return typer.Exit(1)
-
-
-def _say(line: str) -> None:
-    _err.print(f"trackops: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _addresses(parts: list[PartStatus]) -> Table:

@@ -3,8 +3,19 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from cloudevents.core.bindings.kafka import KafkaMessage, from_binary
+from cloudevents.core.formats.json import JSONFormat
 
 from trackops_common.envelope import Attributes, HeaderWriter, InvalidEnvelope, parse
+
+_TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+class _AsItCame(JSONFormat):
+    """The SDK makes text of bytes that could be some, unless it is told what they are."""
+
+    def read_data(self, body: bytes, _: str | None) -> bytes:
+        return body
 
 
 def _headers(traceparent: str = "") -> list[tuple[str, bytes]]:
@@ -22,8 +33,7 @@ def _headers(traceparent: str = "") -> list[tuple[str, bytes]]:
 
 
 def test_what_is_written_is_read_back() -> None:
-    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    assert parse(_headers(trace)) == Attributes(
+    assert parse(_headers(_TRACE)) == Attributes(
         id="0b7e",
         type="trackops.order.v1.OrderPlaced",
         source="/trackops/trackops_order",
@@ -31,7 +41,7 @@ def test_what_is_written_is_read_back() -> None:
         time=datetime(2026, 11, 23, 10, 0, 0, 1, tzinfo=UTC),
         outboxseq=7,
         aggregateversion=2,
-        traceparent=trace,
+        traceparent=_TRACE,
     )
 
 
@@ -66,3 +76,17 @@ def test_a_header_that_cannot_be_read_is_refused(name: str, value: bytes) -> Non
 def test_no_headers_at_all_are_refused() -> None:
     with pytest.raises(InvalidEnvelope):
         parse(None)
+
+
+def test_the_cloudevents_sdk_reads_what_is_written() -> None:
+    message = KafkaMessage(headers=dict(_headers(_TRACE)), key=b"order-1", value=b"\x0a\x01x")
+    event = from_binary(message, _AsItCame())
+    assert (event.get_specversion(), event.get_id()) == ("1.0", "0b7e")
+    assert event.get_type() == "trackops.order.v1.OrderPlaced"
+    assert event.get_source() == "/trackops/trackops_order"
+    assert event.get_subject() == "order-1"
+    assert event.get_time() == datetime(2026, 11, 23, 10, 0, 0, 1, tzinfo=UTC)
+    assert event.get_datacontenttype() == "application/protobuf"
+    assert event.get_data() == b"\x0a\x01x"
+    assert event.get_extension("outboxseq") == "7"
+    assert event.get_extension("aggregateversion") == "2"

@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from trackops_common import kafka
-from trackops_common.errors import TransientError
+from trackops_common.errors import StartRefused, TransientError
 from trackops_common.positions import PartitionId, Position, PositionStore
 
 __all__ = ["Assignment", "PositionLost", "TopicReplaced"]
@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 _REQUEST_SECONDS = 5.0
 
 
-class TopicReplaced(Exception):
+class TopicReplaced(StartRefused):
     """The topic was deleted and made again: stored positions mean nothing in it."""
 
     def __init__(self, topic: str, *, expected_id: str, found_id: str) -> None:
@@ -37,7 +37,7 @@ class TopicReplaced(Exception):
         self.topic = topic
 
 
-class PositionLost(Exception):
+class PositionLost(StartRefused):
     """The next message is not in the log any more, or there is no stored position."""
 
     def __init__(self, topic: str, partition: int, problem: str) -> None:
@@ -54,15 +54,15 @@ class Assignment:
         self._admin = AdminClient(kafka.client_settings(bootstrap_servers, "trackops-inbox"))
         self._paused = False
         self._failure: Exception | None = None
+        self._missing: set[PartitionId] = set()
         self.store = store
         self.positions: dict[PartitionId, int] = {}
         """For each partition held, the stored position as this consumer knows it."""
         self.incomplete: TransientError | None = None
-        """Why partitions were not taken over: to get them, join again."""
+        """Why partitions that are ours were not taken over yet (see `complete`)."""
 
     def subscribe(self, topics: Sequence[str]) -> None:
-        """Join the group, again or for the first time."""
-        self.incomplete = None
+        """Join the group."""
         self._consumer.subscribe(
             list(topics),
             on_assign=self._on_assign,
@@ -71,9 +71,18 @@ class Assignment:
         )
 
     def raise_failure(self) -> None:
-        """Raise what went wrong in a rebalance, unless joining again may help."""
+        """Raise what went wrong in a rebalance, unless another attempt may help."""
         if self._failure is not None:
             raise self._failure
+
+    def complete(self) -> None:
+        """Try once more to take over what the group gave us, without a rebalance.
+
+        Raises:
+            TopicReplaced: a topic is not the one that the stored positions belong to.
+        """
+        self.incomplete = None
+        self._take_over(sorted(self._missing))
 
     def return_to_stored(self, partitions: Iterable[PartitionId]) -> None:
         """Go where the schema says; another owner has moved the positions.
@@ -116,6 +125,7 @@ class Assignment:
             self._consumer.seek(TopicPartition(topic, number, offset))
         except KafkaException as error:
             self.incomplete = TransientError(str(error))
+            self._missing.add((topic, number))
             del self.positions[topic, number]
             self._consumer.incremental_unassign([TopicPartition(topic, number)])
 
@@ -137,20 +147,27 @@ class Assignment:
             starts = self._starts(partitions) if partitions else {}
         except TransientError as error:
             self.incomplete = error
+            self._missing.update(partitions)
         finally:
             # Also when nothing can be taken over: without this call the client assigns by itself.
             self._consumer.incremental_assign(
                 [TopicPartition(topic, number, at) for (topic, number), at in starts.items()]
             )
         self.positions.update(starts)
+        self._missing.difference_update(starts)
+        if starts:
+            _log.info("partitions taken over", partitions=_named(starts))
         if self._paused:
             self._consumer.pause(self._held())
 
     def _give_up(self, partitions: Sequence[PartitionId]) -> None:
+        self._missing.difference_update(partitions)
         held = [partition for partition in partitions if partition in self.positions]
         for partition in held:
             del self.positions[partition]
         self._consumer.incremental_unassign([TopicPartition(*partition) for partition in held])
+        if held:
+            _log.info("partitions given up", partitions=_named(held))
 
     def _starts(self, partitions: Sequence[PartitionId]) -> dict[PartitionId, int]:
         topics = {topic for topic, _ in partitions}
@@ -175,3 +192,7 @@ class Assignment:
         if marks is None:
             raise TransientError(f"no offsets of {partition} in time")
         return int(marks[0])
+
+
+def _named(partitions: Iterable[PartitionId]) -> list[str]:
+    return [f"{topic}[{number}]" for topic, number in sorted(partitions)]

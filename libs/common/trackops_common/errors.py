@@ -10,7 +10,7 @@
     │   ├── DependencyUnavailable   …and was done again, in vain
     │   └── ServerStopping          …by another replica
     ├── BatchRefused           the database refused the data of a whole batch
-    └── StartRefused           the service must not start as things are
+    └── StartRefused           the service must not start, or go on, as things are
 
 The type decides what happens next: transient work is run again, a refused
 batch is split until the command at fault stands alone, and the rest is told to
@@ -100,4 +100,4 @@ class BatchRefused(ServiceError):
 
 
 class StartRefused(ServiceError):
-    """The service must not start as things are; the message says what to do."""
+    """The service must not start, or go on, as things are; the message says what to do."""

@@ -21,9 +21,11 @@ _INTERVAL_SECONDS = 60.0
 
 @asynccontextmanager
 async def housekeeping(
-    database: Database, *, request_retention_days: int
+    database: Database, *, request_retention_days: int | None = None
 ) -> AsyncIterator[asyncio.Task[None]]:
     """Make partitions before entering; make and drop them each minute in the task handed out.
+
+    `request_retention_days` is None where the schema has an outbox, but stores no requests.
 
     A pass that meets a transient error (a lock that is busy, a lost
     connection) is left to the next; there is room ahead for many.
@@ -31,11 +33,13 @@ async def housekeeping(
 
     def make_room() -> None:
         maintain_outbox(database)
-        maintain_requests(database)
+        if request_retention_days is not None:
+            maintain_requests(database)
 
     def tidy() -> None:
         make_room()
-        drop_old_requests(database, keep_days=request_retention_days)
+        if request_retention_days is not None:
+            drop_old_requests(database, keep_days=request_retention_days)
 
     async def keep_tidy() -> None:
         while True:

@@ -12,21 +12,32 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
+from trackops.common.v1.dead_letter_pb2 import DeadLetterReason
 
-from trackops_common import envelope, kafka
+from trackops_common import kafka
 from trackops_common.assignment import Assignment, PositionLost
 from trackops_common.database import Database, Transaction
-from trackops_common.errors import TransientError
+from trackops_common.dead_letters import DeadLetterPolicy, DeadLetters
+from trackops_common.errors import BatchRefused, TransientError
+from trackops_common.messages import Arrival, InvalidMessage, Message
 from trackops_common.outbox import OutboxEvent
 from trackops_common.positions import Move, PartitionId, PositionStore
 
-__all__ = ["Handled", "Handler", "Inbox", "InboxSettings", "InvalidMessage", "Message"]
+__all__ = [
+    "DeadLetterPolicy",
+    "Handled",
+    "Handler",
+    "Inbox",
+    "InboxSettings",
+    "InvalidMessage",
+    "Message",
+]
 
 _log = structlog.get_logger(__name__)
 
@@ -37,51 +48,31 @@ _Raw = Any
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """An event as it was read (see `trackops_common.envelope` for its attributes)."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: str
-    value: bytes
-    attributes: envelope.Attributes
-
-    @property
-    def id(self) -> str:
-        """The event's id."""
-        return self.attributes.id
-
-    @property
-    def type(self) -> str:
-        """Full name of the protobuf message in `value`."""
-        return self.attributes.type
-
-    @property
-    def time(self) -> datetime:
-        """When the fact became true."""
-        return self.attributes.time
-
-
-@dataclass(frozen=True, slots=True)
 class Handled:
     """What a handler leaves to the inbox."""
 
     events: Sequence[OutboxEvent] = ()
     """Facts for the service's own outbox, committed with the handler's work."""
-    after_commit: Callable[[], None] | None = None
-    """Called in the consumer's thread once the work is committed.
+    after_commit: Callable[[], Future[None] | None] | None = None
+    """Called in the consumer's thread once the work is committed, and not to block it.
 
     A hint only: it is not called if the process, or the connection during the
-    commit, dies. To reach an event loop, let it use `call_soon_threadsafe`.
+    commit, dies. If it returns a future, no further messages are handled
+    before that is done, and the consumer stays in its group meanwhile.
     """
 
 
 Handler = Callable[[Transaction, Sequence[Message]], Handled]
 """Acts on messages in the given transaction, which it does not commit.
 
-The messages of one partition are in order. A `TransientError` runs the same
-messages again later; any other error stops the consumer, nothing being done.
+The messages of one partition are in order, but for replays, which come late.
+Types it does not know it leaves alone: a topic holds all facts of its
+aggregates, those that newer producers add included.
+
+A `TransientError` runs the same messages again later. An `InvalidMessage`
+makes that message a dead letter and runs the others again; a `BatchRefused`
+splits the batch until the message at fault is alone, and makes that one a dead
+letter. Any other error stops the consumer, nothing being done.
 """
 
 
@@ -93,25 +84,28 @@ class InboxSettings:
     consumer: str
     """Its group in Kafka, and the key of its positions."""
     topics: Sequence[str]
+    dead_letters: DeadLetterPolicy
+    instance_id: str = ""
+    """Makes it a static member of its group (`group.instance.id`), unique among the replicas.
+
+    A restart within `session_seconds` then moves no partition at all; in
+    return, those of a replica that is gone for good wait for that long, also
+    after an orderly stop. Empty: a member for as long as it runs.
+    """
     max_batch: int = 500
     """Messages in one transaction, at most."""
     poll_seconds: float = 0.5
     """How long one wait for messages may last, and so how long it takes to stop."""
     session_seconds: float = 6.0
     """After this time without a sign of life the partitions go to another replica."""
+    poll_interval_seconds: float = 300.0
+    """A handler that takes longer loses its partitions to another replica.
+
+    Pauses do not count: the consumer goes on polling in them.
+    """
     first_pause_seconds: float = 0.05
     longest_pause_seconds: float = 5.0
     """Pauses between attempts grow from the first to the longest."""
-
-
-class InvalidMessage(Exception):
-    """A message that is no event of ours; the consumer stops before it."""
-
-    def __init__(self, topic: str, partition: int, offset: int, problem: str) -> None:
-        super().__init__(f"message {topic}[{partition}]@{offset}: {problem}")
-        self.topic = topic
-        self.partition = partition
-        self.offset = offset
 
 
 class _Stale(Exception):
@@ -137,7 +131,7 @@ class Inbox:
         Raises:
             TopicReplaced: a topic is not the one that the stored positions belong to.
             PositionLost: the log does not hold the next message any more.
-            InvalidMessage: a message cannot be read.
+            DeadLetterBudgetExceeded: too many messages cannot be handled.
             Exception: what the handler raised, unless it was transient.
         """
         consumer = Consumer(_consumer_settings(self._settings))
@@ -166,64 +160,84 @@ class _Run:
         self._consumer = consumer
         self._assignment = assignment
         self._stop = stop
+        self._dead_letters = DeadLetters(settings.consumer, settings.dead_letters)
         self._tooling_commit_due = 0.0
 
     def loop(self) -> None:
-        self._assignment.subscribe(self._settings.topics)
+        self._subscribe()
         failures = 0
         while not self._stop.is_set():
             self._process(self._next_batch())
             if self._assignment.incomplete:
                 failures += 1
-                self._rejoin(failures)
+                self._complete(failures)
             elif self._assignment.positions:
                 failures = 0
                 self._commit_for_tooling()
 
-    def _next_batch(self) -> list[Message]:
+    def _next_batch(self) -> list[Arrival]:
         """Waits for the first message only: a batch is what has gathered meanwhile."""
         raw = self._consumer.consume(1, self._settings.poll_seconds)
         if raw:
             raw += self._consumer.consume(self._settings.max_batch - 1, 0)
-        self._assignment.raise_failure()
-        return self._expected(map(_message, _without_errors(raw)))
+        return self._arrived(raw)
 
-    def _process(self, batch: list[Message]) -> None:
-        failures = 0
+    def _process(self, batch: list[Arrival]) -> None:
+        failures, size = 0, len(batch)
         while batch and not self._stop.is_set():
+            part = batch[:size]
             try:
-                self._attempt(batch)
-                batch = []
+                done = self._attempt(part)
             except TransientError as error:
                 failures += 1
                 batch = self._expected([*batch, *self._pause(failures, error)])
             except _Stale as stale:
-                batch = [m for m in batch if (m.topic, m.partition) not in stale.partitions]
+                batch = [one for one in batch if (one.topic, one.partition) not in stale.partitions]
+            except InvalidMessage as error:
+                _give_up_invalid(part, error)
+            except BatchRefused as error:
+                size = _split(part, error)
+            else:
+                batch, failures, size = batch[len(part) :], 0, size * 2
+                if done is not None:
+                    batch = self._expected([*batch, *self._hold_back(done)])
 
-    def _attempt(self, batch: Sequence[Message]) -> None:
+    def _attempt(self, batch: Sequence[Arrival]) -> Future[None] | None:
         try:
             handled = self._commit(batch)
         except _Stale as stale:
             self._assignment.return_to_stored(stale.partitions)
             raise
-        if handled.after_commit is not None:
-            handled.after_commit()
+        return handled.after_commit() if handled.after_commit is not None else None
 
-    def _commit(self, batch: Sequence[Message]) -> Handled:
-        """One transaction: positions first, then the work, then its facts."""
-        ends = {(message.topic, message.partition): message.offset + 1 for message in batch}
+    def _commit(self, batch: Sequence[Arrival]) -> Handled:
+        """One transaction: positions first, then the work, then its facts and dead letters."""
+        ends = {(one.topic, one.partition): one.offset + 1 for one in batch}
         expected = self._assignment.positions
         moves = [Move(partition, expected[partition], end) for partition, end in ends.items()]
         with self._database.transaction() as transaction:
             moved = self._assignment.store.advance(transaction, moves)
             if len(moved) < len(moves):
                 raise _Stale(ends.keys() - moved)
-            handled = self._handler(transaction, batch)
-            transaction.commit(handled.events)
+            batch = self._dead_letters.claim(transaction, batch)
+            messages = [one.message for one in batch if one.message is not None]
+            handled = self._handler(transaction, messages) if messages else Handled()
+            dead = [one for one in batch if one.message is None]
+            given_up = self._dead_letters.give_up(transaction, dead)
+            transaction.commit([*handled.events, *given_up])
         expected.update(ends)
         return handled
 
-    def _expected(self, messages: Iterable[Message]) -> list[Message]:
+    def _arrived(self, raw: Iterable[_Raw]) -> list[Arrival]:
+        """What a poll brought, read.
+
+        Raises what went wrong in the rebalance that may have been part of the poll.
+        """
+        self._assignment.raise_failure()
+        retries = self._settings.dead_letters.retries_topic
+        return self._expected(Arrival(one, retries_topic=retries) for one in _without_errors(raw))
+
+    def _expected(self, messages: Iterable[Arrival]) -> list[Arrival]:
         """Those of partitions that are still ours, from the position on.
 
         A rebalance during a poll may leave messages of before it in the same batch.
@@ -235,7 +249,21 @@ class _Run:
             if message.offset >= positions.get((message.topic, message.partition), 1 << 63)
         ]
 
-    def _pause(self, failures: int, error: TransientError) -> list[Message]:
+    def _hold_back(self, done: Future[None]) -> list[Arrival]:
+        """Stay in the group until `done`, reading nothing; messages that come all the same."""
+        wait([done], self._settings.poll_seconds)
+        if done.done():
+            done.result()
+            return []
+        raw: list[_Raw] = []
+        with self._assignment.paused():
+            while not (done.done() or self._stop.is_set()):
+                raw += self._poll_for(self._settings.poll_seconds)
+        if done.done():
+            done.result()
+        return self._arrived(raw)
+
+    def _pause(self, failures: int, error: TransientError) -> list[Arrival]:
         """Stay in the group for a while, reading nothing; messages that come all the same."""
         seconds = self._pause_seconds(failures)
         _log.warning(
@@ -247,24 +275,26 @@ class _Run:
         )
         with self._assignment.paused():
             raw = self._poll_for(seconds)
-        self._assignment.raise_failure()
-        return [_message(message) for message in _without_errors(raw)]
+        return self._arrived(raw)
 
-    def _rejoin(self, failures: int) -> None:
+    def _complete(self, failures: int) -> None:
+        """Take over what could not be taken over in the rebalance, after a pause."""
         seconds = self._pause_seconds(failures)
         _log.warning(
-            "will join the group again",
+            "will take partitions over again",
             consumer=self._settings.consumer,
             failures=failures,
             pause_seconds=round(seconds, 3),
             error=str(self._assignment.incomplete),
         )
-        self._consumer.unsubscribe()
-        self._poll_for(seconds)
-        while self._assignment.positions and not self._stop.is_set():
-            self._poll_for(self._settings.first_pause_seconds)
-        self._assignment.raise_failure()
-        self._assignment.subscribe(self._settings.topics)
+        with self._assignment.paused():
+            raw = self._poll_for(seconds)
+        self._process(self._arrived(raw))
+        self._assignment.complete()
+
+    def _subscribe(self) -> None:
+        retries = self._settings.dead_letters.retries_topic
+        self._assignment.subscribe([*self._settings.topics, retries])
 
     def _poll_for(self, seconds: float) -> list[_Raw]:
         until = time.monotonic() + seconds
@@ -291,15 +321,21 @@ class _Run:
             _log.info("positions not shown in Kafka", error=str(error))
 
 
-def _message(raw: _Raw) -> Message:
-    topic, partition, offset = raw.topic(), raw.partition(), raw.offset()
-    try:
-        attributes = envelope.parse(raw.headers())
-        return Message(
-            topic, partition, offset, (raw.key() or b"").decode(), raw.value() or b"", attributes
-        )
-    except (envelope.InvalidEnvelope, UnicodeDecodeError) as error:
-        raise InvalidMessage(topic, partition, offset, str(error)) from error
+def _give_up_invalid(batch: Sequence[Arrival], error: InvalidMessage) -> None:
+    for one in batch:
+        if one.message is error.message:
+            one.give_up(DeadLetterReason.DEAD_LETTER_REASON_INVALID, error.problem)
+            return
+    raise error  # of another batch: the handler's defect
+
+
+def _split(batch: Sequence[Arrival], error: BatchRefused) -> int:
+    """How many of a refused batch to try next; a message that is refused alone is given up."""
+    if len(batch) == 1:
+        if batch[0].message is None:
+            raise error
+        batch[0].give_up(DeadLetterReason.DEAD_LETTER_REASON_REFUSED, str(error))
+    return max(1, len(batch) // 2)
 
 
 def _without_errors(messages: Iterable[_Raw]) -> list[_Raw]:
@@ -325,7 +361,9 @@ def _is_error(message: _Raw) -> bool:
 
 
 def _consumer_settings(settings: InboxSettings) -> dict[str, Any]:
-    return kafka.client_settings(settings.bootstrap_servers, settings.consumer) | {
+    static = {"group.instance.id": settings.instance_id} if settings.instance_id else {}
+    common = kafka.client_settings(settings.bootstrap_servers, settings.consumer) | static
+    return common | {
         "group.id": settings.consumer,
         "isolation.level": "read_committed",
         "enable.auto.commit": False,
@@ -334,6 +372,7 @@ def _consumer_settings(settings: InboxSettings) -> dict[str, Any]:
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": int(settings.session_seconds * 1000),
         "heartbeat.interval.ms": 1_000,
+        "max.poll.interval.ms": int(settings.poll_interval_seconds * 1000),
         # A full local queue stops fetching for the back-off, by default a whole second.
         "queued.min.messages": 20_000,
         "queued.max.messages.kbytes": 16_384,

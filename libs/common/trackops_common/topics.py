@@ -12,6 +12,8 @@ __all__ = [
     "ORDER_EVENTS",
     "PAYMENT_EVENTS",
     "RELAY_CHECKPOINTS",
+    "SAGA_DEAD_LETTERS",
+    "SAGA_RETRIES",
     "TOPICS",
     "Topic",
 ]
@@ -27,6 +29,11 @@ class Topic:
 
 
 _WEEK = {"retention.ms": str(7 * 24 * 3600 * 1000)}
+_FOR_OPERATORS = {
+    "retention.ms": str(90 * 24 * 3600 * 1000),
+    "max.message.bytes": str(2 * 1024 * 1024),
+}
+"""Time for a fix, and room for the largest message with what is said about it."""
 
 ORDER_EVENTS = Topic("trackops.order.events.v1", partitions=6, config=_WEEK)
 INVENTORY_EVENTS = Topic("trackops.inventory.events.v1", partitions=6, config=_WEEK)
@@ -44,6 +51,10 @@ RELAY_CHECKPOINTS = Topic(
     config={"cleanup.policy": "compact", "segment.ms": str(3600 * 1000)},
 )
 """A source's checkpoints stand in one partition, whose assignment is the source's lease."""
+SAGA_DEAD_LETTERS = Topic("trackops.saga.deadletters.v1", partitions=6, config=_FOR_OPERATORS)
+"""What the orchestrator's consumers could not act on (`trackops.common.v1.DeadLetter`)."""
+SAGA_RETRIES = Topic("trackops.saga.retries.v1", partitions=6, config=_FOR_OPERATORS)
+"""Dead letters on their way back to the consumer that gave them up, and to no other."""
 
 TOPICS = (
     ORDER_EVENTS,
@@ -52,4 +63,6 @@ TOPICS = (
     IDENTITY_EVENTS,
     IDENTITY_LETTERS,
     RELAY_CHECKPOINTS,
+    SAGA_DEAD_LETTERS,
+    SAGA_RETRIES,
 )

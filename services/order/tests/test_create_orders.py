@@ -266,3 +266,11 @@ def test_a_repeat_tells_the_cache_what_the_first_could_not(
     create([COMMAND])
 
     assert cache.get([COMMAND.request_key]).entries == {}
+
+
+def test_the_event_carries_the_trace_of_the_command_that_made_it(
+    create: CreateOrders, orders: InMemoryOrders
+) -> None:
+    create([replace(INVALID_BODY, traceparent="invalid"), replace(COMMAND, traceparent="first")])
+    create([replace(_another(2), traceparent="other"), replace(COMMAND, traceparent="repeat")])
+    assert orders.traces == ["first", "other"]

@@ -82,6 +82,7 @@ class _Tables:
     timelines: dict[UUID, list[TimelineEntry]] = field(default_factory=dict)
     requests: dict[UUID, StoredRequest] = field(default_factory=dict)
     events: list[OrderEvent] = field(default_factory=list)
+    traces: list[str] = field(default_factory=list)
 
 
 class InMemoryOrders:
@@ -130,6 +131,11 @@ class InMemoryOrders:
         return list(self._tables.events)
 
     @property
+    def traces(self) -> Sequence[str]:
+        """The `traceparent` that left with each of them."""
+        return list(self._tables.traces)
+
+    @property
     def requests(self) -> Sequence[StoredRequest]:
         """What was answered."""
         return list(self._tables.requests.values())
@@ -146,8 +152,9 @@ class _UnitOfWork:
         self.orders = _Orders(tables)
         self.requests = InMemoryRequestStore(tables.requests)
 
-    def commit(self, events: Sequence[OrderEvent]) -> None:
+    def commit(self, events: Sequence[OrderEvent], traces: Sequence[str] = ()) -> None:
         self.tables.events.extend(deepcopy(list(events)))
+        self.tables.traces.extend(traces or [""] * len(events))
         self.committed = True
 
 

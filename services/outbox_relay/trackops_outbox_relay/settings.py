@@ -26,6 +26,7 @@ class RelaySettings(ServiceSettings):
         "trackops_inventory",
         "trackops_payment",
         "trackops_identity",
+        "trackops_saga_orchestrator",
     )
     """Schemas whose outboxes are published, with commas between."""
     checkpoint_topic: str = RELAY_CHECKPOINTS.name

@@ -76,6 +76,8 @@ async def world(database: Any, kafka: Any) -> AsyncIterator[World]:
             payment_target=target,
             order_target=target,
             order_events_topic=kafka.topic(),
+            dead_letters_topic=kafka.topic(),
+            retries_topic=kafka.topic(),
             order_events_consumer=f"test-{uuid.uuid4()}",
         )
         mine = Database(database.url(ROLE), application_name="test")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from trackops.saga.v1 import saga_service_pb2
@@ -14,10 +14,11 @@ from trackops_common.database import Database
 from trackops_common.grpc.channels import open_channel
 from trackops_common.grpc.endpoints import RpcService
 from trackops_common.grpc.server import Application, wait_for_dependency
-from trackops_common.inbox import Inbox, InboxSettings
+from trackops_common.housekeeping import housekeeping
+from trackops_common.inbox import DeadLetterPolicy, Inbox, InboxSettings
 from trackops_common.kafka import check_topics
 from trackops_common.settings import ServiceSettings
-from trackops_common.topics import ORDER_EVENTS
+from trackops_common.topics import ORDER_EVENTS, SAGA_DEAD_LETTERS, SAGA_RETRIES
 from trackops_saga_orchestrator.adapters.participants import grpc_participants
 from trackops_saga_orchestrator.adapters.postgres import (
     PostgresNewSagas,
@@ -53,6 +54,17 @@ class SagaSettings(ServiceSettings):
     order_events_topic: str = ORDER_EVENTS.name
     order_events_consumer: str = "trackops_saga_orchestrator"
     """Consumer group, and the key of its positions."""
+    consumer_instance_id: str = ""
+    """Stable name of this replica, one for each (that of a StatefulSet's pod, say): a restart
+    within 6 seconds then moves no partition. Empty: partitions move at each stop and start."""
+    dead_letters_topic: str = SAGA_DEAD_LETTERS.name
+    """Where messages go that cannot be handled."""
+    retries_topic: str = SAGA_RETRIES.name
+    """Where they come from when an operator replays them."""
+    dead_letter_limit: int = 20
+    """More than these among `dead_letter_window` messages of a partition stop the service, as
+    a fault of its version rather than of single messages."""
+    dead_letter_window: int = 1_000
     lease_seconds: float = 10.0
     """How long a saga stays with a replica that gives no sign of life."""
     max_sagas_in_memory: int = 2000
@@ -61,6 +73,21 @@ class SagaSettings(ServiceSettings):
     """Commands in one call to a participant."""
     calls_per_action: int = 2
     """Calls of one action that are in the air at a time."""
+
+    @property
+    def inbox(self) -> InboxSettings:
+        return InboxSettings(
+            bootstrap_servers=self.kafka_bootstrap_servers,
+            consumer=self.order_events_consumer,
+            topics=[self.order_events_topic],
+            instance_id=self.consumer_instance_id,
+            dead_letters=DeadLetterPolicy(
+                topic=self.dead_letters_topic,
+                retries_topic=self.retries_topic,
+                limit=self.dead_letter_limit,
+                window=self.dead_letter_window,
+            ),
+        )
 
     @property
     def engine_limits(self) -> EngineLimits:
@@ -77,7 +104,8 @@ async def bootstrap(settings: SagaSettings) -> AsyncIterator[Application]:
     """The orchestrator at work; leaving stops the consumer, then gives the sagas up."""
     async with AsyncExitStack() as stack:
         database = await _open_database(settings, stack)
-        await _wait_for_topic(settings)
+        keeper = await stack.enter_async_context(housekeeping(database))
+        await _wait_for_topics(settings)
         threads = stack.enter_context(
             ThreadPoolExecutor(settings.database_pool_size, thread_name_prefix="store")
         )
@@ -91,7 +119,9 @@ async def bootstrap(settings: SagaSettings) -> AsyncIterator[Application]:
         engine_task = await stack.enter_async_context(_at_work(engine))
         inbox = _build_inbox(settings, database, engine, clock)
         loops = await stack.enter_async_context(running({"order-events": inbox.run}))
-        yield Application([_build_service(database, threads)], background=[engine_task, *loops])
+        yield Application(
+            [_build_service(database, threads)], background=[keeper, engine_task, *loops]
+        )
 
 
 async def _open_database(settings: SagaSettings, stack: AsyncExitStack) -> Database:
@@ -107,9 +137,11 @@ async def _open_database(settings: SagaSettings, stack: AsyncExitStack) -> Datab
     return database
 
 
-async def _wait_for_topic(settings: SagaSettings) -> None:
+async def _wait_for_topics(settings: SagaSettings) -> None:
+    topics = [settings.order_events_topic, settings.dead_letters_topic, settings.retries_topic]
+
     def check() -> None:
-        check_topics(settings.kafka_bootstrap_servers, [settings.order_events_topic])
+        check_topics(settings.kafka_bootstrap_servers, topics)
 
     await wait_for_dependency("Kafka", check, timeout_seconds=settings.start_timeout_seconds)
 
@@ -145,21 +177,16 @@ def _build_inbox(
         PostgresNewSagas,
         _hand_over(engine, asyncio.get_running_loop()),
     )
-    inbox_settings = InboxSettings(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
-        consumer=settings.order_events_consumer,
-        topics=[settings.order_events_topic],
-    )
-    return Inbox(inbox_settings, database, handler)
+    return Inbox(settings.inbox, database, handler)
 
 
 def _hand_over(
     engine: Engine, loop: asyncio.AbstractEventLoop
-) -> Callable[[Sequence[StartedSaga]], None]:
-    """Blocks the consumer's thread while the engine is full."""
+) -> Callable[[Sequence[StartedSaga]], Future[None]]:
+    """Not done while the engine is full."""
 
-    def hand_over(started: Sequence[StartedSaga]) -> None:
-        asyncio.run_coroutine_threadsafe(engine.admit(started), loop).result()
+    def hand_over(started: Sequence[StartedSaga]) -> Future[None]:
+        return asyncio.run_coroutine_threadsafe(engine.admit(started), loop)
 
     return hand_over
 

@@ -20,6 +20,7 @@ from google.protobuf.message_factory import GetMessageClass
 from trackops_common.grpc.failures import DomainFailure, Failure, describe, status_details
 from trackops_common.grpc.streams import OpenStreams
 from trackops_common.grpc.validation import validation_failure
+from trackops_common.tracing import join_trace
 
 __all__ = [
     "Context",
@@ -107,6 +108,7 @@ def _guarded(behaviour: Behaviour, domain_failure: DomainFailure) -> Behaviour:
     async def call(request: Message, context: Context) -> Message | Encoded:  # noqa: RET503 - abort
         failure = validation_failure(request)
         if failure is None:
+            join_trace(context.invocation_metadata())
             try:
                 return await behaviour(request, context)
             except Exception as error:  # noqa: BLE001 - each becomes the status it stands for

@@ -5,7 +5,7 @@ A function is never changed once released: a new shape is a new function.
 
 from __future__ import annotations
 
-__all__ = ["CONSUMER_OFFSETS_V1", "OUTBOX_V1", "REQUESTS_V1"]
+__all__ = ["CONSUMER_OFFSETS_V1", "DEAD_LETTERS_V1", "OUTBOX_V1", "REQUESTS_V1"]
 
 OUTBOX_V1 = """
 CREATE SEQUENCE outbox_seq CACHE 1;
@@ -49,3 +49,21 @@ CREATE TABLE consumer_offsets (
 ) WITH (fillfactor = 50);
 """
 """How far each partition was consumed (see `trackops_common.inbox`)."""
+
+DEAD_LETTERS_V1 = """
+CREATE TABLE dead_letters (
+    dead_letter_id uuid        NOT NULL PRIMARY KEY,
+    consumer       text        NOT NULL,
+    topic          text        NOT NULL,
+    partition      int         NOT NULL,
+    message_offset bigint      NOT NULL,
+    problem        text        NOT NULL,
+    dead_time      timestamptz NOT NULL DEFAULT now(),
+    replay_of      uuid,
+    replay_time    timestamptz,
+    replay_reason  text
+);
+CREATE INDEX dead_letters_by_place
+    ON dead_letters (consumer, topic, partition, message_offset) WHERE replay_of IS NULL;
+"""
+"""What became a dead letter, and which were replayed (see `trackops_common.dead_letters`)."""

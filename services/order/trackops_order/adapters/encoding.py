@@ -218,7 +218,7 @@ def timestamp(moment: datetime) -> Timestamp:
     return message
 
 
-def outbox_event(event: OrderEvent, *, topic: str) -> OutboxEvent:
+def outbox_event(event: OrderEvent, *, topic: str, traceparent: str) -> OutboxEvent:
     """The event as a row of the outbox."""
     payload = _payload(event)
     order = event.order
@@ -230,6 +230,7 @@ def outbox_event(event: OrderEvent, *, topic: str) -> OutboxEvent:
         aggregate_version=order.version,
         payload=payload.SerializeToString(),
         occurred_at=order.update_time,
+        traceparent=traceparent,
     )
 
 

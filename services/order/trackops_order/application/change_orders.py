@@ -26,6 +26,8 @@ class OrderCommand(IdempotentCommand, Protocol):
     def order_id(self) -> UUID: ...
     @property
     def etag(self) -> str: ...
+    @property
+    def traceparent(self) -> str: ...
 
 
 C = TypeVar("C", bound=OrderCommand)
@@ -53,6 +55,7 @@ class ChangeOrders:
             orders = work.orders.lock({command.order_id for command in commands})
             ledger = RequestLedger(work.requests.find(c.request_key for c in commands))
             events: list[OrderEvent] = []
+            traces: list[str] = []
 
             def change_one(command: C) -> bytes:
                 order = orders.get(command.order_id)
@@ -61,12 +64,13 @@ class ChangeOrders:
                 order.expect(command.etag)
                 event = change(order, command, now)
                 events.append(event)
+                traces.append(command.traceparent)
                 return self.encode(event)
 
             outcomes = [ledger.answer(command, change_one, OrderError) for command in commands]
             work.orders.save(events)
             work.requests.save(ledger.new)
-            work.commit(events)
+            work.commit(events, traces)
         # Also where nothing changed: a repeat is all that is heard of a change whose server died
         # before it told the cache.
         self.cache.supersede({order.order_id: order.version for order in orders.values()})

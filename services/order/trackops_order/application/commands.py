@@ -7,6 +7,7 @@ from functools import cached_property
 from uuid import UUID
 
 from trackops_common.idempotency import request_key
+from trackops_common.tracing import current_traceparent
 
 __all__ = ["OrderChange"]
 
@@ -20,6 +21,8 @@ class OrderChange:
     order_id: UUID
     etag: str = field(default="", kw_only=True)
     """Of the version that is to be changed; empty for whichever there is."""
+    traceparent: str = field(default_factory=current_traceparent, kw_only=True, compare=False)
+    """Of the call; no part of what is asked."""
 
     @cached_property
     def request_key(self) -> UUID:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
 from uuid import UUID
@@ -11,6 +11,7 @@ from uuid import UUID
 from trackops_common.clock import Clock
 from trackops_common.errors import RequestIdExpired, RequestIdReused
 from trackops_common.idempotency import JsonValue, RequestLedger, fingerprint, request_key
+from trackops_common.tracing import current_traceparent
 from trackops_order.application.ports import EncodeOrder, OrderCache, UnitOfWorkFactory
 from trackops_order.domain.details import OrderDetails
 from trackops_order.domain.errors import InvalidOrder
@@ -32,6 +33,8 @@ class CreateOrder:
     lines: Sequence[OrderLine]
     payment_method_token: str
     details: OrderDetails | None = None
+    traceparent: str = field(default_factory=current_traceparent, kw_only=True, compare=False)
+    """Of the call; no part of what is asked."""
 
     @cached_property
     def request_key(self) -> UUID:
@@ -85,7 +88,12 @@ class CreateOrders:
                 for command, attempt in zip(commands, attempts, strict=True)
             ]
             work.requests.save(ledger.new)
-            work.commit([fact for fact in facts if fact.order.order_id in added])
+            new = [fact for fact in facts if fact.order.order_id in added]
+            traces = {
+                id(attempt): command.traceparent
+                for command, attempt in zip(commands, attempts, strict=True)
+            }
+            work.commit(new, [traces[id(fact)] for fact in new])
         # Their ids may be known as unknown. Those of repeats too: their server may have died
         # before it told the cache.
         self.cache.supersede({fact.order.order_id: fact.order.version for fact in facts})

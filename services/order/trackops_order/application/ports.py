@@ -85,8 +85,11 @@ class UnitOfWork(Protocol):
     @property
     def requests(self) -> RequestStore: ...
 
-    def commit(self, events: Sequence[OrderEvent]) -> None:
-        """End the unit of work; the events leave with it, in this order."""
+    def commit(self, events: Sequence[OrderEvent], traces: Sequence[str] = ()) -> None:
+        """End the unit of work; the events leave with it, in this order.
+
+        `traces` has the `traceparent` of each event's request, or is empty: none has one.
+        """
         ...
 
 

@@ -1,0 +1,46 @@
+"""What every command has alike: its two streams, its stack, its errors as one line."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+
+from trackops_cli.local.errors import DiskFull, StackError
+from trackops_cli.local.home import Home
+from trackops_cli.local.ports import Ports
+from trackops_cli.local.stack import LocalStack
+
+__all__ = ["OUT", "local_stack", "one_line_errors", "say"]
+
+OUT = Console()
+_ERR = Console(stderr=True)
+
+
+def local_stack() -> LocalStack:
+    """The stack that TRACKOPS_HOME and TRACKOPS_PORT_… name, telling its progress."""
+    return LocalStack(Home.from_environment().root, Ports.from_environment(), say)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Ends the command with one line and status 1 for what its user can put right."""
+    try:
+        yield
+    except StackError as error:
+        raise _failure(error) from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise _failure(DiskFull(Home.from_environment().root)) from error
+
+
+def say(line: str) -> None:
+    """One line to the user, on the error stream."""
+    _ERR.print(f"trackops: {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _failure(error: StackError) -> typer.Exit:
+    _ERR.print(f"trackops: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+    return typer.Exit(1)
