@@ -96,6 +96,8 @@ def _item_messages(items: Sequence[StockItem | ReservedItem]) -> list[inventory_
 
 
 def _reserved_item_message(item: ReservedItem) -> inventory_pb2.ReservedItem:
+    if not item.committed:  # the most by far, and each field has its price
+        return inventory_pb2.ReservedItem(sku=item.sku, quantity=item.quantity)
     return inventory_pb2.ReservedItem(
         sku=item.sku,
         quantity=item.quantity,

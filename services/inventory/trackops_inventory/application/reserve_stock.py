@@ -76,9 +76,10 @@ class ReserveStockForOrders:
     encode: EncodeReservation
 
     def __call__(self, commands: Sequence[ReserveStock]) -> Sequence[ReservationOutcome]:
+        first = {command.order_id: command for command in reversed(commands)}
         with self.unit_of_work() as work:
             now = work.now()
-            proposed = _proposals(commands, now)
+            proposed = {id_: command.propose(now) for id_, command in first.items()}
             standing = dict(work.reservations.claim(list(proposed.values())))
             new = {id_ for id_, reservation in proposed.items() if standing[id_] is reservation}
             ledger = RequestLedger(work.requests.find(c.request_key for c in commands))
@@ -89,25 +90,20 @@ class ReserveStockForOrders:
                 order_id = command.order_id
                 if order_id in new and order_id not in held:
                     stock.hold(command.items)
-                    standing[order_id] = held[order_id] = command.propose(now)
-                standing[order_id].confirm_held(command.items, now)
+                    is_first = command is first[order_id]
+                    held[order_id] = standing[order_id] if is_first else command.propose(now)
+                    standing[order_id] = held[order_id]
+                else:
+                    standing[order_id].confirm_held(command.items, now)
                 return self.encode(standing[order_id])
 
             outcomes = [ledger.answer(command, reserve, InventoryError) for command in commands]
             work.reservations.withdraw(new - held.keys())
-            work.reservations.save([r for r in held.values() if r != proposed[r.order_id]])
+            work.reservations.save([r for id_, r in held.items() if r is not proposed[id_]])
             work.stock.save(stock.changed)
             work.requests.save(ledger.new)
             work.commit([reservation.reserved() for reservation in held.values()])
         return outcomes
-
-
-def _proposals(commands: Sequence[ReserveStock], now: datetime) -> dict[UUID, Reservation]:
-    proposed: dict[UUID, Reservation] = {}
-    for command in commands:
-        if command.order_id not in proposed:
-            proposed[command.order_id] = command.propose(now)
-    return proposed
 
 
 def _skus(commands: Iterable[ReserveStock]) -> set[str]:
