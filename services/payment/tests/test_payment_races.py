@@ -87,6 +87,6 @@ def test_whoever_wins_an_order_nothing_stays_held(payments: Payments) -> None:
             partial(payments.authorize_all, authorizations), partial(payments.void_all, voids)
         )
         assert all(isinstance(outcome, bytes) for outcome in voided)
-        states = {found.state for found in payments.tables.reader.get(orders).values()}
+        states = {payments.state(order_id) for order_id in orders}
         assert states == {PaymentState.VOIDED}
     assert payments.provider.held == set()
