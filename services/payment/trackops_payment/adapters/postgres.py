@@ -67,29 +67,25 @@ SELECT {_PAYMENT}, {MOVEMENT_COLUMNS}
  ORDER BY movement.create_time, movement.kind, movement.movement_id
 """  # noqa: S608 - of constants alone
 
-_SETTLED_UNTIL = """
-UPDATE payment_sweep
-   SET authorizing_since = greatest(authorizing_since, least(
-           %(before)s::timestamptz - interval '5 minutes',
-           (SELECT min(create_time) FROM payments
-             WHERE create_time >= authorizing_since AND create_time < %(before)s
-               AND state = 'AUTHORIZING')))
+_MARK_AUTHORIZING = """
+UPDATE payments SET unanswered_since = payments.create_time
+  FROM (SELECT order_id FROM payments
+         WHERE create_time >= (SELECT marked_until FROM payment_sweep)
+           AND create_time < %(before)s AND state = 'AUTHORIZING' AND unanswered_since IS NULL
+           FOR UPDATE SKIP LOCKED) AS unanswered
+ WHERE payments.order_id = unanswered.order_id
 """
-"""The minutes are for clocks of other replicas that are behind."""
 
-_AUTHORIZING = f"""
+_MARKED = """
+UPDATE payment_sweep
+   SET marked_until = greatest(marked_until, %(before)s::timestamptz - interval '5 minutes')
+"""
+"""The minutes are for clocks that are behind, and for rows that were locked or not committed."""
+
+_UNANSWERED = f"""
 SELECT {_PAYMENT}
   FROM payments AS payment
- WHERE create_time >= (SELECT authorizing_since FROM payment_sweep)
-   AND create_time < %(before)s AND state = 'AUTHORIZING'
- ORDER BY random()
- LIMIT %(limit)s
-"""  # noqa: S608 - of constants alone
-
-_VOIDING = f"""
-SELECT {_PAYMENT}
-  FROM payments AS payment
- WHERE voiding_since < %(before)s AND state = 'VOIDING'
+ WHERE unanswered_since < %(before)s AND state = %(state)s
  ORDER BY random()
  LIMIT %(limit)s
 """  # noqa: S608 - of constants alone
@@ -110,7 +106,7 @@ UPDATE payments
        update_time = changed.update_time, capturing_minor = changed.capturing_minor,
        captured_minor = changed.captured_minor, refunding_minor = changed.refunding_minor,
        refunded_minor = changed.refunded_minor,
-       voiding_since = CASE changed.state WHEN 'VOIDING' THEN changed.update_time END
+       unanswered_since = CASE changed.state WHEN 'VOIDING' THEN changed.update_time END
   FROM unnest(%(order_ids)s::uuid[], %(states)s::text[], %(authorization_ids)s::text[],
               %(decline_codes)s::text[], %(versions)s::bigint[], %(update_times)s::timestamptz[],
               %(capturing)s::bigint[], %(captured)s::bigint[], %(refunding)s::bigint[],
@@ -207,11 +203,14 @@ class PostgresUnansweredPayments:
 
     def find(self, *, before: datetime, limit: int) -> Unanswered:
         bound = {"before": before, "limit": limit}
-        self._database.execute(_SETTLED_UNTIL, bound)
+        with self._database.transaction() as transaction:
+            transaction.execute(_MARK_AUTHORIZING, bound)
+            transaction.execute(_MARKED, bound)
+            transaction.commit()
         fetch = self._database.fetch
         return Unanswered(
-            [_payment(*row) for row in fetch(_AUTHORIZING, bound)],
-            [_payment(*row) for row in fetch(_VOIDING, bound)],
+            [_payment(*row) for row in fetch(_UNANSWERED, bound | {"state": "AUTHORIZING"})],
+            [_payment(*row) for row in fetch(_UNANSWERED, bound | {"state": "VOIDING"})],
             [(_payment(*row[:_WIDTH]), movement_of(*row[_WIDTH:])) for row in fetch(_SENT, bound)],
         )
 

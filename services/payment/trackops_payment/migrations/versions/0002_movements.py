@@ -10,11 +10,11 @@ down_revision = "0001"
 # only in its movements, because its row is what is locked and what a constraint can see.
 PAYMENTS = """
 ALTER TABLE payments
-    ADD COLUMN capturing_minor bigint NOT NULL DEFAULT 0,
-    ADD COLUMN captured_minor  bigint NOT NULL DEFAULT 0,
-    ADD COLUMN refunding_minor bigint NOT NULL DEFAULT 0,
-    ADD COLUMN refunded_minor  bigint NOT NULL DEFAULT 0,
-    ADD COLUMN voiding_since   timestamptz,
+    ADD COLUMN capturing_minor  bigint NOT NULL DEFAULT 0,
+    ADD COLUMN captured_minor   bigint NOT NULL DEFAULT 0,
+    ADD COLUMN refunding_minor  bigint NOT NULL DEFAULT 0,
+    ADD COLUMN refunded_minor   bigint NOT NULL DEFAULT 0,
+    ADD COLUMN unanswered_since timestamptz,
     DROP CONSTRAINT payments_state_check,
     ADD CONSTRAINT payments_state_check CHECK (state IN (
         'AUTHORIZING', 'AUTHORIZED', 'DECLINED', 'VOIDING', 'VOIDED', 'PARTIALLY_CAPTURED',
@@ -35,7 +35,7 @@ ALTER TABLE payments
         captured_minor = 0 OR state NOT IN ('VOIDED', 'AUTHORIZED')) NOT VALID;
 """
 
-VOIDING = "UPDATE payments SET voiding_since = update_time WHERE state = 'VOIDING'"
+VOIDING = "UPDATE payments SET unanswered_since = update_time WHERE state = 'VOIDING'"
 
 # `movement_id` is the `request_id` that asked for it.
 MOVEMENTS = """
@@ -56,17 +56,17 @@ CREATE TABLE payment_movements (
 """
 
 # No index may have `state` of `payments` in it, nor in its predicate: every authorization changes
-# it, and would then write each index anew. So what waits in AUTHORIZING is found among the payments
-# created since `authorizing_since`, before which every authorization is settled.
+# it, and would then write each index anew. `unanswered_since` is set by a void, and for what stays
+# AUTHORIZING by the sweep, which looks at the payments created since `marked_until` only.
 UNANSWERED = """
 CREATE INDEX ON payment_movements (create_time) WHERE state = 'SENT';
-CREATE INDEX ON payments (voiding_since) WHERE voiding_since IS NOT NULL;
+CREATE INDEX ON payments (unanswered_since) WHERE unanswered_since IS NOT NULL;
 CREATE INDEX ON payments USING brin (create_time) WITH (pages_per_range = 32, autosummarize = on);
 CREATE TABLE payment_sweep (
-    only_row          boolean     PRIMARY KEY DEFAULT true CHECK (only_row),
-    authorizing_since timestamptz NOT NULL
+    only_row     boolean     PRIMARY KEY DEFAULT true CHECK (only_row),
+    marked_until timestamptz NOT NULL
 );
-INSERT INTO payment_sweep (authorizing_since) VALUES ('-infinity');
+INSERT INTO payment_sweep (marked_until) VALUES ('-infinity');
 """
 
 
@@ -88,7 +88,7 @@ def downgrade() -> None:
         DROP CONSTRAINT payments_let_go_check,
         DROP CONSTRAINT payments_voided_check,
         DROP COLUMN capturing_minor, DROP COLUMN captured_minor,
-        DROP COLUMN refunding_minor, DROP COLUMN refunded_minor, DROP COLUMN voiding_since,
+        DROP COLUMN refunding_minor, DROP COLUMN refunded_minor, DROP COLUMN unanswered_since,
         ADD CONSTRAINT payments_state_check CHECK (state IN (
             'AUTHORIZING', 'AUTHORIZED', 'DECLINED', 'VOIDING', 'VOIDED')) NOT VALID
     """)
