@@ -131,3 +131,49 @@ async def test_every_wrong_field_is_named(stub: Any) -> None:
         "currency_code",
         "payment_method_token",
     }
+
+
+async def test_many_are_captured_and_refunded_each_alone(stub: Any) -> None:
+    request, pb = authorization(), payment_service_pb2
+    order_id = request.order_id
+    await stub.AuthorizePayment(request)
+    wanted = [(order_id, 300), (order_id, 201), (str(uuid4()), 1)]
+    captures = [
+        pb.CapturePaymentRequest(request_id=str(uuid4()), order_id=id_, amount_minor=amount)
+        for id_, amount in wanted
+    ]
+    refunds = [
+        pb.RefundPaymentRequest(request_id=str(uuid4()), order_id=id_, amount_minor=amount)
+        for id_, amount in wanted
+    ]
+    captured = await stub.BatchCapturePayments(pb.BatchCapturePaymentsRequest(requests=captures))
+    refunded = await stub.BatchRefundPayments(pb.BatchRefundPaymentsRequest(requests=refunds))
+    for answer in (captured, refunded):
+        first, second, third = answer.results
+        assert first.response.movement.state == payment_pb2.PAYMENT_MOVEMENT_STATE_DONE
+        too_high, unknown = (ErrorDetails.of_status(one.error) for one in (second, third))
+        assert (too_high.code, too_high.reason) == (
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "AMOUNT_TOO_HIGH",
+        )
+        assert too_high.metadata["requested_minor"] == "201"
+        assert unknown.reason == "PAYMENT_NOT_FOUND"
+    assert refunded.results[0].response.payment.refunded_minor == 300
+
+
+async def test_a_void_that_has_to_wait_is_unavailable(stub: Any) -> None:
+    request = authorization("tok_capture_unavailable")
+    await stub.AuthorizePayment(request)
+    capture = payment_service_pb2.CapturePaymentRequest(
+        request_id=str(uuid4()), order_id=request.order_id, amount_minor=1
+    )
+    away = await refusal(stub.CapturePayment(capture))
+    assert away.code is grpc.StatusCode.UNAVAILABLE
+    waiting = await refusal(stub.VoidPayment(void(request.order_id)))
+    assert (waiting.code, waiting.reason) == (
+        grpc.StatusCode.UNAVAILABLE,
+        "DEPENDENCY_UNAVAILABLE",
+    )
+    capture.amount_minor = 2
+    reused = await refusal(stub.CapturePayment(capture))
+    assert (reused.code, reused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_ID_REUSED")

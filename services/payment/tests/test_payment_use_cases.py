@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
 from trackops.payment.v1 import payment_pb2, payment_service_pb2
 
-from trackops_common.database import Database
 from trackops_common.errors import DependencyUnavailable, RequestIdReused
-from trackops_payment.adapters.encoding import encode_payment
 from trackops_payment.application.asking import PaymentOutcome
-from trackops_payment.application.get_payments import GetPayments
 from trackops_payment.application.void_payments import VoidPayment
 from trackops_payment.domain.errors import (
     AuthorizationDeclined,
@@ -23,20 +19,9 @@ from trackops_payment.domain.errors import (
 )
 from trackops_payment.domain.payment import PaymentState
 
-from .payment_fakes import Crash, InMemoryTables, Payments, PostgresTables
+from .payment_fakes import Crash, Payments
 
 AUTHORIZED, DECLINED, VOIDED = "PaymentAuthorized", "PaymentDeclined", "PaymentVoided"
-
-
-@pytest.fixture(params=["memory", "postgres"])
-def payments(request: pytest.FixtureRequest) -> Iterator[Payments]:
-    if request.param == "memory":
-        yield Payments(InMemoryTables())
-        return
-    url = request.getfixturevalue("database").url("trackops_payment")
-    database = Database(url, application_name="test")
-    yield Payments(PostgresTables(database))
-    database.close()
 
 
 def payment(outcome: PaymentOutcome) -> payment_pb2.Payment:
@@ -361,6 +346,6 @@ class TestVoidAgainstAuthorize:
 def test_payments_are_shown_to_those_who_ask(payments: Payments) -> None:
     order_id = uuid4()
     authorized = payments.authorize(order_id)
-    found = GetPayments(payments.tables.reader, encode_payment)([order_id, uuid4()])
+    found = payments.get_all([order_id, uuid4()])
     assert found[0] == authorized
     assert isinstance(found[1], PaymentNotFound)

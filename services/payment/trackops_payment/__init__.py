@@ -1,1 +1,1 @@
-"""The payment service: authorises and voids the payments of orders."""
+"""The payment service: authorises, captures, voids and refunds the payments of orders."""

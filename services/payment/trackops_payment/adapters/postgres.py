@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from trackops_common import arrays
-from trackops_common.database import Database, Rows, Transaction
+from trackops_common.database import Database, Transaction
 from trackops_common.request_store import PostgresRequestStore
 from trackops_payment.adapters.encoding import outbox_event
+from trackops_payment.adapters.movements import (
+    MOVEMENT_COLUMNS,
+    PostgresMovementRepository,
+    movement_of,
+)
+from trackops_payment.application.ports import Unanswered
 from trackops_payment.domain.events import PaymentEvent
-from trackops_payment.domain.payment import Payment, PaymentTerms
+from trackops_payment.domain.movement import Movement
+from trackops_payment.domain.payment import NOTHING_MOVED, Payment, PaymentSums, PaymentTerms
 
-__all__ = ["PostgresPaymentReader", "PostgresUnitOfWork", "PostgresUnitOfWorkFactory"]
+__all__ = [
+    "PostgresPaymentReader",
+    "PostgresUnansweredPayments",
+    "PostgresUnitOfWork",
+    "PostgresUnitOfWorkFactory",
+]
 
 _INSERT_PAYMENTS = """
 INSERT INTO payments (order_id, state, amount_minor, currency_code, payment_method_token, version,
@@ -31,23 +44,75 @@ SELECT order_id, state, amount_minor, currency_code, payment_method_token, versi
 RETURNING order_id
 """
 
-_SELECT_PAYMENTS = """
-SELECT order_id, state, amount_minor, currency_code, payment_method_token, authorization_id,
-       decline_code, version, create_time, update_time
-  FROM payments
+_PAYMENT = """
+       payment.order_id, payment.state, payment.amount_minor, payment.currency_code,
+       payment.payment_method_token, payment.authorization_id, payment.decline_code,
+       payment.version, payment.create_time, payment.update_time, payment.capturing_minor,
+       payment.captured_minor, payment.refunding_minor, payment.refunded_minor"""
+_WIDTH = _PAYMENT.count("payment.")
+
+_LOCK_PAYMENTS = f"""
+SELECT {_PAYMENT}
+  FROM payments AS payment
  WHERE order_id = ANY(%(order_ids)s::uuid[])
+ ORDER BY order_id
+   FOR UPDATE
+"""  # noqa: S608 - of constants alone
+
+_SELECT_PAYMENTS = f"""
+SELECT {_PAYMENT}, {MOVEMENT_COLUMNS}
+  FROM payments AS payment
+  LEFT JOIN payment_movements AS movement USING (order_id)
+ WHERE payment.order_id = ANY(%(order_ids)s::uuid[])
+ ORDER BY movement.create_time, movement.kind, movement.movement_id
+"""  # noqa: S608 - of constants alone
+
+_MARK_AUTHORIZING = """
+UPDATE payments SET unanswered_since = payments.create_time
+  FROM (SELECT order_id FROM payments
+         WHERE create_time >= (SELECT marked_until FROM payment_sweep)
+           AND create_time < %(before)s AND state = 'AUTHORIZING' AND unanswered_since IS NULL
+           FOR UPDATE SKIP LOCKED) AS unanswered
+ WHERE payments.order_id = unanswered.order_id
 """
 
-_LOCK_PAYMENTS = f"{_SELECT_PAYMENTS} ORDER BY order_id FOR UPDATE"
+_MARKED = """
+UPDATE payment_sweep
+   SET marked_until = greatest(marked_until, %(before)s::timestamptz - interval '5 minutes')
+"""
+"""The minutes are for clocks that are behind, and for rows that were locked or not committed."""
+
+_UNANSWERED = f"""
+SELECT {_PAYMENT}
+  FROM payments AS payment
+ WHERE unanswered_since < %(before)s AND state = %(state)s
+ ORDER BY random()
+ LIMIT %(limit)s
+"""  # noqa: S608 - of constants alone
+
+_SENT = f"""
+SELECT {_PAYMENT}, {MOVEMENT_COLUMNS}
+  FROM payment_movements AS movement
+  JOIN payments AS payment USING (order_id)
+ WHERE movement.create_time < %(before)s AND movement.state = 'SENT'
+ ORDER BY random()
+ LIMIT %(limit)s
+"""  # noqa: S608 - of constants alone
 
 _SAVE_PAYMENTS = """
 UPDATE payments
    SET state = changed.state, authorization_id = changed.authorization_id,
        decline_code = changed.decline_code, version = changed.version,
-       update_time = changed.update_time
+       update_time = changed.update_time, capturing_minor = changed.capturing_minor,
+       captured_minor = changed.captured_minor, refunding_minor = changed.refunding_minor,
+       refunded_minor = changed.refunded_minor,
+       unanswered_since = CASE changed.state WHEN 'VOIDING' THEN changed.update_time END
   FROM unnest(%(order_ids)s::uuid[], %(states)s::text[], %(authorization_ids)s::text[],
-              %(decline_codes)s::text[], %(versions)s::bigint[], %(update_times)s::timestamptz[])
-       AS changed(order_id, state, authorization_id, decline_code, version, update_time)
+              %(decline_codes)s::text[], %(versions)s::bigint[], %(update_times)s::timestamptz[],
+              %(capturing)s::bigint[], %(captured)s::bigint[], %(refunding)s::bigint[],
+              %(refunded)s::bigint[])
+       AS changed(order_id, state, authorization_id, decline_code, version, update_time,
+                  capturing_minor, captured_minor, refunding_minor, refunded_minor)
  WHERE payments.order_id = changed.order_id
 """
 
@@ -70,7 +135,8 @@ class PostgresPaymentRepository:
         if not wanted:
             return {}
         bound = {"order_ids": arrays.uuids(wanted)}
-        return _payments(self._transaction.execute(_LOCK_PAYMENTS, bound))
+        rows = self._transaction.execute(_LOCK_PAYMENTS, bound)
+        return {row[0]: _payment(*row) for row in rows}
 
     def save(self, payments: Sequence[Payment]) -> None:
         if payments:
@@ -89,6 +155,7 @@ class PostgresUnitOfWork:
 
     def __init__(self, transaction: Transaction, *, events_topic: str) -> None:
         self.payments = PostgresPaymentRepository(transaction)
+        self.movements = PostgresMovementRepository(transaction)
         self.requests = PostgresRequestStore(transaction)
         self._transaction = transaction
         self._events_topic = events_topic
@@ -118,9 +185,34 @@ class PostgresPaymentReader:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def get(self, order_ids: Sequence[UUID]) -> Mapping[UUID, Payment]:
+    def get(self, order_ids: Sequence[UUID]) -> Mapping[UUID, tuple[Payment, Sequence[Movement]]]:
         bound = {"order_ids": arrays.uuids(order_ids)}
-        return _payments(self._database.fetch(_SELECT_PAYMENTS, bound))
+        found: dict[UUID, tuple[Payment, list[Movement]]] = {}
+        for row in self._database.fetch(_SELECT_PAYMENTS, bound):
+            _, movements = found.setdefault(row[0], (_payment(*row[:_WIDTH]), []))
+            if row[_WIDTH] is not None:
+                movements.append(movement_of(*row[_WIDTH:]))
+        return found
+
+
+class PostgresUnansweredPayments:
+    """An `UnansweredPayments` on committed rows."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, *, before: datetime, limit: int) -> Unanswered:
+        bound = {"before": before, "limit": limit}
+        with self._database.transaction() as transaction:
+            transaction.execute(_MARK_AUTHORIZING, bound)
+            transaction.execute(_MARKED, bound)
+            transaction.commit()
+        fetch = self._database.fetch
+        return Unanswered(
+            [_payment(*row) for row in fetch(_UNANSWERED, bound | {"state": "AUTHORIZING"})],
+            [_payment(*row) for row in fetch(_UNANSWERED, bound | {"state": "VOIDING"})],
+            [(_payment(*row[:_WIDTH]), movement_of(*row[_WIDTH:])) for row in fetch(_SENT, bound)],
+        )
 
 
 def _new_columns(payments: Sequence[Payment]) -> Mapping[str, Any]:
@@ -144,11 +236,11 @@ def _state_columns(payments: Sequence[Payment]) -> Mapping[str, Any]:
         "decline_codes": arrays.texts(p.decline_code for p in payments),
         "versions": arrays.integers(p.version for p in payments),
         "update_times": arrays.timestamps(p.update_time for p in payments),
+        "capturing": arrays.integers(p.sums.capturing_minor for p in payments),
+        "captured": arrays.integers(p.sums.captured_minor for p in payments),
+        "refunding": arrays.integers(p.sums.refunding_minor for p in payments),
+        "refunded": arrays.integers(p.sums.refunded_minor for p in payments),
     }
-
-
-def _payments(rows: Rows) -> Mapping[UUID, Payment]:
-    return {row[0]: _payment(*row) for row in rows}
 
 
 def _payment(
@@ -160,8 +252,9 @@ def _payment(
     authorization_id: str | None,
     decline_code: str | None,
     version: int,
-    create_time: Any,
-    update_time: Any,
+    create_time: datetime,
+    update_time: datetime,
+    *sums: int,
 ) -> Payment:
     return Payment.rehydrate(
         order_id=order_id,
@@ -172,6 +265,7 @@ def _payment(
         version=version,
         create_time=create_time,
         update_time=update_time,
+        sums=PaymentSums(*sums) if any(sums) else NOTHING_MOVED,
     )
 
 

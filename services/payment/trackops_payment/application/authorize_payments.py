@@ -15,7 +15,7 @@ from trackops_payment.application.asking import (
     ASK,
     PaymentOutcome,
     answer_the_rest,
-    asked_orders,
+    asked_about,
     authorization_request,
     given_responses,
 )
@@ -24,7 +24,7 @@ from trackops_payment.application.ports import (
     Authorized,
     Declined,
     EncodePayment,
-    PaymentProvider,
+    HoldProvider,
     UnitOfWorkFactory,
 )
 from trackops_payment.domain.errors import PaymentError
@@ -42,6 +42,10 @@ class AuthorizePayment:
     request_id: str
     order_id: UUID
     terms: PaymentTerms
+
+    @property
+    def subject(self) -> UUID:
+        return self.order_id
 
     @cached_property
     def request_key(self) -> UUID:
@@ -89,15 +93,22 @@ class AuthorizePayments:
     """
 
     unit_of_work: UnitOfWorkFactory
-    provider: PaymentProvider
+    provider: HoldProvider
     encode: EncodePayment
     clock: Clock
 
     def __call__(self, commands: Sequence[AuthorizePayment]) -> Sequence[PaymentOutcome]:
         outcomes, intended = self._intend(commands)
         answers = self._ask(intended)
-        known = {id_: one for id_, one in answers.items() if not isinstance(one, TransientError)}
+        known = {key: one for key, one in answers.items() if not isinstance(one, TransientError)}
         return answer_the_rest(commands, outcomes, answers, lambda rest: self._record(rest, known))
+
+    def ask_again(self, payments: Sequence[Payment]) -> None:
+        """Ask the provider about payments that were found AUTHORIZING, and record what it says."""
+        answers = self._ask(payments)
+        known = {key: one for key, one in answers.items() if not isinstance(one, TransientError)}
+        if known:
+            self._record((), known)
 
     def _intend(
         self, commands: Sequence[AuthorizePayment]
@@ -114,9 +125,9 @@ class AuthorizePayments:
                 return ASK if payment.state is PaymentState.AUTHORIZING else self.encode(payment)
 
             outcomes = [ledger.answer(command, intend, PaymentError) for command in commands]
-            asked = asked_orders(commands, outcomes)
+            asked = asked_about(commands, outcomes)
             new = {id_ for id_, payment in proposed.items() if payments[id_] is payment}
-            work.payments.withdraw(new - asked)
+            work.payments.withdraw(new.difference(asked))
             work.requests.save(given_responses(ledger.new))
             work.commit()
         return outcomes, [payments[order_id] for order_id in asked]
@@ -133,14 +144,16 @@ class AuthorizePayments:
         """Transaction 2: what the provider said, unless somebody was faster or it was voided."""
         now = self.clock.now()
         with self.unit_of_work() as work:
-            payments = work.payments.lock({command.order_id for command in commands})
+            payments = work.payments.lock(answers)
             ledger = RequestLedger(work.requests.find(_overtaken(commands, payments)))
-            events: list[PaymentEvent] = []
+            events: list[PaymentEvent] = [
+                _conclude(payments[order_id], answer, now)
+                for order_id, answer in answers.items()
+                if payments[order_id].state is PaymentState.AUTHORIZING
+            ]
 
             def record(command: AuthorizePayment) -> bytes:
                 payment = payments[command.order_id]
-                if payment.state is PaymentState.AUTHORIZING:
-                    events.append(_conclude(payment, answers[command.order_id], now))
                 payment.permit(command.terms)
                 return self.encode(payment)
 

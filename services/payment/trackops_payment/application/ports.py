@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from trackops_common.errors import TransientError
 from trackops_common.idempotency import RequestStore
 from trackops_payment.domain.events import PaymentEvent
+from trackops_payment.domain.movement import Movement, MovementKey
 from trackops_payment.domain.payment import Payment, PaymentTerms
 
 __all__ = [
@@ -18,10 +20,20 @@ __all__ = [
     "AuthorizationRequest",
     "Authorized",
     "Declined",
+    "EncodeMovement",
     "EncodePayment",
+    "EncodePaymentHistory",
+    "HoldProvider",
+    "MoveProvider",
+    "Moved",
+    "MovementAnswer",
+    "MovementRepository",
+    "MovementRequest",
     "PaymentProvider",
     "PaymentReader",
     "PaymentRepository",
+    "Unanswered",
+    "UnansweredPayments",
     "UnitOfWork",
     "UnitOfWorkFactory",
     "VoidAnswer",
@@ -31,6 +43,10 @@ __all__ = [
 
 EncodePayment = Callable[[Payment], bytes]
 """A payment as the response message that shows it, in wire form."""
+EncodeMovement = Callable[[Payment, Movement], bytes]
+"""A payment and one of its movements as the response message that shows both, in wire form."""
+EncodePaymentHistory = Callable[[Payment, Sequence[Movement]], bytes]
+"""A payment with all its movements as the response message that shows it, in wire form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +63,19 @@ class VoidRequest:
 
     idempotency_key: str
     authorization_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class MovementRequest:
+    """Take some of what is held, or give back some of what was taken.
+
+    Asking twice under one key never moves it twice.
+    """
+
+    idempotency_key: str
+    authorization_id: str
+    amount_minor: int
+    currency_code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +97,51 @@ class Voided:
     """The provider holds nothing under this authorization."""
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The provider took the amount, or gave it back, under this name of its own."""
+
+    provider_id: str
+
+
 AuthorizationAnswer = Authorized | Declined | TransientError
 """A `TransientError` says that the outcome is unknown: it may or may not have been done."""
 VoidAnswer = Voided | TransientError
+MovementAnswer = Moved | Declined | TransientError
 
 
-class PaymentProvider(Protocol):
-    """The outside system that holds money for us.
-
-    It remembers idempotency keys: the first request under a key decides, and
-    every later one gets the same answer and changes nothing, also after a void.
-    Answers are as many as requests, in their order; what is wrong with one
-    request is its answer, never an exception.
-    """
+class HoldProvider(Protocol):
+    """The side of a `PaymentProvider` that holds money and lets go of it."""
 
     def authorize(self, requests: Sequence[AuthorizationRequest]) -> Sequence[AuthorizationAnswer]:
         """Hold amounts."""
         ...
 
     def void(self, requests: Sequence[VoidRequest]) -> Sequence[VoidAnswer]:
-        """Let go of amounts."""
+        """Let go of what is still held."""
         ...
+
+
+class MoveProvider(Protocol):
+    """The side of a `PaymentProvider` that takes money and gives it back."""
+
+    def capture(self, requests: Sequence[MovementRequest]) -> Sequence[MovementAnswer]:
+        """Take some or all of what is held."""
+        ...
+
+    def refund(self, requests: Sequence[MovementRequest]) -> Sequence[MovementAnswer]:
+        """Give back some or all of what was captured under the authorization."""
+        ...
+
+
+class PaymentProvider(HoldProvider, MoveProvider, Protocol):
+    """The outside system that holds and moves money for us.
+
+    It remembers idempotency keys: the first request under a key decides, and
+    every later one gets the same answer and changes nothing, also after a void.
+    Answers are as many as requests, in their order; what is wrong with one
+    request is its answer, never an exception.
+    """
 
 
 class PaymentRepository(Protocol):
@@ -116,11 +169,29 @@ class PaymentRepository(Protocol):
         ...
 
 
+class MovementRepository(Protocol):
+    """The movements of payments that are locked, within one unit of work."""
+
+    def find(self, keys: Iterable[MovementKey]) -> Mapping[MovementKey, Movement]:
+        """The movements that exist among `keys`."""
+        ...
+
+    def add(self, movements: Sequence[Movement]) -> None:
+        """Store new movements."""
+        ...
+
+    def save(self, movements: Sequence[Movement]) -> None:
+        """Store movements that changed since they were found."""
+        ...
+
+
 class UnitOfWork(Protocol):
     """One transaction; rolled back unless committed."""
 
     @property
     def payments(self) -> PaymentRepository: ...
+    @property
+    def movements(self) -> MovementRepository: ...
     @property
     def requests(self) -> RequestStore: ...
 
@@ -135,6 +206,26 @@ UnitOfWorkFactory = Callable[[], AbstractContextManager[UnitOfWork]]
 class PaymentReader(Protocol):
     """Reads committed payments."""
 
-    def get(self, order_ids: Sequence[UUID]) -> Mapping[UUID, Payment]:
-        """The payments that exist."""
+    def get(self, order_ids: Sequence[UUID]) -> Mapping[UUID, tuple[Payment, Sequence[Movement]]]:
+        """The payments that exist, each with its movements, oldest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """What was sent to the provider and has no recorded answer."""
+
+    authorizations: Sequence[Payment]
+    voids: Sequence[Payment]
+    movements: Sequence[tuple[Payment, Movement]]
+
+
+class UnansweredPayments(Protocol):
+    """Finds what waits for the provider's answer, among committed rows."""
+
+    def find(self, *, before: datetime, limit: int) -> Unanswered:
+        """Some of what was sent before that moment, at most `limit` of each kind.
+
+        In no order, so that what stays unanswered for long leaves room for the rest.
+        """
         ...

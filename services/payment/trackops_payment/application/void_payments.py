@@ -15,7 +15,7 @@ from trackops_payment.application.asking import (
     PaymentOutcome,
     answer_the_rest,
     answered_orders,
-    asked_orders,
+    asked_about,
     authorization_request,
     given_responses,
     void_request,
@@ -23,11 +23,10 @@ from trackops_payment.application.asking import (
 from trackops_payment.application.ports import (
     Authorized,
     EncodePayment,
-    PaymentProvider,
+    HoldProvider,
     UnitOfWorkFactory,
 )
 from trackops_payment.domain.errors import PaymentError
-from trackops_payment.domain.events import PaymentVoided
 from trackops_payment.domain.payment import Payment, PaymentState
 
 __all__ = ["VoidPayment", "VoidPayments"]
@@ -35,11 +34,15 @@ __all__ = ["VoidPayment", "VoidPayments"]
 
 @dataclass(frozen=True)
 class VoidPayment:
-    """Let go of what is held for one order, now and for ever."""
+    """Let go of what is still held for one order, now and for ever."""
 
     principal: str
     request_id: str
     order_id: UUID
+
+    @property
+    def subject(self) -> UUID:
+        return self.order_id
 
     @cached_property
     def request_key(self) -> UUID:
@@ -59,10 +62,14 @@ class VoidPayments:
     """Voids many payments at once; each command succeeds or fails alone.
 
     An order without a payment gets one that is VOIDED from the start, the mark
-    that refuses an authorization which arrives later. VOIDED and DECLINED hold
-    nothing and stay. All others become VOIDING in transaction 1, are voided at
-    the provider with no transaction open, and become VOIDED in transaction 2. A
+    that refuses an authorization which arrives later. VOIDED, DECLINED and
+    CAPTURED hold nothing and stay. All others become VOIDING in transaction 1,
+    are voided at the provider with no transaction open, and in transaction 2
+    become VOIDED, or CAPTURED where some of the amount was captured before. A
     crash anywhere leaves VOIDING, and the repeat of the request goes on.
+
+    While a capture is SENT a void is refused, to be sent again: what it would
+    let go of depends on the answer. From VOIDING on, no capture begins.
 
     Where the outcome of the authorization is not known (it was AUTHORIZING),
     the provider is first asked again under the authorization's own key. That
@@ -72,15 +79,22 @@ class VoidPayments:
     """
 
     unit_of_work: UnitOfWorkFactory
-    provider: PaymentProvider
+    provider: HoldProvider
     encode: EncodePayment
     clock: Clock
 
     def __call__(self, commands: Sequence[VoidPayment]) -> Sequence[PaymentOutcome]:
         outcomes, voiding = self._begin(commands)
         answers = self._let_go(voiding)
-        known = {id_: one for id_, one in answers.items() if not isinstance(one, TransientError)}
+        known = {key: one for key, one in answers.items() if not isinstance(one, TransientError)}
         return answer_the_rest(commands, outcomes, answers, lambda rest: self._finish(rest, known))
+
+    def ask_again(self, payments: Sequence[Payment]) -> None:
+        """Void payments that were found VOIDING at the provider, and record what it says."""
+        answers = self._let_go(payments)
+        known = {key: one for key, one in answers.items() if not isinstance(one, TransientError)}
+        if known:
+            self._finish((), known)
 
     def _begin(
         self, commands: Sequence[VoidPayment]
@@ -97,7 +111,7 @@ class VoidPayments:
                 return ASK if payment.begin_void(now) else self.encode(payment)
 
             outcomes = [ledger.answer(command, begin, PaymentError) for command in commands]
-            voiding = [payments[order_id] for order_id in asked_orders(commands, outcomes)]
+            voiding = [payments[order_id] for order_id in asked_about(commands, outcomes)]
             new = {id_ for id_, mark in marks.items() if payments[id_] is mark}
             work.payments.withdraw(new - answered_orders(commands, outcomes))
             work.payments.save(voiding)
@@ -139,21 +153,17 @@ class VoidPayments:
         """Transaction 2: nothing is held any more, unless somebody recorded that before us."""
         now = self.clock.now()
         with self.unit_of_work() as work:
-            payments = work.payments.lock({command.order_id for command in commands})
-            voiding = {id_ for id_, p in payments.items() if p.state is PaymentState.VOIDING}
+            payments = work.payments.lock(released)
+            voiding = {id_: p for id_, p in payments.items() if p.state is PaymentState.VOIDING}
             overtaken = [c.request_key for c in commands if c.order_id not in voiding]
             ledger = RequestLedger(work.requests.find(overtaken))
-            events: list[PaymentVoided] = []
+            facts = [p.finish_void(released[id_], now) for id_, p in voiding.items()]
 
             def finish(command: VoidPayment) -> bytes:
-                payment = payments[command.order_id]
-                if payment.state is PaymentState.VOIDING:
-                    fact = payment.finish_void(released[command.order_id], now)
-                    events.extend([fact] if fact else [])
-                return self.encode(payment)
+                return self.encode(payments[command.order_id])
 
             outcomes = [ledger.answer(command, finish, PaymentError) for command in commands]
-            work.payments.save([payments[order_id] for order_id in voiding])
+            work.payments.save(list(voiding.values()))
             work.requests.save(ledger.new)
-            work.commit(events)
+            work.commit([fact for fact in facts if fact])
         return outcomes

@@ -6,9 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from trackops_payment.domain.movement import Movement
     from trackops_payment.domain.payment import Payment
 
-__all__ = ["PaymentAuthorized", "PaymentDeclined", "PaymentEvent", "PaymentVoided"]
+__all__ = [
+    "PaymentAuthorized",
+    "PaymentCaptured",
+    "PaymentDeclined",
+    "PaymentEvent",
+    "PaymentRefunded",
+    "PaymentVoided",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,4 +40,24 @@ class PaymentVoided:
     payment: Payment
 
 
-PaymentEvent = PaymentAuthorized | PaymentDeclined | PaymentVoided
+@dataclass(frozen=True, slots=True)
+class PaymentCaptured:
+    """The provider took an amount out of what it holds."""
+
+    payment: Payment
+    """As it was right after: one batch may bring a payment several movements."""
+    movement: Movement
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentRefunded:
+    """The provider gave an amount back that was captured."""
+
+    payment: Payment
+    """As it was right after: one batch may bring a payment several movements."""
+    movement: Movement
+
+
+PaymentEvent = (
+    PaymentAuthorized | PaymentDeclined | PaymentVoided | PaymentCaptured | PaymentRefunded
+)

@@ -11,9 +11,15 @@ from trackops_common.grpc.command_rpc import CommandRpc
 from trackops_common.grpc.endpoints import Context, Encoded, unwrap
 from trackops_payment.application.asking import PaymentOutcome
 from trackops_payment.application.authorize_payments import AuthorizePayment
+from trackops_payment.application.move_payments import MovePayment
 from trackops_payment.application.void_payments import VoidPayment
 from trackops_payment.domain.errors import PaymentNotFound
-from trackops_payment.entrypoints.converters import authorize_command, void_command
+from trackops_payment.entrypoints.converters import (
+    authorize_command,
+    capture_command,
+    refund_command,
+    void_command,
+)
 from trackops_payment.entrypoints.errors import payment_failure
 
 __all__ = ["PaymentServicer"]
@@ -26,6 +32,8 @@ class PaymentServicer:
         self,
         authorizations: Batcher[AuthorizePayment, PaymentOutcome],
         voids: Batcher[VoidPayment, PaymentOutcome],
+        captures: Batcher[MovePayment, PaymentOutcome],
+        refunds: Batcher[MovePayment, PaymentOutcome],
         reads: Batcher[UUID, bytes | PaymentNotFound],
     ) -> None:
         pb = payment_service_pb2
@@ -33,8 +41,16 @@ class PaymentServicer:
             authorizations, authorize_command, pb.BatchAuthorizePaymentsResponse, payment_failure
         )
         void = CommandRpc(voids, void_command, pb.BatchVoidPaymentsResponse, payment_failure)
+        capture = CommandRpc(
+            captures, capture_command, pb.BatchCapturePaymentsResponse, payment_failure
+        )
+        refund = CommandRpc(
+            refunds, refund_command, pb.BatchRefundPaymentsResponse, payment_failure
+        )
         self.AuthorizePayment, self.BatchAuthorizePayments = authorize.one, authorize.many
         self.VoidPayment, self.BatchVoidPayments = void.one, void.many
+        self.CapturePayment, self.BatchCapturePayments = capture.one, capture.many
+        self.RefundPayment, self.BatchRefundPayments = refund.one, refund.many
         self._reads = reads
 
     async def GetPayment(

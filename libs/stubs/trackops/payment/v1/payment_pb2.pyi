@@ -123,7 +123,9 @@ class PaymentMovement(message.Message):
     amount_minor: builtins.int
     """In minor units of the payment's currency."""
     provider_id: builtins.str
-    """The provider's own name for it; empty before there is one."""
+    """The provider's own name for it; empty before there is one, `free` for an
+    amount of 0.
+    """
     decline_code: builtins.str
     """The provider's reason; set in state DECLINED only."""
     @builtins.property
@@ -172,7 +174,9 @@ class Payment(message.Message):
     currency_code: builtins.str
     """ISO 4217."""
     authorization_id: builtins.str
-    """The provider's own name for the authorization; empty before there is one."""
+    """The provider's own name for the authorization; empty before there is one,
+    `free` for an amount of 0.
+    """
     decline_code: builtins.str
     """The provider's reason; set in state DECLINED only."""
     captured_minor: builtins.int

@@ -29,6 +29,10 @@ class PaymentServiceStub:
     """Authorises, captures, voids and refunds the payment of orders, one payment an
     order.
 
+    What was captured, or may have been, never exceeds the amount, and what was
+    refunded, or may have been, never exceeds what was captured. An amount of 0 is
+    one like any other, but the provider is not asked for it.
+
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field;
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE (also
     when the provider does not answer: the outcome is unknown, send the same
@@ -92,6 +96,10 @@ class PaymentServiceServicer:
     """Authorises, captures, voids and refunds the payment of orders, one payment an
     order.
 
+    What was captured, or may have been, never exceeds the amount, and what was
+    refunded, or may have been, never exceeds what was captured. An amount of 0 is
+    one like any other, but the provider is not asked for it.
+
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field;
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE (also
     when the provider does not answer: the outcome is unknown, send the same
@@ -118,8 +126,12 @@ class PaymentServiceServicer:
 
     def VoidPayment(self, request, context):
         """Has the provider let go of what it still holds; what was captured stays
-        captured. Where nothing was asked for yet, it leaves a mark so that an
-        authorization that arrives later is refused.
+        captured, and the state is CAPTURED then. Where nothing was asked for yet, it
+        leaves a mark so that an authorization that arrives later is refused. Where
+        nothing is held, it changes nothing.
+
+        UNAVAILABLE, and nothing is done, also while the outcome of a capture is not
+        known: send the same request again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,7 +150,8 @@ class PaymentServiceServicer:
         NOT_FOUND with reason PAYMENT_NOT_FOUND: none was ever asked for.
         FAILED_PRECONDITION with reason AMOUNT_TOO_HIGH: less is held,
         PAYMENT_VOIDED: nothing is held any more, PAYMENT_DECLINED: the provider
-        refused, or FORBIDDEN_TRANSITION: the amount was never authorised.
+        refused the authorization, or this capture (another one may succeed), or
+        FORBIDDEN_TRANSITION: whether the amount is authorised is not known yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,7 +169,10 @@ class PaymentServiceServicer:
 
         NOT_FOUND with reason PAYMENT_NOT_FOUND: none was ever asked for.
         FAILED_PRECONDITION with reason AMOUNT_TOO_HIGH: less was captured and is
-        not refunded yet, or PAYMENT_DECLINED: the provider refused.
+        not refunded yet, PAYMENT_DECLINED: the provider refused the authorization,
+        or this refund (another one may succeed), PAYMENT_VOIDED: nothing was ever
+        held, or FORBIDDEN_TRANSITION: whether the amount is authorised is not known
+        yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -235,6 +251,10 @@ def add_PaymentServiceServicer_to_server(servicer, server):
 class PaymentService:
     """Authorises, captures, voids and refunds the payment of orders, one payment an
     order.
+
+    What was captured, or may have been, never exceeds the amount, and what was
+    refunded, or may have been, never exceeds what was captured. An amount of 0 is
+    one like any other, but the provider is not asked for it.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field;
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE (also

@@ -30,6 +30,10 @@ class PaymentServiceStub:
     """Authorises, captures, voids and refunds the payment of orders, one payment an
     order.
 
+    What was captured, or may have been, never exceeds the amount, and what was
+    refunded, or may have been, never exceeds what was captured. An amount of 0 is
+    one like any other, but the provider is not asked for it.
+
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field;
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE (also
     when the provider does not answer: the outcome is unknown, send the same
@@ -51,8 +55,12 @@ class PaymentServiceStub:
     """AuthorizePayment for many; each succeeds or fails alone."""
     VoidPayment: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.VoidPaymentRequest, _payment_service_pb2.VoidPaymentResponse]
     """Has the provider let go of what it still holds; what was captured stays
-    captured. Where nothing was asked for yet, it leaves a mark so that an
-    authorization that arrives later is refused.
+    captured, and the state is CAPTURED then. Where nothing was asked for yet, it
+    leaves a mark so that an authorization that arrives later is refused. Where
+    nothing is held, it changes nothing.
+
+    UNAVAILABLE, and nothing is done, also while the outcome of a capture is not
+    known: send the same request again.
     """
     BatchVoidPayments: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.BatchVoidPaymentsRequest, _payment_service_pb2.BatchVoidPaymentsResponse]
     """VoidPayment for many; each succeeds or fails alone."""
@@ -62,7 +70,8 @@ class PaymentServiceStub:
     NOT_FOUND with reason PAYMENT_NOT_FOUND: none was ever asked for.
     FAILED_PRECONDITION with reason AMOUNT_TOO_HIGH: less is held,
     PAYMENT_VOIDED: nothing is held any more, PAYMENT_DECLINED: the provider
-    refused, or FORBIDDEN_TRANSITION: the amount was never authorised.
+    refused the authorization, or this capture (another one may succeed), or
+    FORBIDDEN_TRANSITION: whether the amount is authorised is not known yet.
     """
     BatchCapturePayments: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.BatchCapturePaymentsRequest, _payment_service_pb2.BatchCapturePaymentsResponse]
     """CapturePayment for many; each succeeds or fails alone."""
@@ -71,7 +80,10 @@ class PaymentServiceStub:
 
     NOT_FOUND with reason PAYMENT_NOT_FOUND: none was ever asked for.
     FAILED_PRECONDITION with reason AMOUNT_TOO_HIGH: less was captured and is
-    not refunded yet, or PAYMENT_DECLINED: the provider refused.
+    not refunded yet, PAYMENT_DECLINED: the provider refused the authorization,
+    or this refund (another one may succeed), PAYMENT_VOIDED: nothing was ever
+    held, or FORBIDDEN_TRANSITION: whether the amount is authorised is not known
+    yet.
     """
     BatchRefundPayments: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.BatchRefundPaymentsRequest, _payment_service_pb2.BatchRefundPaymentsResponse]
     """RefundPayment for many; each succeeds or fails alone."""
@@ -82,6 +94,10 @@ class PaymentServiceStub:
 class PaymentServiceAsyncStub(PaymentServiceStub):
     """Authorises, captures, voids and refunds the payment of orders, one payment an
     order.
+
+    What was captured, or may have been, never exceeds the amount, and what was
+    refunded, or may have been, never exceeds what was captured. An amount of 0 is
+    one like any other, but the provider is not asked for it.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field;
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE (also
@@ -101,8 +117,12 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     """AuthorizePayment for many; each succeeds or fails alone."""
     VoidPayment: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.VoidPaymentRequest, _payment_service_pb2.VoidPaymentResponse]  # type: ignore[assignment]
     """Has the provider let go of what it still holds; what was captured stays
-    captured. Where nothing was asked for yet, it leaves a mark so that an
-    authorization that arrives later is refused.
+    captured, and the state is CAPTURED then. Where nothing was asked for yet, it
+    leaves a mark so that an authorization that arrives later is refused. Where
+    nothing is held, it changes nothing.
+
+    UNAVAILABLE, and nothing is done, also while the outcome of a capture is not
+    known: send the same request again.
     """
     BatchVoidPayments: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.BatchVoidPaymentsRequest, _payment_service_pb2.BatchVoidPaymentsResponse]  # type: ignore[assignment]
     """VoidPayment for many; each succeeds or fails alone."""
@@ -112,7 +132,8 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     NOT_FOUND with reason PAYMENT_NOT_FOUND: none was ever asked for.
     FAILED_PRECONDITION with reason AMOUNT_TOO_HIGH: less is held,
     PAYMENT_VOIDED: nothing is held any more, PAYMENT_DECLINED: the provider
-    refused, or FORBIDDEN_TRANSITION: the amount was never authorised.
+    refused the authorization, or this capture (another one may succeed), or
+    FORBIDDEN_TRANSITION: whether the amount is authorised is not known yet.
     """
     BatchCapturePayments: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.BatchCapturePaymentsRequest, _payment_service_pb2.BatchCapturePaymentsResponse]  # type: ignore[assignment]
     """CapturePayment for many; each succeeds or fails alone."""
@@ -121,7 +142,10 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
 
     NOT_FOUND with reason PAYMENT_NOT_FOUND: none was ever asked for.
     FAILED_PRECONDITION with reason AMOUNT_TOO_HIGH: less was captured and is
-    not refunded yet, or PAYMENT_DECLINED: the provider refused.
+    not refunded yet, PAYMENT_DECLINED: the provider refused the authorization,
+    or this refund (another one may succeed), PAYMENT_VOIDED: nothing was ever
+    held, or FORBIDDEN_TRANSITION: whether the amount is authorised is not known
+    yet.
     """
     BatchRefundPayments: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.BatchRefundPaymentsRequest, _payment_service_pb2.BatchRefundPaymentsResponse]  # type: ignore[assignment]
     """RefundPayment for many; each succeeds or fails alone."""
@@ -131,6 +155,10 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
 class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Authorises, captures, voids and refunds the payment of orders, one payment an
     order.
+
+    What was captured, or may have been, never exceeds the amount, and what was
+    refunded, or may have been, never exceeds what was captured. An amount of 0 is
+    one like any other, but the provider is not asked for it.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field;
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE (also
@@ -166,8 +194,12 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_payment_service_pb2.VoidPaymentResponse, _abc.Awaitable[_payment_service_pb2.VoidPaymentResponse]]:
         """Has the provider let go of what it still holds; what was captured stays
-        captured. Where nothing was asked for yet, it leaves a mark so that an
-        authorization that arrives later is refused.
+        captured, and the state is CAPTURED then. Where nothing was asked for yet, it
+        leaves a mark so that an authorization that arrives later is refused. Where
+        nothing is held, it changes nothing.
+
+        UNAVAILABLE, and nothing is done, also while the outcome of a capture is not
+        known: send the same request again.
         """
 
     @_abc_1.abstractmethod
@@ -189,7 +221,8 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         NOT_FOUND with reason PAYMENT_NOT_FOUND: none was ever asked for.
         FAILED_PRECONDITION with reason AMOUNT_TOO_HIGH: less is held,
         PAYMENT_VOIDED: nothing is held any more, PAYMENT_DECLINED: the provider
-        refused, or FORBIDDEN_TRANSITION: the amount was never authorised.
+        refused the authorization, or this capture (another one may succeed), or
+        FORBIDDEN_TRANSITION: whether the amount is authorised is not known yet.
         """
 
     @_abc_1.abstractmethod
@@ -210,7 +243,10 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
 
         NOT_FOUND with reason PAYMENT_NOT_FOUND: none was ever asked for.
         FAILED_PRECONDITION with reason AMOUNT_TOO_HIGH: less was captured and is
-        not refunded yet, or PAYMENT_DECLINED: the provider refused.
+        not refunded yet, PAYMENT_DECLINED: the provider refused the authorization,
+        or this refund (another one may succeed), PAYMENT_VOIDED: nothing was ever
+        held, or FORBIDDEN_TRANSITION: whether the amount is authorised is not known
+        yet.
         """
 
     @_abc_1.abstractmethod
