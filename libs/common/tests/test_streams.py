@@ -12,8 +12,8 @@ from google.protobuf.message import Message
 from trackops.order.v1 import order_service_pb2
 from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 
-from trackops_common.errors import DependencyUnavailable
-from trackops_common.grpc.endpoints import Context, RpcService
+from trackops_common.errors import DependencyUnavailable, ServerStopping
+from trackops_common.grpc.endpoints import Context, RpcService, write_all
 from trackops_common.grpc.server import Application
 from trackops_common.grpc.streams import OpenStreams
 from trackops_common.testing import ErrorDetails, error_details, eventually, serving
@@ -146,7 +146,7 @@ async def test_nothing_is_made_for_a_reader_that_does_not_read(
     await call.read()
 
     with pytest.raises(TimeoutError):
-        await eventually(lambda: servicer.given > 2000, seconds=1)
+        await eventually(lambda: servicer.given > 500, seconds=1)
 
     call.cancel()
     await eventually(lambda: servicer.open == 0, what="the stream to be closed")
@@ -183,3 +183,31 @@ async def test_a_server_that_stops_ends_its_streams_and_takes_no_more(
         assert details.code is grpc.StatusCode.UNAVAILABLE
         assert details.message == "the server is stopping"
     assert servicer.open == 0
+
+
+async def test_a_stop_leaves_the_write_that_is_under_way_alone() -> None:
+    streams = OpenStreams()
+    servicer = Servicer()
+    servicer.responses = [FIRST, SECOND]
+    written: list[Message | bytes] = []
+    begun, leave = asyncio.Event(), asyncio.Event()
+
+    class SlowCaller:
+        async def write(self, response: Message | bytes) -> None:
+            begun.set()
+            await leave.wait()
+            written.append(response)
+
+    async def stream() -> None:
+        context: Any = SlowCaller()
+        with streams.entered():
+            await write_all(servicer.WatchOrder(REQUEST, context), context, streams)
+
+    task = asyncio.create_task(stream())
+    await begun.wait()
+    streams.end()
+    leave.set()
+
+    with pytest.raises(ServerStopping):
+        await task
+    assert (written, servicer.open) == ([FIRST], 0)

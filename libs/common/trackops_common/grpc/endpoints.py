@@ -29,6 +29,7 @@ __all__ = [
     "RpcService",
     "handlers_of",
     "unwrap",
+    "write_all",
 ]
 
 R = TypeVar("R")
@@ -126,7 +127,7 @@ def _guarded_stream(
         if failure is None:
             try:
                 with streams.entered():
-                    await _write_all(behaviour(request, context), context)
+                    await write_all(behaviour(request, context), context, streams)
                 return
             except grpc.aio.InternalError:  # the caller left while it was being written to
                 return
@@ -137,10 +138,16 @@ def _guarded_stream(
     return call
 
 
-async def _write_all(responses: AsyncGenerator[Message | Encoded, None], context: Context) -> None:
+async def write_all(
+    responses: AsyncGenerator[Message | Encoded, None], context: Context, streams: OpenStreams
+) -> None:
     """Takes the next response when the one before has left; closes them, however it ends."""
     async with aclosing(responses):
-        async for response in responses:
+        while True:
+            with streams.between_writes():
+                response = await anext(responses, None)
+            if response is None:
+                return
             await context.write(response)
 
 

@@ -19,35 +19,53 @@ class OpenStreams:
 
     def __init__(self, *, limit: int = 10_000) -> None:
         self._limit = limit
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._open = 0
+        self._waiting: set[asyncio.Task[Any]] = set()
         self._ended = asyncio.Event()
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """The current task counts as a stream meanwhile.
+        """One stream more is open meanwhile.
 
         Raises:
             Overloaded: there are as many as there may be.
-            ServerStopping: `end` was called, maybe while the stream was at work.
+            ServerStopping: `end` was called before.
+        """
+        if self._ended.is_set():
+            raise ServerStopping
+        if self._open >= self._limit:
+            raise Overloaded(retry_after_seconds=_RETRY_AFTER_SECONDS)
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
+
+    @contextmanager
+    def between_writes(self) -> Iterator[None]:
+        """`end` may interrupt the current task meanwhile; at no other time.
+
+        A write that is interrupted is still in gRPC's hands, which then takes no
+        status after it: the caller would wait for ever.
+
+        Raises:
+            ServerStopping: `end` was called, maybe while we waited.
         """
         task = asyncio.current_task()
         if self._ended.is_set() or task is None:
             raise ServerStopping
-        if len(self._tasks) >= self._limit:
-            raise Overloaded(retry_after_seconds=_RETRY_AFTER_SECONDS)
-        self._tasks.add(task)
+        self._waiting.add(task)
         try:
             yield
         except asyncio.CancelledError:
-            if not self._ended.is_set():
+            if not self._ended.is_set() or task.uncancel():
                 raise
-            task.uncancel()
             raise ServerStopping from None
         finally:
-            self._tasks.discard(task)
+            self._waiting.discard(task)
 
     def end(self) -> None:
         """End every stream, which would last as long as a stop waits, and each new one at once."""
         self._ended.set()
-        for task in self._tasks:
+        for task in self._waiting:
             task.cancel()
