@@ -68,7 +68,12 @@ async def serving(participant: Participant) -> AsyncIterator[str]:
         _servicer(
             inventory_service_pb2_grpc.InventoryServiceServicer,
             inventory_service_pb2,
-            {"BatchReserveStock": "ReserveStockResult", "BatchReleaseStock": "ReleaseStockResult"},
+            {
+                "BatchReserveStock": "ReserveStockResult",
+                "BatchReleaseStock": "ReleaseStockResult",
+                "BatchCommitStock": "CommitStockResult",
+                "BatchRestockItems": "RestockItemsResult",
+            },
             participant,
         ),
         server,
@@ -80,6 +85,8 @@ async def serving(participant: Participant) -> AsyncIterator[str]:
             {
                 "BatchAuthorizePayments": "AuthorizePaymentResult",
                 "BatchVoidPayments": "VoidPaymentResult",
+                "BatchCapturePayments": "CapturePaymentResult",
+                "BatchRefundPayments": "RefundPaymentResult",
             },
             participant,
         ),

@@ -18,6 +18,7 @@ from trackops_saga_orchestrator.application.ports import (
     LiveDefinition,
     PagePosition,
     Participants,
+    QueueState,
     SagaFilter,
     SagaView,
     SagaWrite,
@@ -25,6 +26,7 @@ from trackops_saga_orchestrator.application.ports import (
 from trackops_saga_orchestrator.domain.instance import Phase, StepCommand
 from trackops_saga_orchestrator.domain.progress import (
     ACTIVE_STATES,
+    ENDED_STATES,
     Done,
     Outcome,
     Refused,
@@ -93,6 +95,20 @@ class FakeSagaStore:
             self.rows[saga_id] = FakeRow(snapshot, 1, wake_at, now, now)
         return set(new)
 
+    def queue(self, saga_ids: Sequence[uuid.UUID], subjects: Sequence[str]) -> QueueState:
+        live = [
+            row.snapshot for row in self.rows.values() if row.snapshot.state not in ENDED_STATES
+        ]
+        waited_for = {one.waits_for for one in live}
+        return QueueState(
+            existing={saga_id for saga_id in saga_ids if saga_id in self.rows},
+            last={
+                one.subject: one.saga_id
+                for one in live
+                if one.subject in subjects and one.saga_id not in waited_for
+            },
+        )
+
     def claim(
         self, hashes: Collection[str], *, limit: int, lease_seconds: float
     ) -> Sequence[ClaimedSaga]:
@@ -122,7 +138,20 @@ class FakeSagaStore:
                 if write.wake_in_seconds is not None:
                     row.wake_at = now + timedelta(seconds=write.wake_in_seconds)
                 stored.add(write.snapshot.saga_id)
-        return stored
+        ended = {
+            one.snapshot.saga_id
+            for one in writes
+            if one.snapshot.saga_id in stored and one.snapshot.state in ENDED_STATES
+        }
+        return stored | self._next_of(ended)
+
+    def _next_of(self, ended: Collection[uuid.UUID]) -> set[uuid.UUID]:
+        woken = {one for one, row in self.rows.items() if row.snapshot.waits_for in ended}
+        for saga_id in woken:
+            row = self.rows[saga_id]
+            row.snapshot = altered(row.snapshot, state=SagaState.RUNNING, waits_for=None)
+            row.wake_at = self.clock.now()
+        return woken
 
     def renew(self, leases: Sequence[Lease], *, seconds: float) -> Collection[uuid.UUID]:
         self._fail_if_told()
@@ -139,7 +168,7 @@ class FakeSagaStore:
         live: dict[tuple[str, int, str], int] = {}
         for row in self.rows.values():
             one = row.snapshot
-            if one.state in (*ACTIVE_STATES, SagaState.NEEDS_OPERATOR):
+            if one.state not in ENDED_STATES:
                 key = (one.definition, one.definition_version, one.definition_hash)
                 live[key] = live.get(key, 0) + 1
         return [LiveDefinition(*key, count) for key, count in sorted(live.items())]

@@ -19,23 +19,25 @@ from trackops_saga_orchestrator.adapters.postgres_clock import PostgresClock
 from trackops_saga_orchestrator.application.ports import (
     Lease,
     PagePosition,
+    QueueState,
     SagaFilter,
     SagaReader,
     SagaStore,
     SagaView,
     SagaWrite,
 )
+from trackops_saga_orchestrator.domain.fulfil_order import FULFIL_ORDER
 from trackops_saga_orchestrator.domain.instance import Phase, SagaInstance
 from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER
 from trackops_saga_orchestrator.domain.progress import (
     Done,
     Failure,
-    Json,
     Refused,
     SagaSnapshot,
     SagaState,
     Unknown,
 )
+from trackops_saga_orchestrator.domain.steps import Json
 
 from .saga_fakes import START, FakeClock, FakeSagaStore, altered
 
@@ -53,6 +55,8 @@ class World(Protocol):
         self, snapshots: Sequence[SagaSnapshot], lease_seconds: float = 10
     ) -> Collection[uuid.UUID]: ...
 
+    def queue(self, saga_ids: Sequence[uuid.UUID], subjects: Sequence[str]) -> QueueState: ...
+
     def pass_time(self, seconds: float) -> None: ...
 
 
@@ -66,6 +70,9 @@ class FakeWorld:
     ) -> Collection[uuid.UUID]:
         self.clock.advance(0.001)
         return self.store.insert(snapshots, lease_seconds=lease_seconds)
+
+    def queue(self, saga_ids: Sequence[uuid.UUID], subjects: Sequence[str]) -> QueueState:
+        return self.store.queue(saga_ids, subjects)
 
     def pass_time(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -84,6 +91,10 @@ class PostgresWorld:
             inserted = PostgresNewSagas(transaction).insert(snapshots, lease_seconds=lease_seconds)
             transaction.commit()
         return inserted
+
+    def queue(self, saga_ids: Sequence[uuid.UUID], subjects: Sequence[str]) -> QueueState:
+        with self.database.transaction() as transaction:
+            return PostgresNewSagas(transaction).queue(saga_ids, subjects)
 
     def pass_time(self, seconds: float) -> None:
         """Instead of waiting, everything that was to come comes so much sooner."""
@@ -255,6 +266,62 @@ def test_live_definitions_are_those_of_unfinished_sagas(world: World) -> None:
         (1, PLACE_ORDER.hash, 2),
         (2, "new", 1),
     ]
+
+
+def waiting_for(earlier: SagaInstance, subject: str = "order-1") -> SagaInstance:
+    return SagaInstance.start(
+        FULFIL_ORDER, subject, {}, now=START, occurrence="s", waits_for=earlier.saga_id
+    )
+
+
+def end(saga: SagaInstance) -> SagaInstance:
+    for step in PLACE_ORDER.steps:
+        saga.record(step.name, ACTION, Done(), now=START, jitter=_half)
+        saga.due_commands(START)
+    return saga
+
+
+def test_queue_tells_what_exists_and_who_is_last(world: World) -> None:
+    first, other = new_saga(), new_saga("order-2")
+    second = waiting_for(first)
+    world.insert([first.snapshot(), end(other).snapshot()])
+    unknown = uuid.uuid4()
+    assert world.queue([first.saga_id, unknown], ["order-1", "order-2"]) == QueueState(
+        {first.saga_id}, {"order-1": first.saga_id}
+    )
+    world.insert([second.snapshot()])
+    assert world.queue([], ["order-1"]).last == {"order-1": second.saga_id}
+
+
+def test_queued_saga_is_shown_and_not_claimed(world: World) -> None:
+    first = new_saga()
+    second = waiting_for(first)
+    world.insert([first.snapshot(), second.snapshot()], lease_seconds=0)
+    assert json_lists(found(world, second).snapshot) == json_lists(second.snapshot())
+    assert found(world, second).snapshot.state is SagaState.QUEUED
+    assert (second.occurrence, second.waits_for) == ("s", first.saga_id)
+    world.pass_time(3600)
+    claimed = world.store.claim([*HASHES, FULFIL_ORDER.hash], limit=9, lease_seconds=10)
+    assert [one.snapshot.saga_id for one in claimed] == [first.saga_id]
+
+
+def test_end_of_the_earlier_saga_makes_the_next_due(world: World) -> None:
+    first = new_saga()
+    second = waiting_for(first)
+    world.insert([first.snapshot(), second.snapshot()])
+    assert set(world.store.write([write(first)])) == {first.saga_id}
+    assert set(world.store.write([write(end(first))])) == {first.saga_id, second.saga_id}
+    (claimed,) = world.store.claim([FULFIL_ORDER.hash], limit=9, lease_seconds=10)
+    assert claimed.snapshot.saga_id == second.saga_id
+    assert (claimed.snapshot.state, claimed.snapshot.waits_for) == (SagaState.RUNNING, None)
+
+
+def test_end_that_is_not_ours_to_write_wakes_nobody(world: World) -> None:
+    first = new_saga()
+    second = waiting_for(first)
+    world.insert([first.snapshot(), second.snapshot()])
+    assert not world.store.write([write(end(first), epoch=7)])
+    assert found(world, second).snapshot.state is SagaState.QUEUED
 
 
 def test_unknown_saga_is_none(world: World) -> None:

@@ -30,15 +30,12 @@ from trackops_saga_orchestrator.application.engine import Engine, EngineLimits
 from trackops_saga_orchestrator.application.ports import Participants
 from trackops_saga_orchestrator.application.show_sagas import GetSaga, ListSagas
 from trackops_saga_orchestrator.application.start_sagas import StartedSaga, StartSagas
-from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER
-from trackops_saga_orchestrator.domain.saga import Definitions
+from trackops_saga_orchestrator.domain.definitions import DEFINITIONS
 from trackops_saga_orchestrator.entrypoints.errors import saga_failure
 from trackops_saga_orchestrator.entrypoints.order_events import OrderEvents
 from trackops_saga_orchestrator.entrypoints.saga_servicer import SagaServicer
 
 __all__ = ["SagaSettings", "bootstrap"]
-
-_DEFINITIONS = Definitions([PLACE_ORDER])
 
 
 class SagaSettings(ServiceSettings):
@@ -86,7 +83,7 @@ async def bootstrap(settings: SagaSettings) -> AsyncIterator[Application]:
         await asyncio.to_thread(_refuse_orphans, store, clock)
         participants = await _open_participants(settings, stack)
         engine = Engine(
-            _DEFINITIONS, store, participants, clock, threads, limits=settings.engine_limits
+            DEFINITIONS, store, participants, clock, threads, limits=settings.engine_limits
         )
         engine_task = await stack.enter_async_context(_at_work(engine))
         inbox = _build_inbox(settings, database, engine, clock)
@@ -116,7 +113,7 @@ async def _wait_for_topic(settings: SagaSettings) -> None:
 
 def _refuse_orphans(store: PostgresSagaStore, clock: PostgresClock) -> None:
     clock.synchronise()
-    check_definitions(_DEFINITIONS, store)
+    check_definitions(DEFINITIONS, store)
 
 
 async def _open_participants(settings: SagaSettings, stack: AsyncExitStack) -> Participants:
@@ -141,7 +138,7 @@ def _build_inbox(
     settings: SagaSettings, database: Database, engine: Engine, clock: PostgresClock
 ) -> Inbox:
     handler = OrderEvents(
-        StartSagas(PLACE_ORDER, clock, settings.lease_seconds),
+        StartSagas(clock, settings.lease_seconds),
         PostgresNewSagas,
         _hand_over(engine, asyncio.get_running_loop()),
     )

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from trackops_saga_orchestrator.domain.progress import Json, StepProgress, StepState
+from trackops_saga_orchestrator.domain.progress import StepProgress, StepState
+from trackops_saga_orchestrator.domain.steps import Json
 
 __all__ = ["decode_steps", "encode_input", "encode_steps"]
 
@@ -22,6 +23,7 @@ _CODES = {
     StepState.WAITING: "W",
     StepState.SENT: "S",
     StepState.DONE: "D",
+    StepState.SKIPPED: "K",
     StepState.REFUSED: "R",
     StepState.COMPENSATING: "-",
     StepState.COMPENSATED: "C",

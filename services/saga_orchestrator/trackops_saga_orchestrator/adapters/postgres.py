@@ -2,7 +2,9 @@
 
 No statement here can deadlock with another: claiming skips locked rows, a row
 is only ever written by the holder of its epoch, and the engine writes one
-statement at a time.
+statement at a time. What ends sagas shares the queue's lock, which is taken
+before any row; what queues sagas holds it alone. So whoever queues sees every
+end that came before, and every end that comes later sees what is queued.
 """
 
 from __future__ import annotations
@@ -22,31 +24,50 @@ from trackops_saga_orchestrator.application.ports import (
     Lease,
     LiveDefinition,
     PagePosition,
+    QueueState,
     SagaFilter,
     SagaView,
     SagaWrite,
 )
-from trackops_saga_orchestrator.domain.progress import Failure, SagaSnapshot, SagaState
+from trackops_saga_orchestrator.domain.progress import (
+    ENDED_STATES,
+    Failure,
+    SagaSnapshot,
+    SagaState,
+)
 
 __all__ = ["PostgresNewSagas", "PostgresSagaReader", "PostgresSagaStore"]
 
+_QUEUE_LOCK = "hashtextextended(current_schema() || '.sagas', 0)"
+
 _INSERT = """
-INSERT INTO sagas (saga_id, definition, definition_version, definition_hash, subject, state,
-                   input, steps, epoch, wake_at)
-SELECT saga_id, definition, definition_version, definition_hash, subject, state, input, steps,
-       1, now() + make_interval(secs => %(lease_seconds)s)
+INSERT INTO sagas (saga_id, definition, definition_version, definition_hash, subject, occurrence,
+                   state, waits_for, input, steps, epoch, wake_at)
+SELECT saga_id, definition, definition_version, definition_hash, subject, occurrence, state,
+       waits_for, input, steps, 1, now() + make_interval(secs => %(lease_seconds)s)
   FROM unnest(%(saga_ids)s::uuid[], %(definitions)s::text[], %(versions)s::int[],
-              %(hashes)s::text[], %(subjects)s::text[], %(states)s::text[],
-              %(inputs)s::jsonb[], %(steps)s::jsonb[])
-       AS new(saga_id, definition, definition_version, definition_hash, subject, state,
-              input, steps)
+              %(hashes)s::text[], %(subjects)s::text[], %(occurrences)s::text[],
+              %(states)s::text[], %(waits_for)s::uuid[], %(inputs)s::jsonb[], %(steps)s::jsonb[])
+       AS new(saga_id, definition, definition_version, definition_hash, subject, occurrence,
+              state, waits_for, input, steps)
  ORDER BY saga_id
     ON CONFLICT (saga_id) DO NOTHING
 RETURNING saga_id
 """
 
-_COLUMNS = """sagas.saga_id, definition, definition_version, definition_hash, subject, state,
-       input, steps, failure_reason, failure_message"""
+_LOCK_QUEUE = f"SELECT pg_advisory_xact_lock({_QUEUE_LOCK})"
+
+_EXISTING = "SELECT saga_id FROM sagas WHERE saga_id = ANY(%(saga_ids)s::uuid[])"
+
+_LAST = """
+SELECT subject, saga_id
+  FROM sagas
+ WHERE subject = ANY(%(subjects)s::text[]) AND state NOT IN ('COMPLETED', 'COMPENSATED')
+   AND NOT EXISTS (SELECT FROM sagas AS next WHERE next.waits_for = sagas.saga_id)
+"""
+
+_COLUMNS = """sagas.saga_id, definition, definition_version, definition_hash, subject, occurrence,
+       state, sagas.waits_for, input, steps, failure_reason, failure_message"""
 
 _CLAIM = f"""
 WITH due AS MATERIALIZED (
@@ -72,8 +93,21 @@ UPDATE sagas
               %(reasons)s::text[], %(messages)s::text[], %(wake_in_seconds)s::float8[])
        AS new(saga_id, epoch, state, steps, failure_reason, failure_message, wake_in_seconds)
  WHERE sagas.saga_id = new.saga_id AND sagas.epoch = new.epoch
-RETURNING sagas.saga_id
+RETURNING sagas.saga_id, sagas.state
 """
+
+_WRITE_ENDS = f"""
+SELECT pg_advisory_xact_lock_shared({_QUEUE_LOCK});
+WITH written AS ({_WRITE}), next AS (
+    UPDATE sagas
+       SET state = 'RUNNING', waits_for = NULL, wake_at = now(), update_time = now()
+      FROM written
+     WHERE sagas.waits_for = written.saga_id AND written.state IN ('COMPLETED', 'COMPENSATED')
+ RETURNING sagas.saga_id
+)
+SELECT saga_id FROM written UNION ALL SELECT saga_id FROM next
+"""  # noqa: S608 - fixed texts
+"""One transaction, the protocol's own; its second statement sees all that the lock waited for."""
 
 _RENEW = """
 UPDATE sagas
@@ -86,7 +120,7 @@ RETURNING sagas.saga_id
 _LIVE_DEFINITIONS = """
 SELECT definition, definition_version, definition_hash, count(*)
   FROM sagas
- WHERE state IN ('RUNNING', 'COMPENSATING', 'NEEDS_OPERATOR')
+ WHERE state NOT IN ('COMPLETED', 'COMPENSATED')
  GROUP BY definition, definition_version, definition_hash
  ORDER BY definition, definition_version
 """
@@ -116,12 +150,24 @@ class PostgresNewSagas:
                 "versions": arrays.integers(one.definition_version for one in snapshots),
                 "hashes": arrays.texts(one.definition_hash for one in snapshots),
                 "subjects": arrays.texts(one.subject for one in snapshots),
+                "occurrences": arrays.texts(one.occurrence for one in snapshots),
+                "waits_for": arrays.texts(
+                    str(one.waits_for) if one.waits_for else None for one in snapshots
+                ),
                 "states": arrays.texts(one.state.value for one in snapshots),
                 "inputs": arrays.texts(encode_input(one.input) for one in snapshots),
                 "steps": arrays.texts(encode_steps(one.steps) for one in snapshots),
             },
         )
         return {row[0] for row in rows}
+
+    def queue(self, saga_ids: Sequence[UUID], subjects: Sequence[str]) -> QueueState:
+        self._transaction.execute(_LOCK_QUEUE)
+        existing = self._transaction.execute(_EXISTING, {"saga_ids": arrays.uuids(saga_ids)})
+        last = self._transaction.execute(_LAST, {"subjects": arrays.texts(subjects)})
+        return QueueState(
+            existing={row[0] for row in existing}, last={row[0]: row[1] for row in last}
+        )
 
 
 class PostgresSagaStore:
@@ -140,13 +186,14 @@ class PostgresSagaStore:
             _CLAIM,
             {"hashes": arrays.texts(hashes), "limit": limit, "lease_seconds": lease_seconds},
         )
-        return [ClaimedSaga(_snapshot(row), row[10]) for row in rows]
+        return [ClaimedSaga(_snapshot(row), row[12]) for row in rows]
 
     def write(self, writes: Sequence[SagaWrite]) -> Collection[UUID]:
         failures = [write.snapshot.failure for write in writes]
         waits = [write.wake_in_seconds for write in writes]
+        ends = any(write.snapshot.state in ENDED_STATES for write in writes)
         rows = self._database.fetch(
-            _WRITE,
+            _WRITE_ENDS if ends else _WRITE,
             {
                 "saga_ids": arrays.uuids(write.snapshot.saga_id for write in writes),
                 "epochs": arrays.integers(write.epoch for write in writes),
@@ -212,21 +259,22 @@ class PostgresSagaReader:
 
 def _snapshot(row: Row[*tuple[Any, ...]]) -> SagaSnapshot:
     """From a row that begins with `_COLUMNS`."""
-    (saga_id, name, version, definition_hash, subject, state, payload, steps, reason, message) = (
-        row[:10]
-    )
+    saga_id, name, version, definition_hash, subject, occurrence, *rest = row[:12]
+    state, waits_for, payload, steps, reason, message = rest
     return SagaSnapshot(
         saga_id=saga_id,
         definition=name,
         definition_version=version,
         definition_hash=definition_hash,
         subject=subject,
+        occurrence=occurrence,
         input=payload,
         state=SagaState(state),
         steps=decode_steps(steps),
         failure=None if reason is None else Failure(reason, message or ""),
+        waits_for=waits_for,
     )
 
 
 def _view(row: Row[*tuple[Any, ...]]) -> SagaView:
-    return SagaView(_snapshot(row), create_time=row[10], update_time=row[11])
+    return SagaView(_snapshot(row), create_time=row[12], update_time=row[13])

@@ -221,6 +221,8 @@ class Engine:
             commands = [resident.saga.due_commands(now) for resident in moved]
             writes = [self._write(resident, now) for resident in moved]
             stored = await self._persist(lambda: self._store.write(writes))
+            if set(stored).difference(resident.saga.saga_id for resident in moved):
+                self._timers.add(now)
             for resident, follow_ups in zip(moved, commands, strict=True):
                 if resident.saga.saga_id not in stored:
                     self._let_go(resident)
@@ -233,6 +235,9 @@ class Engine:
         """The residents that have changed, or that may have become due."""
         reports, self._reports = self._reports, []
         moved, self._nudged = dict.fromkeys(self._nudged), set()
+        for saga_id in moved:
+            if resident := self._residents.get(saga_id):
+                resident.saga.wake(now)
         for command, outcome in reports:
             if resident := self._residents.get(command.saga_id):
                 resident.saga.record(
@@ -318,10 +323,7 @@ class Engine:
             definition = self._definitions[one.snapshot.definition_hash]
             saga = SagaInstance.rehydrate(definition, one.snapshot)
             self._take_in(saga, one.epoch, now + self._lease)
-            if commands := saga.due_commands(self._clock.now()):
-                self._send(commands)
-            else:
-                self._nudge(saga.saga_id)
+            self._nudge(saga.saga_id)
         if len(claimed) == limit:
             self._timers.add(now)
 

@@ -20,6 +20,7 @@ __all__ = [
     "NewSagas",
     "PagePosition",
     "Participants",
+    "QueueState",
     "SagaFilter",
     "SagaReader",
     "SagaStore",
@@ -76,6 +77,15 @@ class LiveDefinition:
         return f"{self.name} v{self.version} ({self.hash}): {self.instances} unfinished"
 
 
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """What new sagas have to know of those that are there."""
+
+    existing: Collection[uuid.UUID]
+    last: Mapping[str, uuid.UUID]
+    """By subject, the saga that ends last; subjects without an unfinished one are left out."""
+
+
 class NewSagas(Protocol):
     """Puts sagas into the store, within the caller's transaction."""
 
@@ -83,6 +93,14 @@ class NewSagas(Protocol):
         self, snapshots: Sequence[SagaSnapshot], *, lease_seconds: float
     ) -> Collection[uuid.UUID]:
         """Insert those that are not there yet, leased with epoch 1; the ids of those."""
+        ...
+
+    def queue(self, saga_ids: Sequence[uuid.UUID], subjects: Sequence[str]) -> QueueState:
+        """What is known of these ids and subjects.
+
+        It stays so until the transaction ends: until then no saga ends, and
+        no other transaction that calls this goes on.
+        """
         ...
 
 
@@ -99,7 +117,11 @@ class SagaStore(Protocol):
         ...
 
     def write(self, writes: Sequence[SagaWrite]) -> Collection[uuid.UUID]:
-        """Store all in one transaction, except those whose epoch has changed; the ids stored."""
+        """Store all in one transaction, except those whose epoch has changed; the ids stored.
+
+        Sagas that waited for one that ends by it become RUNNING and are due at
+        once; their ids are among the answer.
+        """
         ...
 
     def renew(self, leases: Sequence[Lease], *, seconds: float) -> Collection[uuid.UUID]:

@@ -16,9 +16,9 @@ from enum import Enum
 
 from trackops_saga_orchestrator.domain.progress import (
     ACTIVE_STATES,
+    ENDED_STATES,
     Done,
     Failure,
-    Json,
     Outcome,
     Refused,
     SagaSnapshot,
@@ -32,6 +32,7 @@ from trackops_saga_orchestrator.domain.steps import (
     COMPENSATABLE,
     PIVOT,
     Action,
+    Json,
     RetryPolicy,
     Step,
 )
@@ -80,6 +81,8 @@ class SagaInstance:
         self.definition = definition
         self.saga_id = snapshot.saga_id
         self.subject = snapshot.subject
+        self.occurrence = snapshot.occurrence
+        self.waits_for = snapshot.waits_for
         self.input = snapshot.input
         self.state = snapshot.state
         self.failure = snapshot.failure
@@ -88,23 +91,32 @@ class SagaInstance:
 
     @classmethod
     def start(
-        cls, definition: Saga, subject: str, payload: Mapping[str, Json], *, now: datetime
+        cls,
+        definition: Saga,
+        subject: str,
+        payload: Mapping[str, Json],
+        *,
+        now: datetime,
+        occurrence: str = "",
+        waits_for: uuid.UUID | None = None,
     ) -> SagaInstance:
-        """A new instance, its first steps due."""
+        """A new instance, its first steps due unless it has to wait for an earlier saga."""
         waiting = [StepProgress(name, StepState.WAITING, now) for name in definition.all_steps]
         snapshot = SagaSnapshot(
-            saga_id=definition.saga_id(subject),
+            saga_id=definition.saga_id(subject, occurrence),
             definition=definition.name,
             definition_version=definition.version,
             definition_hash=definition.hash,
             subject=subject,
+            occurrence=occurrence,
             input=payload,
-            state=SagaState.RUNNING,
+            state=SagaState.QUEUED if waits_for else SagaState.RUNNING,
             steps=waiting,
             failure=None,
+            waits_for=waits_for,
         )
         instance = cls(definition, snapshot)
-        instance._advance(now)
+        instance.wake(now)
         return instance
 
     @classmethod
@@ -120,10 +132,12 @@ class SagaInstance:
             definition_version=self.definition.version,
             definition_hash=self.definition.hash,
             subject=self.subject,
+            occurrence=self.occurrence,
             input=self.input,
             state=self.state,
             steps=tuple(self._steps.values()),
             failure=self.failure,
+            waits_for=self.waits_for,
         )
 
     @property
@@ -135,6 +149,11 @@ class SagaInstance:
     def active(self) -> bool:
         """Whether anything is still to happen without an operator."""
         return self.state in ACTIVE_STATES
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will ever happen any more."""
+        return self.state in ENDED_STATES
 
     @property
     def resting(self) -> bool:
@@ -150,6 +169,11 @@ class SagaInstance:
         """Whether an outcome of this command would change anything."""
         expected = StepState.SENT if phase is Phase.ACTION else StepState.COMPENSATING
         return self.active and self._steps[step].state is expected
+
+    def wake(self, now: datetime) -> None:
+        """Take note of the time, and of a turn that has come; commands may be due then."""
+        if self.active:
+            self._advance(now)
 
     def due_commands(self, now: datetime) -> Sequence[StepCommand]:
         """Commands to send once the instance is stored; each counts as an attempt from here on."""
@@ -250,12 +274,20 @@ class SagaInstance:
             self._go_back(now)
 
     def _go_forward(self, now: datetime) -> None:
-        for step in self.definition.steps:
-            progress = self._steps[step.name]
-            if progress.state is StepState.WAITING and self._all(step.after, StepState.DONE):
-                self._put(progress, StepState.SENT, now)
-        if all(self._steps[step.name].state is StepState.DONE for step in self.definition.steps):
+        for name in self.definition.in_order:
+            progress = self._steps[name]
+            if progress.state is StepState.WAITING and self._all_passed(
+                self.definition.all_steps[name].after
+            ):
+                self._begin(progress, now)
+        if self._all_passed(self.definition.in_order):
             self.state = SagaState.COMPLETED
+
+    def _begin(self, progress: StepProgress, now: datetime) -> None:
+        """The step's turn has come."""
+        step = self.definition.all_steps[progress.name]
+        wanted = step.when is None or step.when.holds(self.input)
+        self._put(progress, StepState.SENT if wanted else StepState.SKIPPED, now)
 
     def _go_back(self, now: datetime) -> None:
         """Undo in reverse: a step once all that was sent after it is undone."""
@@ -297,8 +329,8 @@ class SagaInstance:
     def _any(self, states: Sequence[StepState]) -> bool:
         return any(step.state in states for step in self._steps.values())
 
-    def _all(self, names: Iterable[str], state: StepState) -> bool:
-        return all(self._steps[name].state is state for name in names)
+    def _all_passed(self, names: Iterable[str]) -> bool:
+        return all(self._steps[name].state in _PASSED for name in names)
 
     def _put(
         self,
@@ -322,7 +354,8 @@ class SagaInstance:
         )
 
 
-_UNDONE = (StepState.WAITING, StepState.COMPENSATED)
+_PASSED = (StepState.DONE, StepState.SKIPPED)
+_UNDONE = (StepState.WAITING, StepState.COMPENSATED, StepState.SKIPPED)
 
 
 def _policy(step: Step, phase: Phase) -> RetryPolicy:

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from trackops_saga_orchestrator.domain.steps import Json
+
 __all__ = [
     "ACTIVE_STATES",
+    "ENDED_STATES",
     "Done",
     "Failure",
     "Json",
@@ -22,12 +25,12 @@ __all__ = [
     "Unknown",
 ]
 
-Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
-
 
 class SagaState(Enum):
     """Where an instance stands."""
 
+    QUEUED = "QUEUED"
+    """An earlier saga about the same subject has not ended yet."""
     RUNNING = "RUNNING"
     COMPENSATING = "COMPENSATING"
     COMPLETED = "COMPLETED"
@@ -37,6 +40,7 @@ class SagaState(Enum):
 
 
 ACTIVE_STATES = (SagaState.RUNNING, SagaState.COMPENSATING)
+ENDED_STATES = (SagaState.COMPLETED, SagaState.COMPENSATED)
 
 
 class StepState(Enum):
@@ -46,6 +50,8 @@ class StepState(Enum):
     SENT = "SENT"
     """Sent, or about to be: whether it took effect is not known."""
     DONE = "DONE"
+    SKIPPED = "SKIPPED"
+    """Its condition did not hold, so there was nothing to do."""
     REFUSED = "REFUSED"
     """The participant said no, to the action or to its compensation."""
     COMPENSATING = "COMPENSATING"
@@ -115,8 +121,12 @@ class SagaSnapshot:
     definition_version: int
     definition_hash: str
     subject: str
+    occurrence: str
+    """Which of the subject's sagas of this definition: a shipment's id, say; mostly empty."""
     input: Mapping[str, Json]
     state: SagaState
     steps: Sequence[StepProgress]
     """In the order of the definition, `on_failure` last."""
     failure: Failure | None
+    waits_for: uuid.UUID | None = None
+    """The earlier saga about the same subject that has to end first."""

@@ -13,7 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from trackops_saga_orchestrator.domain.steps import COMPENSATABLE, PIVOT, RETRIABLE, Step
 
-__all__ = ["ON_FAILURE", "BadDefinition", "check"]
+__all__ = ["ON_FAILURE", "BadDefinition", "ancestors", "check"]
 
 ON_FAILURE = "on-failure"
 """Name under which a saga's `on_failure` shows among its steps."""
@@ -68,6 +68,8 @@ def _kinds(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
             yield step.name, "a retriable step is tried for ever"
         if step.deadline_seconds <= 0:
             yield step.name, "a deadline is positive"
+        if step.kind is PIVOT and step.when is not None:
+            yield step.name, "a pivot has no condition"
     for step in [step for step in steps if step.kind is PIVOT][1:]:
         yield step.name, "a saga has at most one pivot"
 
@@ -89,7 +91,7 @@ def _cycles(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
 
 
 def _point_of_no_return(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
-    before = _ancestors(steps)
+    before = ancestors(steps)
     pivot = next((step.name for step in steps if step.kind is PIVOT), None)
     undoable = [step.name for step in steps if step.kind is COMPENSATABLE]
     for step in steps:
@@ -103,9 +105,10 @@ def _point_of_no_return(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
             yield step.name, f"a retriable step comes after the pivot {pivot!r}"
 
 
-def _ancestors(steps: Sequence[Step]) -> Mapping[str, set[str]]:
+def ancestors(steps: Sequence[Step]) -> Mapping[str, set[str]]:
+    """For each step, all that come before it; the steps keep the rules."""
     direct = {step.name: set(step.after) for step in steps}
-    ancestors: dict[str, set[str]] = {}
+    all_before: dict[str, set[str]] = {}
     for name in TopologicalSorter(direct).static_order():
-        ancestors[name] = direct[name].union(*(ancestors[before] for before in direct[name]))
-    return ancestors
+        all_before[name] = direct[name].union(*(all_before[before] for before in direct[name]))
+    return all_before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 
@@ -11,10 +11,15 @@ __all__ = [
     "PIVOT",
     "RETRIABLE",
     "Action",
+    "Condition",
+    "Json",
     "Kind",
     "RetryPolicy",
     "Step",
 ]
+
+
+Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,15 @@ class Action:
 
     def __str__(self) -> str:
         return f"{self.participant}.{self.command}"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Whether a step is to be done, as a pure function of the saga's input."""
+
+    name: str
+    """Stands for `holds` in the definition's hash: another rule needs another name."""
+    holds: Callable[[Mapping[str, Json]], bool]
 
 
 class Kind(Enum):
@@ -85,6 +99,8 @@ class Step:
     kind: Kind = COMPENSATABLE
     after: Sequence[str] = ()
     """Steps that must be done before; two steps without a path between them run in parallel."""
+    when: Condition | None = None
+    """Asked once, when the step's turn has come; the step is skipped unless it holds."""
     deadline_seconds: float = 5.0
     """Of one attempt."""
     retry: RetryPolicy | None = None

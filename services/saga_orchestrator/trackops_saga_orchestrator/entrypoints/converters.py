@@ -8,28 +8,13 @@ import uuid
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from trackops.order.v1 import order_events_pb2
 from trackops.saga.v1 import saga_pb2
 
 from trackops_saga_orchestrator.application.ports import PagePosition, SagaView
-from trackops_saga_orchestrator.application.start_sagas import StartSaga
 from trackops_saga_orchestrator.domain.errors import InvalidPageToken
-from trackops_saga_orchestrator.domain.place_order import OrderToPlace
 from trackops_saga_orchestrator.domain.progress import SagaState, StepProgress
 
-__all__ = ["page_position", "page_token", "place_order", "saga_message", "saga_states"]
-
-
-def place_order(event: order_events_pb2.OrderPlaced) -> StartSaga:
-    """What an accepted order starts."""
-    order = event.order
-    wanted = OrderToPlace(
-        items=[(line.sku, line.quantity) for line in order.lines],
-        amount_minor=order.total_minor,
-        currency_code=order.currency_code,
-        payment_method_token=event.payment_method_token,
-    )
-    return StartSaga(order.order_id, wanted.to_input())
+__all__ = ["page_position", "page_token", "saga_message", "saga_states"]
 
 
 def saga_message(view: SagaView) -> saga_pb2.Saga:
@@ -46,6 +31,8 @@ def saga_message(view: SagaView) -> saga_pb2.Saga:
         failure_message=saga.failure.message if saga.failure else "",
         create_time=_timestamp(view.create_time),
         update_time=_timestamp(view.update_time),
+        occurrence=saga.occurrence,
+        waits_for=str(saga.waits_for or ""),
     )
 
 

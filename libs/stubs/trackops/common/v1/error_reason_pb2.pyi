@@ -133,6 +133,8 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     Sample: {"reason": "SAGA_NOT_FOUND", "domain": "trackops",
     "metadata": {"saga_id": "91d0…"}}
     """
+    ERROR_REASON_CANCELLATION_REQUESTED: _ErrorReason.ValueType  # 41
+    """Never an answer: why cancel-order closes an order (`Rejection.reason`)."""
     ERROR_REASON_SOURCE_NOT_FOUND: _ErrorReason.ValueType  # 50
     """NOT_FOUND. The relay does not serve a source of this name.
     Sample: {"reason": "SOURCE_NOT_FOUND", "domain": "trackops",
@@ -257,6 +259,8 @@ ERROR_REASON_SAGA_NOT_FOUND: ErrorReason.ValueType  # 40
 Sample: {"reason": "SAGA_NOT_FOUND", "domain": "trackops",
 "metadata": {"saga_id": "91d0…"}}
 """
+ERROR_REASON_CANCELLATION_REQUESTED: ErrorReason.ValueType  # 41
+"""Never an answer: why cancel-order closes an order (`Rejection.reason`)."""
 ERROR_REASON_SOURCE_NOT_FOUND: ErrorReason.ValueType  # 50
 """NOT_FOUND. The relay does not serve a source of this name.
 Sample: {"reason": "SOURCE_NOT_FOUND", "domain": "trackops",

@@ -36,7 +36,11 @@ class _SagaStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_SagaState.Va
     SAGA_STATE_COMPENSATED: _SagaState.ValueType  # 4
     """Every step that was sent is undone. Final."""
     SAGA_STATE_NEEDS_OPERATOR: _SagaState.ValueType  # 5
-    """A step is out of attempts; an operator decides."""
+    """A step is out of attempts, or was refused where there is no way back; an
+    operator decides.
+    """
+    SAGA_STATE_QUEUED: _SagaState.ValueType  # 6
+    """Waits until an earlier saga about the same subject has ended."""
 
 class SagaState(_SagaState, metaclass=_SagaStateEnumTypeWrapper): ...
 
@@ -50,7 +54,11 @@ SAGA_STATE_COMPLETED: SagaState.ValueType  # 3
 SAGA_STATE_COMPENSATED: SagaState.ValueType  # 4
 """Every step that was sent is undone. Final."""
 SAGA_STATE_NEEDS_OPERATOR: SagaState.ValueType  # 5
-"""A step is out of attempts; an operator decides."""
+"""A step is out of attempts, or was refused where there is no way back; an
+operator decides.
+"""
+SAGA_STATE_QUEUED: SagaState.ValueType  # 6
+"""Waits until an earlier saga about the same subject has ended."""
 
 class _StepState:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -71,6 +79,8 @@ class _StepStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_StepState.Va
     STEP_STATE_COMPENSATED: _StepState.ValueType  # 6
     STEP_STATE_EXHAUSTED: _StepState.ValueType  # 7
     """Out of attempts."""
+    STEP_STATE_SKIPPED: _StepState.ValueType  # 8
+    """There was nothing to do, as the definition's condition says."""
 
 class StepState(_StepState, metaclass=_StepStateEnumTypeWrapper): ...
 
@@ -87,6 +97,8 @@ STEP_STATE_COMPENSATING: StepState.ValueType  # 5
 STEP_STATE_COMPENSATED: StepState.ValueType  # 6
 STEP_STATE_EXHAUSTED: StepState.ValueType  # 7
 """Out of attempts."""
+STEP_STATE_SKIPPED: StepState.ValueType  # 8
+"""There was nothing to do, as the definition's condition says."""
 
 @typing.final
 class SagaStep(message.Message):
@@ -139,8 +151,10 @@ class Saga(message.Message):
     FAILURE_MESSAGE_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
     UPDATE_TIME_FIELD_NUMBER: builtins.int
+    OCCURRENCE_FIELD_NUMBER: builtins.int
+    WAITS_FOR_FIELD_NUMBER: builtins.int
     saga_id: builtins.str
-    """UUIDv5 of definition and subject."""
+    """UUIDv5 of definition, subject and occurrence."""
     definition: builtins.str
     """Such as "place-order"."""
     definition_version: builtins.int
@@ -151,6 +165,12 @@ class Saga(message.Message):
     """Why it turned back: the reason that the refusing participant gave."""
     failure_message: builtins.str
     """The same for people."""
+    occurrence: builtins.str
+    """Which of the subject's sagas of this definition: a shipment's or a return's
+    id; empty where there is one only.
+    """
+    waits_for: builtins.str
+    """While QUEUED: the id of the saga that has to end first."""
     @builtins.property
     def steps(self) -> containers.RepeatedCompositeFieldContainer[SagaStep]:
         """In the order of the definition; on_failure last, where the saga has one."""
@@ -172,9 +192,11 @@ class Saga(message.Message):
         failure_message: builtins.str = ...,
         create_time: timestamp_pb2.Timestamp | None = ...,
         update_time: timestamp_pb2.Timestamp | None = ...,
+        occurrence: builtins.str = ...,
+        waits_for: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "definition", b"definition", "definition_version", b"definition_version", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "saga_id", b"saga_id", "state", b"state", "steps", b"steps", "subject", b"subject", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "definition", b"definition", "definition_version", b"definition_version", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "occurrence", b"occurrence", "saga_id", b"saga_id", "state", b"state", "steps", b"steps", "subject", b"subject", "update_time", b"update_time", "waits_for", b"waits_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
