@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
+from trackops_common.clock import SystemClock
 from trackops_saga_orchestrator.application.engine import Engine, EngineLimits
 from trackops_saga_orchestrator.application.start_sagas import StartedSaga, StartSaga, StartSagas
-from trackops_saga_orchestrator.domain.instance import Phase, StepCommand
+from trackops_saga_orchestrator.domain.commands import Phase, StepCommand
 from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER
 from trackops_saga_orchestrator.domain.progress import ENDED_STATES, Refused, SagaState
 from trackops_saga_orchestrator.domain.saga import Definitions, Saga
@@ -46,6 +47,12 @@ class Mesh:
             jitter=lambda: 0.5,
             sleep=lambda _: asyncio.sleep(0),
         )
+
+    def real_clock(self) -> SystemClock:
+        """From here on time goes by itself, for the store too."""
+        clock = SystemClock()
+        self.store.clock = clock
+        return clock
 
     @asynccontextmanager
     async def running(self, **limits: float) -> AsyncIterator[Engine]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
+from trackops_common.clock import Clock
 from trackops_common.errors import TransientError
 from trackops_saga_orchestrator.application.ports import (
     BatchAction,
@@ -23,7 +24,7 @@ from trackops_saga_orchestrator.application.ports import (
     SagaView,
     SagaWrite,
 )
-from trackops_saga_orchestrator.domain.instance import Phase, StepCommand
+from trackops_saga_orchestrator.domain.commands import Phase, StepCommand
 from trackops_saga_orchestrator.domain.progress import (
     ACTIVE_STATES,
     ENDED_STATES,
@@ -78,10 +79,11 @@ class FakeRow:
 class FakeSagaStore:
     """`NewSagas`, `SagaStore` and `SagaReader` in memory."""
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.rows: dict[uuid.UUID, FakeRow] = {}
         self.writes: list[Sequence[SagaWrite]] = []
+        self.events: set[tuple[str, str]] = set()
         self.failures = 0
         """How many of the next calls end with a transient error."""
 
@@ -109,6 +111,26 @@ class FakeSagaStore:
             },
         )
 
+    def note_events(self, events: Sequence[tuple[str, str]], hashes: Collection[str]) -> None:
+        self.events |= set(events)
+        subjects = {subject for subject, _ in events}
+        for row in self.rows.values():
+            one = row.snapshot
+            if one.subject in subjects and one.definition_hash in hashes:
+                row.wake_at = self.clock.now()
+
+    def unpark(self, participant: str, *, limit: int) -> int:
+        self._fail_if_told()
+        now = self.clock.now()
+        parked = [
+            row
+            for row in self.rows.values()
+            if row.snapshot.parked_on == participant and row.wake_at > now
+        ][:limit]
+        for row in parked:
+            row.wake_at = now
+        return len(parked)
+
     def claim(
         self, hashes: Collection[str], *, limit: int, lease_seconds: float
     ) -> Sequence[ClaimedSaga]:
@@ -124,7 +146,10 @@ class FakeSagaStore:
         for row in due:
             row.epoch += 1
             row.wake_at = now + timedelta(seconds=lease_seconds)
-        return [ClaimedSaga(row.snapshot, row.epoch) for row in due]
+        return [ClaimedSaga(row.snapshot, row.epoch, self._events(row)) for row in due]
+
+    def _events(self, row: FakeRow) -> set[str]:
+        return {event for subject, event in self.events if subject == row.snapshot.subject}
 
     def write(self, writes: Sequence[SagaWrite]) -> Collection[uuid.UUID]:
         self._fail_if_told()
@@ -137,6 +162,8 @@ class FakeSagaStore:
                 row.snapshot, row.update_time = write.snapshot, now
                 if write.wake_in_seconds is not None:
                     row.wake_at = now + timedelta(seconds=write.wake_in_seconds)
+                if self._events(row) & set(write.snapshot.awaits):
+                    row.wake_at = now
                 stored.add(write.snapshot.saga_id)
         ended = {
             one.snapshot.saga_id

@@ -15,8 +15,8 @@ from trackops_common.grpc.channels import open_channel
 from trackops_common.grpc.validation import validation_failure
 from trackops_saga_orchestrator.adapters.participants import grpc_participants
 from trackops_saga_orchestrator.application.ports import Participants
+from trackops_saga_orchestrator.domain.commands import Phase, StepCommand
 from trackops_saga_orchestrator.domain.definitions import DEFINITIONS
-from trackops_saga_orchestrator.domain.instance import Phase, StepCommand
 from trackops_saga_orchestrator.domain.participants import inventory, order, payment
 from trackops_saga_orchestrator.domain.place_order import OrderToPlace
 from trackops_saga_orchestrator.domain.progress import Done, Failure, Refused, Unknown

@@ -9,7 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from trackops_saga_orchestrator.domain.instance import Phase, SagaInstance, StepCommand
+from trackops_saga_orchestrator.domain.commands import Phase, StepCommand
+from trackops_saga_orchestrator.domain.instance import SagaInstance
 from trackops_saga_orchestrator.domain.progress import (
     Done,
     Outcome,

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from trackops_cli.testing import wait_for
 from trackops_common.clock import SystemClock
 from trackops_common.database import Database
 from trackops_common.testing import eventually
@@ -19,9 +20,10 @@ from trackops_saga_orchestrator.adapters.postgres_clock import PostgresClock
 from trackops_saga_orchestrator.application.ports import SagaWrite
 from trackops_saga_orchestrator.application.start_sagas import StartedSaga, StartSaga, StartSagas
 from trackops_saga_orchestrator.domain.cancel_order import CANCEL_ORDER
+from trackops_saga_orchestrator.domain.commands import Phase
 from trackops_saga_orchestrator.domain.definitions import DEFINITIONS
 from trackops_saga_orchestrator.domain.fulfil_order import FULFIL_ORDER
-from trackops_saga_orchestrator.domain.instance import Phase, SagaInstance
+from trackops_saga_orchestrator.domain.instance import SagaInstance
 from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER
 from trackops_saga_orchestrator.domain.progress import Done, SagaState, Unknown
 from trackops_saga_orchestrator.domain.return_order import RETURN_ORDER
@@ -206,8 +208,8 @@ def test_end_waits_for_the_one_that_queues(databases: tuple[Database, Database])
 
 def wait_until_blocked(database: Database) -> None:
     """Until somebody waits for a lock; asked of Postgres, which knows."""
-    while not database.fetch("SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"):
-        pass
+    blocked = "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
+    wait_for(lambda: database.fetch(blocked), seconds=5, what="the end to wait for the lock")
 
 
 async def test_wait_of_the_earlier_one_holds_the_later_one_back() -> None:

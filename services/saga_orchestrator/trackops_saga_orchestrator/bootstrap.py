@@ -138,6 +138,7 @@ def _build_inbox(
     settings: SagaSettings, database: Database, engine: Engine, clock: PostgresClock
 ) -> Inbox:
     handler = OrderEvents(
+        DEFINITIONS,
         StartSagas(clock, settings.lease_seconds),
         PostgresNewSagas,
         _hand_over(engine, asyncio.get_running_loop()),

@@ -12,8 +12,8 @@ from trackops.payment.v1 import payment_service_pb2, payment_service_pb2_grpc
 
 from trackops_saga_orchestrator.adapters.outcomes import is_about_an_item, outcome_of, status_of
 from trackops_saga_orchestrator.application.ports import Participants
+from trackops_saga_orchestrator.domain.commands import StepCommand
 from trackops_saga_orchestrator.domain.goods_moved import GoodsMoved
-from trackops_saga_orchestrator.domain.instance import StepCommand
 from trackops_saga_orchestrator.domain.participants import inventory, order, payment
 from trackops_saga_orchestrator.domain.place_order import OrderToPlace
 from trackops_saga_orchestrator.domain.progress import Done, Failure, Outcome, Unknown

@@ -81,22 +81,33 @@ UPDATE sagas
    SET epoch = epoch + 1, wake_at = now() + make_interval(secs => %(lease_seconds)s)
   FROM due
  WHERE sagas.saga_id = due.saga_id
-RETURNING {_COLUMNS}, epoch
+RETURNING {_COLUMNS}, epoch,
+          ARRAY(SELECT event FROM saga_events WHERE saga_events.subject = sagas.subject)
 """  # noqa: S608 - fixed texts
 
 _WRITE = """
 UPDATE sagas
    SET state = new.state, steps = new.steps, update_time = now(),
        failure_reason = new.failure_reason, failure_message = new.failure_message,
-       wake_at = coalesce(now() + make_interval(secs => new.wake_in_seconds), wake_at)
+       parked_on = new.parked_on,
+       wake_at = CASE
+           WHEN new.awaits IS NOT NULL AND EXISTS (
+               SELECT FROM saga_events
+                WHERE saga_events.subject = sagas.subject
+                  AND saga_events.event = ANY(string_to_array(new.awaits, ',')))
+           THEN now()
+           ELSE coalesce(now() + make_interval(secs => new.wake_in_seconds), wake_at)
+       END
   FROM unnest(%(saga_ids)s::uuid[], %(epochs)s::int[], %(states)s::text[], %(steps)s::jsonb[],
-              %(reasons)s::text[], %(messages)s::text[], %(wake_in_seconds)s::float8[])
-       AS new(saga_id, epoch, state, steps, failure_reason, failure_message, wake_in_seconds)
+              %(reasons)s::text[], %(messages)s::text[], %(parked_on)s::text[],
+              %(awaits)s::text[], %(wake_in_seconds)s::float8[])
+       AS new(saga_id, epoch, state, steps, failure_reason, failure_message, parked_on, awaits,
+              wake_in_seconds)
  WHERE sagas.saga_id = new.saga_id AND sagas.epoch = new.epoch
 RETURNING sagas.saga_id, sagas.state
 """
 
-_WRITE_ENDS = f"""
+_WRITE_IN_TURN = f"""
 SELECT pg_advisory_xact_lock_shared({_QUEUE_LOCK});
 WITH written AS ({_WRITE}), next AS (
     UPDATE sagas
@@ -115,6 +126,29 @@ UPDATE sagas
   FROM unnest(%(saga_ids)s::uuid[], %(epochs)s::int[]) AS lease(saga_id, epoch)
  WHERE sagas.saga_id = lease.saga_id AND sagas.epoch = lease.epoch
 RETURNING sagas.saga_id
+"""
+
+_UNPARK = """
+WITH parked AS MATERIALIZED (
+    SELECT saga_id FROM sagas
+     WHERE parked_on = %(participant)s AND wake_at > now()
+     ORDER BY wake_at LIMIT %(limit)s
+       FOR UPDATE SKIP LOCKED
+)
+UPDATE sagas SET wake_at = now() FROM parked WHERE sagas.saga_id = parked.saga_id
+RETURNING sagas.saga_id
+"""
+
+_NOTE_EVENTS = """
+INSERT INTO saga_events (subject, event)
+SELECT * FROM unnest(%(subjects)s::text[], %(events)s::text[])
+    ON CONFLICT DO NOTHING
+"""
+
+_WAKE_FOR_EVENTS = """
+UPDATE sagas SET wake_at = now()
+ WHERE subject = ANY(%(subjects)s::text[]) AND definition_hash = ANY(%(hashes)s::text[])
+   AND state IN ('RUNNING', 'COMPENSATING')
 """
 
 _LIVE_DEFINITIONS = """
@@ -169,6 +203,15 @@ class PostgresNewSagas:
             existing={row[0] for row in existing}, last={row[0]: row[1] for row in last}
         )
 
+    def note_events(self, events: Sequence[tuple[str, str]], hashes: Collection[str]) -> None:
+        self._transaction.execute(_LOCK_QUEUE)
+        subjects = arrays.texts(subject for subject, _ in events)
+        named = arrays.texts(event for _, event in events)
+        self._transaction.execute(_NOTE_EVENTS, {"subjects": subjects, "events": named})
+        self._transaction.execute(
+            _WAKE_FOR_EVENTS, {"subjects": subjects, "hashes": arrays.texts(hashes)}
+        )
+
 
 class PostgresSagaStore:
     """`SagaStore` on the `sagas` table; each method is one statement that commits by itself."""
@@ -186,14 +229,16 @@ class PostgresSagaStore:
             _CLAIM,
             {"hashes": arrays.texts(hashes), "limit": limit, "lease_seconds": lease_seconds},
         )
-        return [ClaimedSaga(_snapshot(row), row[12]) for row in rows]
+        return [ClaimedSaga(_snapshot(row), row[12], row[13]) for row in rows]
 
     def write(self, writes: Sequence[SagaWrite]) -> Collection[UUID]:
         failures = [write.snapshot.failure for write in writes]
         waits = [write.wake_in_seconds for write in writes]
-        ends = any(write.snapshot.state in ENDED_STATES for write in writes)
+        in_turn = any(
+            write.snapshot.state in ENDED_STATES or write.snapshot.awaits for write in writes
+        )
         rows = self._database.fetch(
-            _WRITE_ENDS if ends else _WRITE,
+            _WRITE_IN_TURN if in_turn else _WRITE,
             {
                 "saga_ids": arrays.uuids(write.snapshot.saga_id for write in writes),
                 "epochs": arrays.integers(write.epoch for write in writes),
@@ -201,6 +246,8 @@ class PostgresSagaStore:
                 "steps": arrays.texts(encode_steps(write.snapshot.steps) for write in writes),
                 "reasons": arrays.texts(one.reason if one else None for one in failures),
                 "messages": arrays.texts(one.message if one else None for one in failures),
+                "parked_on": arrays.texts(write.snapshot.parked_on for write in writes),
+                "awaits": arrays.texts(",".join(one.snapshot.awaits) or None for one in writes),
                 "wake_in_seconds": arrays.texts(
                     None if seconds is None else str(seconds) for seconds in waits
                 ),
@@ -218,6 +265,9 @@ class PostgresSagaStore:
             },
         )
         return {row[0] for row in rows}
+
+    def unpark(self, participant: str, *, limit: int) -> int:
+        return len(self._database.fetch(_UNPARK, {"participant": participant, "limit": limit}))
 
     def live_definitions(self) -> Sequence[LiveDefinition]:
         return [LiveDefinition(*row) for row in self._database.fetch(_LIVE_DEFINITIONS)]

@@ -15,7 +15,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
@@ -24,11 +24,17 @@ import structlog
 
 from trackops_common.clock import Clock
 from trackops_common.errors import TransientError
+from trackops_saga_orchestrator.application.breakers import (
+    Breaker,
+    BreakerLimits,
+    ParticipantHealth,
+)
 from trackops_saga_orchestrator.application.lanes import Lane
 from trackops_saga_orchestrator.application.ports import Lease, Participants, SagaStore, SagaWrite
 from trackops_saga_orchestrator.application.start_sagas import StartedSaga
 from trackops_saga_orchestrator.application.timers import Timers
-from trackops_saga_orchestrator.domain.instance import SagaInstance, StepCommand
+from trackops_saga_orchestrator.domain.commands import StepCommand
+from trackops_saga_orchestrator.domain.instance import SagaInstance
 from trackops_saga_orchestrator.domain.progress import Outcome, SagaState, Unknown
 from trackops_saga_orchestrator.domain.saga import Definitions
 from trackops_saga_orchestrator.domain.steps import Action
@@ -57,6 +63,7 @@ class EngineLimits:
     a flood of new ones does not keep the waiting ones waiting."""
     max_claim: int = 500
     """Sagas claimed at once."""
+    breaker: BreakerLimits = field(default_factory=BreakerLimits)
 
 
 class UnboundActions(Exception):
@@ -116,7 +123,17 @@ class Engine:
         self._empty.set()
         self._stopping = asyncio.Event()
         self._timers = Timers(clock, timedelta(seconds=self._limits.poll_seconds))
+        self._recovered: set[str] = set()
+        self._breakers = {
+            name: Breaker(name, clock, self._limits.breaker, self._recover)
+            for name in sorted({action.participant for action in definitions.actions})
+        }
         self._lanes = {action: self._lane(participants, action) for action in definitions.actions}
+
+    @property
+    def participants(self) -> Sequence[ParticipantHealth]:
+        """What this process knows of those that do the work."""
+        return [breaker.health for breaker in self._breakers.values()]
 
     @property
     def in_memory(self) -> int:
@@ -173,13 +190,41 @@ class Engine:
             due = resident.saga.next_due
             if due is not None and due <= now:
                 self._nudge(saga_id)
+        for lane in self._lanes.values():
+            lane.look()
         await self._renew()
+        await self._unpark()
         await self._claim()
+
+    async def _unpark(self) -> None:
+        """Everything that waits for participants that are back goes on, a part at each look."""
+        for name in sorted(self._recovered):
+            limit = self._limits.max_claim
+            freed = await self._persist(lambda: [self._store.unpark(name, limit=limit)])  # noqa: B023 - awaited here
+            if sum(freed) < limit:
+                self._recovered.discard(name)
+            else:
+                self._timers.add(self._clock.now())
+        for saga_id, resident in self._residents.items():
+            if resident.saga.parked_on and self._is_back(resident.saga.parked_on):
+                resident.saga.unpark()
+                self._nudge(saga_id)
+
+    def _is_back(self, participant: str) -> bool:
+        return not self._breakers[participant].open
 
     def _lane(self, participants: Participants, action: Action) -> Lane:
         return Lane(
-            participants[action], self._report, self._wanted, max_batch=self._limits.max_batch
+            participants[action],
+            self._breakers[action.participant],
+            self._report,
+            self._wanted,
+            max_batch=self._limits.max_batch,
         )
+
+    def _recover(self, participant: str) -> None:
+        self._recovered.add(participant)
+        self._timers.add(self._clock.now())
 
     def _send(self, commands: Iterable[StepCommand]) -> None:
         for command in commands:
@@ -260,7 +305,9 @@ class Engine:
     def _put_to_rest(self, resident: _Resident) -> None:
         saga = resident.saga
         self._let_go(resident)
-        if saga.active and saga.next_due is not None:
+        if saga.parked_on and self._is_back(saga.parked_on):
+            self._recover(saga.parked_on)
+        elif saga.active and saga.next_due is not None:
             self._timers.add(saga.next_due)
         elif saga.state is SagaState.NEEDS_OPERATOR:
             _log.error(
@@ -322,6 +369,8 @@ class Engine:
         for one in claimed:
             definition = self._definitions[one.snapshot.definition_hash]
             saga = SagaInstance.rehydrate(definition, one.snapshot)
+            saga.hear(one.events)
+            saga.unpark()
             self._take_in(saga, one.epoch, now + self._lease)
             self._nudge(saga.saga_id)
         if len(claimed) == limit:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from trackops_saga_orchestrator.domain.instance import StepCommand
+from trackops_saga_orchestrator.domain.commands import StepCommand
 from trackops_saga_orchestrator.domain.progress import Outcome, SagaSnapshot, SagaState
 from trackops_saga_orchestrator.domain.steps import Action
 
@@ -52,6 +52,8 @@ class ClaimedSaga:
 
     snapshot: SagaSnapshot
     epoch: int
+    events: Collection[str] = ()
+    """Those about its subject that have come so far and that any saga waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,10 @@ class SagaWrite:
     snapshot: SagaSnapshot
     epoch: int
     wake_in_seconds: float | None
-    """Nobody picks the saga up before; None leaves that time as it is."""
+    """Nobody picks the saga up before; None leaves that time as it is.
+
+    A saga whose `awaits` have come is due at once all the same.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,13 @@ class NewSagas(Protocol):
         """
         ...
 
+    def note_events(self, events: Sequence[tuple[str, str]], hashes: Collection[str]) -> None:
+        """Remember events, each a subject and a name, and have the sagas look that wait for them.
+
+        `hashes` are those of the definitions that wait for any of them.
+        """
+        ...
+
 
 class SagaStore(Protocol):
     """The sagas' rows, as the engine uses them. Blocking; times are the store's own clock's.
@@ -126,6 +138,10 @@ class SagaStore(Protocol):
 
     def renew(self, leases: Sequence[Lease], *, seconds: float) -> Collection[uuid.UUID]:
         """Let leases end so many seconds from now; the ids of those that were still ours."""
+        ...
+
+    def unpark(self, participant: str, *, limit: int) -> int:
+        """Make sagas due that are parked on a participant; how many, `limit` at most."""
         ...
 
     def live_definitions(self) -> Sequence[LiveDefinition]:

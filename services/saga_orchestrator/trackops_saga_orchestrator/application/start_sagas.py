@@ -9,7 +9,8 @@ from uuid import UUID
 
 from trackops_common.clock import Clock
 from trackops_saga_orchestrator.application.ports import NewSagas
-from trackops_saga_orchestrator.domain.instance import SagaInstance, StepCommand
+from trackops_saga_orchestrator.domain.commands import StepCommand
+from trackops_saga_orchestrator.domain.instance import SagaInstance
 from trackops_saga_orchestrator.domain.saga import Saga
 from trackops_saga_orchestrator.domain.steps import Json
 
@@ -74,6 +75,10 @@ class StartSagas:
         return list(new.values())
 
     def _insert(self, new_sagas: NewSagas, sagas: Collection[StartedSaga]) -> list[StartedSaga]:
+        """Those that wait for events are left to whoever claims them, with what has come."""
+        waiting = [one for one in sagas if one.saga.definition.awaited]
+        new_sagas.insert([one.saga.snapshot() for one in waiting], lease_seconds=0)
+        sagas = [one for one in sagas if not one.saga.definition.awaited]
         by_id = {one.saga.saga_id: one for one in sagas}
         inserted = new_sagas.insert(
             [one.saga.snapshot() for one in by_id.values()], lease_seconds=self.lease_seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -13,10 +13,13 @@ from trackops_saga_orchestrator.domain.steps import Json
 __all__ = [
     "ACTIVE_STATES",
     "ENDED_STATES",
+    "KEPT_FAILURES",
     "Done",
+    "FailedAttempt",
     "Failure",
     "Json",
     "Outcome",
+    "Parked",
     "Refused",
     "SagaSnapshot",
     "SagaState",
@@ -43,10 +46,15 @@ ACTIVE_STATES = (SagaState.RUNNING, SagaState.COMPENSATING)
 ENDED_STATES = (SagaState.COMPLETED, SagaState.COMPENSATED)
 
 
+KEPT_FAILURES = 20
+
+
 class StepState(Enum):
     """Where a step of an instance stands."""
 
     WAITING = "WAITING"
+    AWAITING = "AWAITING"
+    """Waits for an event."""
     SENT = "SENT"
     """Sent, or about to be: whether it took effect is not known."""
     DONE = "DONE"
@@ -83,9 +91,23 @@ class Unknown:
     """No answer, or one that says nothing about the effect: the same is asked again."""
 
     message: str
+    away: bool = False
+    """Nobody was there to answer, as opposed to an answer that says nothing."""
 
 
-Outcome = Done | Refused | Unknown
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Not sent while its participant is away, or sent in vain to see whether it is back.
+
+    Costs no attempt.
+    """
+
+    message: str
+    wait_seconds: float
+    """Until it is tried again, unless the participant is known to be back before."""
+
+
+Outcome = Done | Refused | Unknown | Parked
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +116,20 @@ class Failure:
 
     reason: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """One sending of a step's action or compensation that did not succeed."""
+
+    compensation: bool
+    number: int
+    """Counted from 1."""
+    sent: datetime
+    ended: datetime
+    error: str
+    retry: datetime | None
+    """When the next was due; None: there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +146,10 @@ class StepProgress:
     due: datetime | None = None
     """Not to be sent again before."""
     output: Mapping[str, Json] | None = None
+    parked: bool = False
+    """Its participant is away."""
+    failures: Sequence[FailedAttempt] = ()
+    """The last `KEPT_FAILURES`, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +170,7 @@ class SagaSnapshot:
     failure: Failure | None
     waits_for: uuid.UUID | None = None
     """The earlier saga about the same subject that has to end first."""
+    parked_on: str | None = None
+    """A participant that is away and keeps a step."""
+    awaits: Collection[str] = ()
+    """Events that steps wait for."""

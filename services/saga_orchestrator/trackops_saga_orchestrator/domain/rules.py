@@ -11,7 +11,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
-from trackops_saga_orchestrator.domain.steps import COMPENSATABLE, PIVOT, RETRIABLE, Step
+from trackops_saga_orchestrator.domain.steps import (
+    COMPENSATABLE,
+    PIVOT,
+    RETRIABLE,
+    Step,
+    WaitFor,
+)
 
 __all__ = ["ON_FAILURE", "BadDefinition", "ancestors", "check"]
 
@@ -43,6 +49,7 @@ def _broken_rules(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
         yield "", "a saga has at least one step"
     yield from _names(steps)
     yield from _kinds(steps)
+    yield from _waits(steps)
     yield from _known_predecessors(steps)
     yield from _cycles(steps)
     yield from _point_of_no_return(steps)
@@ -60,18 +67,30 @@ def _names(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
 
 def _kinds(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
     for step in steps:
-        if step.kind is COMPENSATABLE and step.compensate is None:
+        if step.kind is COMPENSATABLE and step.compensate is None and step.does is not None:
             yield step.name, "a compensatable step has a compensation"
         if step.kind is not COMPENSATABLE and step.compensate is not None:
             yield step.name, f"a {step.kind.value} step has no compensation"
         if step.kind is RETRIABLE and step.retry_policy.attempts is not None:
             yield step.name, "a retriable step is tried for ever"
-        if step.deadline_seconds <= 0:
-            yield step.name, "a deadline is positive"
         if step.kind is PIVOT and step.when is not None:
             yield step.name, "a pivot has no condition"
     for step in [step for step in steps if step.kind is PIVOT][1:]:
         yield step.name, "a saga has at most one pivot"
+
+
+def _waits(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
+    for step in steps:
+        if step.does is None and step.compensate is not None:
+            yield step.name, "a wait that only waits has no compensation"
+        if step.does is None and step.kind is not COMPENSATABLE:
+            yield step.name, f"a wait that is {step.kind.value} does something at its timeout"
+        if isinstance(step.action, WaitFor) and step.action.timeout_seconds <= 0:
+            yield step.name, "a timeout is positive"
+        if step.deadline_seconds <= 0:
+            yield step.name, "a deadline is positive"
+        if step.delay_seconds < 0:
+            yield step.name, "a delay is not negative"
 
 
 def _known_predecessors(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:

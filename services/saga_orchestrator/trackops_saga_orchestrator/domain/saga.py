@@ -11,7 +11,7 @@ from functools import cached_property
 from graphlib import TopologicalSorter
 
 from trackops_saga_orchestrator.domain.rules import ON_FAILURE, ancestors, check
-from trackops_saga_orchestrator.domain.steps import RETRIABLE, Action, Step
+from trackops_saga_orchestrator.domain.steps import COMPENSATABLE, RETRIABLE, Action, Step, WaitFor
 
 __all__ = ["Definitions", "DuplicateDefinition", "Saga"]
 
@@ -62,6 +62,11 @@ class Saga:
         return tuple(TopologicalSorter({one.name: one.after for one in self.steps}).static_order())
 
     @cached_property
+    def undoable(self) -> Sequence[str]:
+        """The compensatable steps' names, in order."""
+        return tuple(name for name in self.in_order if self.all_steps[name].kind is COMPENSATABLE)
+
+    @cached_property
     def followers(self) -> Mapping[str, Sequence[str]]:
         """For each step, all that come after it, directly or not."""
         before = ancestors(self.steps)
@@ -74,8 +79,15 @@ class Saga:
     def actions(self) -> frozenset[Action]:
         """Everything that participants must be able to do for it."""
         steps = self.all_steps.values()
+        do = (step.does for step in steps if step.does)
         undo = (step.compensate for step in steps if step.compensate)
-        return frozenset([*(step.action for step in steps), *undo])
+        return frozenset([*do, *undo])
+
+    @cached_property
+    def awaited(self) -> frozenset[str]:
+        """The events that its steps wait for."""
+        actions = [step.action for step in self.steps]
+        return frozenset(one.event for one in actions if isinstance(one, WaitFor))
 
     @cached_property
     def hash(self) -> str:
@@ -122,6 +134,10 @@ class Definitions:
                 raise DuplicateDefinition(saga.name, saga.version)
             seen.add((saga.name, saga.version))
             self._by_hash[saga.hash] = saga
+        self._awaiting = {
+            event: [saga.hash for saga in self if event in saga.awaited]
+            for event in {event for saga in self for event in saga.awaited}
+        }
 
     def __iter__(self) -> Iterator[Saga]:
         return iter(self._by_hash.values())
@@ -133,6 +149,10 @@ class Definitions:
         """The newest version of a definition."""
         found = [saga for saga in self if saga.name == name]
         return max(found, key=lambda saga: saga.version, default=None)
+
+    def awaiting(self, event: str) -> Sequence[str]:
+        """The hashes of those that wait for an event."""
+        return self._awaiting.get(event, ())
 
     @property
     def hashes(self) -> Sequence[str]:
