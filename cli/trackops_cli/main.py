@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from trackops_cli import saga
 from trackops_cli.local.errors import DiskFull, StackError
 from trackops_cli.local.home import Home
 from trackops_cli.local.ports import Ports
@@ -17,6 +18,7 @@ from trackops_cli.local.stack import LocalStack, PartStatus
 __all__ = ["app", "local_stack"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(saga.app, name="saga")
 _out = Console()
 _err = Console(stderr=True)
 

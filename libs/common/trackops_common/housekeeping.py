@@ -21,16 +21,19 @@ _INTERVAL_SECONDS = 60.0
 
 @asynccontextmanager
 async def housekeeping(
-    database: Database, *, request_retention_days: int
+    database: Database, *, request_retention_days: int, outbox: bool = True
 ) -> AsyncIterator[asyncio.Task[None]]:
     """Make partitions before entering; make and drop them each minute in the task handed out.
+
+    `outbox` is False for a service that has none.
 
     A pass that meets a transient error (a lock that is busy, a lost
     connection) is left to the next; there is room ahead for many.
     """
 
     def make_room() -> None:
-        maintain_outbox(database)
+        if outbox:
+            maintain_outbox(database)
         maintain_requests(database)
 
     def tidy() -> None:

@@ -14,6 +14,8 @@ from trackops_common.database import Database
 from trackops_common.grpc.channels import open_channel
 from trackops_common.grpc.endpoints import RpcService
 from trackops_common.grpc.server import Application, wait_for_dependency
+from trackops_common.hosting import BatcherFactory, batcher_factory
+from trackops_common.housekeeping import housekeeping
 from trackops_common.inbox import Inbox, InboxSettings
 from trackops_common.kafka import check_topics
 from trackops_common.settings import ServiceSettings
@@ -25,15 +27,20 @@ from trackops_saga_orchestrator.adapters.postgres import (
     PostgresSagaStore,
 )
 from trackops_saga_orchestrator.adapters.postgres_clock import PostgresClock
+from trackops_saga_orchestrator.adapters.steering import postgres_saga_work
 from trackops_saga_orchestrator.application.check_definitions import check_definitions
 from trackops_saga_orchestrator.application.engine import Engine, EngineLimits
 from trackops_saga_orchestrator.application.ports import Participants
 from trackops_saga_orchestrator.application.show_sagas import GetSaga, ListSagas
+from trackops_saga_orchestrator.application.start_by_hand import StartSagasByHand
 from trackops_saga_orchestrator.application.start_sagas import StartedSaga, StartSagas
+from trackops_saga_orchestrator.application.steer_many import SteerManySagas
+from trackops_saga_orchestrator.application.steer_sagas import Steering, SteerSagas
 from trackops_saga_orchestrator.domain.definitions import DEFINITIONS
 from trackops_saga_orchestrator.entrypoints.errors import saga_failure
+from trackops_saga_orchestrator.entrypoints.operator_converters import encode_saga, encode_steered
 from trackops_saga_orchestrator.entrypoints.order_events import OrderEvents
-from trackops_saga_orchestrator.entrypoints.saga_servicer import SagaServicer
+from trackops_saga_orchestrator.entrypoints.saga_servicer import OperatorCommands, SagaServicer
 
 __all__ = ["SagaSettings", "bootstrap"]
 
@@ -74,6 +81,11 @@ async def bootstrap(settings: SagaSettings) -> AsyncIterator[Application]:
     """The orchestrator at work; leaving stops the consumer, then gives the sagas up."""
     async with AsyncExitStack() as stack:
         database = await _open_database(settings, stack)
+        keeper = await stack.enter_async_context(
+            housekeeping(
+                database, request_retention_days=settings.request_retention_days, outbox=False
+            )
+        )
         await _wait_for_topic(settings)
         threads = stack.enter_context(
             ThreadPoolExecutor(settings.database_pool_size, thread_name_prefix="store")
@@ -88,14 +100,17 @@ async def bootstrap(settings: SagaSettings) -> AsyncIterator[Application]:
         engine_task = await stack.enter_async_context(_at_work(engine))
         inbox = _build_inbox(settings, database, engine, clock)
         loops = await stack.enter_async_context(running({"order-events": inbox.run}))
-        yield Application([_build_service(database, threads)], background=[engine_task, *loops])
+        batcher = await stack.enter_async_context(batcher_factory(threads=1))
+        commands = _operator_commands(database, clock, batcher)
+        service = _build_service(database, threads, commands, engine)
+        yield Application([service], background=[engine_task, keeper, *loops])
 
 
 async def _open_database(settings: SagaSettings, stack: AsyncExitStack) -> Database:
     database = Database(
         settings.database_url.get_secret_value(),
         application_name="trackops_saga_orchestrator",
-        pool_size=settings.database_pool_size + 1,
+        pool_size=settings.database_pool_size + 2,
     )
     stack.callback(database.close)
     await wait_for_dependency(
@@ -162,10 +177,26 @@ def _hand_over(
     return hand_over
 
 
-def _build_service(database: Database, threads: Executor) -> RpcService:
+def _operator_commands(
+    database: Database, clock: PostgresClock, batcher: BatcherFactory
+) -> OperatorCommands:
+    work = postgres_saga_work(database)
+    steering = Steering(DEFINITIONS, clock)
+    return OperatorCommands(
+        steer=batcher(SteerSagas(work, steering, encode_saga)),
+        steer_many=batcher(SteerManySagas(work, steering, encode_steered)),
+        start=batcher(StartSagasByHand(work, clock, encode_saga)),
+    )
+
+
+def _build_service(
+    database: Database, threads: Executor, commands: OperatorCommands, engine: Engine
+) -> RpcService:
     reader = PostgresSagaReader(database)
     return RpcService(
         saga_service_pb2.DESCRIPTOR.services_by_name["SagaService"],
-        SagaServicer(GetSaga(reader), ListSagas(reader), threads),
+        SagaServicer(
+            GetSaga(reader), ListSagas(reader), threads, commands, lambda: engine.participants
+        ),
         saga_failure,
     )

@@ -9,14 +9,16 @@ end that came before, and every end that comes later sees what is queued.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row
 
 from trackops_common import arrays
-from trackops_common.database import Database, Transaction
+from trackops_common.database import Database, Rows, Transaction
+from trackops_saga_orchestrator.adapters.audit import read_audit
 from trackops_saga_orchestrator.adapters.encoding import decode_steps, encode_input, encode_steps
 from trackops_saga_orchestrator.adapters.postgres_clock import PostgresClock
 from trackops_saga_orchestrator.application.ports import (
@@ -36,7 +38,15 @@ from trackops_saga_orchestrator.domain.progress import (
     SagaState,
 )
 
-__all__ = ["PostgresNewSagas", "PostgresSagaReader", "PostgresSagaStore"]
+__all__ = [
+    "COLUMNS",
+    "LOCK_ENDS",
+    "PostgresNewSagas",
+    "PostgresSagaReader",
+    "PostgresSagaStore",
+    "snapshot_of",
+    "write_sagas",
+]
 
 _QUEUE_LOCK = "hashtextextended(current_schema() || '.sagas', 0)"
 
@@ -66,7 +76,7 @@ SELECT subject, saga_id
    AND NOT EXISTS (SELECT FROM sagas AS next WHERE next.waits_for = sagas.saga_id)
 """
 
-_COLUMNS = """sagas.saga_id, definition, definition_version, definition_hash, subject, occurrence,
+COLUMNS = """sagas.saga_id, definition, definition_version, definition_hash, subject, occurrence,
        state, sagas.waits_for, input, steps, failure_reason, failure_message"""
 
 _CLAIM = f"""
@@ -81,7 +91,7 @@ UPDATE sagas
    SET epoch = epoch + 1, wake_at = now() + make_interval(secs => %(lease_seconds)s)
   FROM due
  WHERE sagas.saga_id = due.saga_id
-RETURNING {_COLUMNS}, epoch,
+RETURNING {COLUMNS}, epoch,
           ARRAY(SELECT event FROM saga_events WHERE saga_events.subject = sagas.subject)
 """  # noqa: S608 - fixed texts
 
@@ -107,11 +117,15 @@ UPDATE sagas
 RETURNING sagas.saga_id, sagas.state
 """
 
+LOCK_ENDS = f"SELECT pg_advisory_xact_lock_shared({_QUEUE_LOCK})"
+"""Taken, before any row, by whatever may end sagas."""
+
 _WRITE_IN_TURN = f"""
-SELECT pg_advisory_xact_lock_shared({_QUEUE_LOCK});
+{LOCK_ENDS};
 WITH written AS ({_WRITE}), next AS (
     UPDATE sagas
-       SET state = 'RUNNING', waits_for = NULL, wake_at = now(), update_time = now()
+       SET state = CASE sagas.state WHEN 'QUEUED' THEN 'RUNNING' ELSE sagas.state END,
+           waits_for = NULL, wake_at = now(), update_time = now()
       FROM written
      WHERE sagas.waits_for = written.saga_id AND written.state IN ('COMPLETED', 'COMPENSATED')
  RETURNING sagas.saga_id
@@ -159,7 +173,7 @@ SELECT definition, definition_version, definition_hash, count(*)
  ORDER BY definition, definition_version
 """
 
-_SELECT = f"SELECT {_COLUMNS}, create_time, update_time FROM sagas"  # noqa: S608 - fixed texts
+_SELECT = f"SELECT {COLUMNS}, create_time, update_time FROM sagas"  # noqa: S608 - fixed texts
 
 _FIND = f"{_SELECT} WHERE saga_id = %(saga_id)s::uuid"
 
@@ -229,31 +243,10 @@ class PostgresSagaStore:
             _CLAIM,
             {"hashes": arrays.texts(hashes), "limit": limit, "lease_seconds": lease_seconds},
         )
-        return [ClaimedSaga(_snapshot(row), row[12], row[13]) for row in rows]
+        return [ClaimedSaga(snapshot_of(row), row[12], row[13]) for row in rows]
 
     def write(self, writes: Sequence[SagaWrite]) -> Collection[UUID]:
-        failures = [write.snapshot.failure for write in writes]
-        waits = [write.wake_in_seconds for write in writes]
-        in_turn = any(
-            write.snapshot.state in ENDED_STATES or write.snapshot.awaits for write in writes
-        )
-        rows = self._database.fetch(
-            _WRITE_IN_TURN if in_turn else _WRITE,
-            {
-                "saga_ids": arrays.uuids(write.snapshot.saga_id for write in writes),
-                "epochs": arrays.integers(write.epoch for write in writes),
-                "states": arrays.texts(write.snapshot.state.value for write in writes),
-                "steps": arrays.texts(encode_steps(write.snapshot.steps) for write in writes),
-                "reasons": arrays.texts(one.reason if one else None for one in failures),
-                "messages": arrays.texts(one.message if one else None for one in failures),
-                "parked_on": arrays.texts(write.snapshot.parked_on for write in writes),
-                "awaits": arrays.texts(",".join(one.snapshot.awaits) or None for one in writes),
-                "wake_in_seconds": arrays.texts(
-                    None if seconds is None else str(seconds) for seconds in waits
-                ),
-            },
-        )
-        return {row[0] for row in rows}
+        return write_sagas(self._database.fetch, writes)
 
     def renew(self, leases: Sequence[Lease], *, seconds: float) -> Collection[UUID]:
         rows = self._database.fetch(
@@ -281,7 +274,10 @@ class PostgresSagaReader:
 
     def find(self, saga_id: UUID) -> SagaView | None:
         rows = self._database.fetch(_FIND, {"saga_id": str(saga_id)})
-        return _view(rows[0]) if rows else None
+        if not rows:
+            return None
+        audit = read_audit(self._database.fetch, [saga_id])
+        return replace(_view(rows[0]), audit=audit.get(saga_id, ()))
 
     def page(
         self, wanted: SagaFilter, *, size: int, after: PagePosition | None
@@ -307,8 +303,8 @@ class PostgresSagaReader:
         return [_view(row) for row in rows]
 
 
-def _snapshot(row: Row[*tuple[Any, ...]]) -> SagaSnapshot:
-    """From a row that begins with `_COLUMNS`."""
+def snapshot_of(row: Row[*tuple[Any, ...]]) -> SagaSnapshot:
+    """From a row that begins with `COLUMNS`."""
     saga_id, name, version, definition_hash, subject, occurrence, *rest = row[:12]
     state, waits_for, payload, steps, reason, message = rest
     return SagaSnapshot(
@@ -327,4 +323,30 @@ def _snapshot(row: Row[*tuple[Any, ...]]) -> SagaSnapshot:
 
 
 def _view(row: Row[*tuple[Any, ...]]) -> SagaView:
-    return SagaView(_snapshot(row), create_time=row[12], update_time=row[13])
+    return SagaView(snapshot_of(row), create_time=row[12], update_time=row[13])
+
+
+def write_sagas(
+    run: Callable[[str, Mapping[str, Any]], Rows], writes: Sequence[SagaWrite]
+) -> Collection[UUID]:
+    """As `SagaStore.write`; `run` is a statement by itself, or one of a transaction."""
+    failures = [write.snapshot.failure for write in writes]
+    waits = [write.wake_in_seconds for write in writes]
+    in_turn = any(write.snapshot.state in ENDED_STATES or write.snapshot.awaits for write in writes)
+    rows = run(
+        _WRITE_IN_TURN if in_turn else _WRITE,
+        {
+            "saga_ids": arrays.uuids(write.snapshot.saga_id for write in writes),
+            "epochs": arrays.integers(write.epoch for write in writes),
+            "states": arrays.texts(write.snapshot.state.value for write in writes),
+            "steps": arrays.texts(encode_steps(write.snapshot.steps) for write in writes),
+            "reasons": arrays.texts(one.reason if one else None for one in failures),
+            "messages": arrays.texts(one.message if one else None for one in failures),
+            "parked_on": arrays.texts(write.snapshot.parked_on for write in writes),
+            "awaits": arrays.texts(",".join(one.snapshot.awaits) or None for one in writes),
+            "wake_in_seconds": arrays.texts(
+                None if seconds is None else str(seconds) for seconds in waits
+            ),
+        },
+    )
+    return {row[0] for row in rows}

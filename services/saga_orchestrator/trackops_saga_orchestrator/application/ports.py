@@ -13,6 +13,7 @@ from trackops_saga_orchestrator.domain.progress import Outcome, SagaSnapshot, Sa
 from trackops_saga_orchestrator.domain.steps import Action
 
 __all__ = [
+    "AuditEntry",
     "BatchAction",
     "ClaimedSaga",
     "Lease",
@@ -150,12 +151,28 @@ class SagaStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what to a saga, when and why."""
+
+    saga_id: uuid.UUID
+    operation: str
+    step: str
+    reason: str
+    principal: str
+    state_before: SagaState
+    state_after: SagaState
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SagaView:
     """A saga as operators see it."""
 
     snapshot: SagaSnapshot
     create_time: datetime
     update_time: datetime
+    audit: Sequence[AuditEntry] = ()
+    """What operators did to it, oldest first; left out of listings."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from trackops_saga_orchestrator.domain.progress import (
     Unknown,
 )
 from trackops_saga_orchestrator.domain.saga import Saga
-from trackops_saga_orchestrator.domain.step_book import StepBook
+from trackops_saga_orchestrator.domain.step_book import PASSED, StepBook
 from trackops_saga_orchestrator.domain.steps import (
     COMPENSATABLE,
     PIVOT,
@@ -337,7 +337,7 @@ class SagaInstance(StepBook):
         if any(self._steps[name].state not in _UNDONE for name in undoable):
             return
         last = self.definition.failure_step
-        if last is None or self._steps[last.name].state is StepState.DONE:
+        if last is None or self._steps[last.name].state in PASSED:
             self.state = SagaState.COMPENSATED
         elif self._steps[last.name].state is StepState.WAITING:
             self._put(self._steps[last.name], StepState.SENT, now)

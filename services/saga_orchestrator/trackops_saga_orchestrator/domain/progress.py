@@ -38,6 +38,8 @@ class SagaState(Enum):
     COMPENSATING = "COMPENSATING"
     COMPLETED = "COMPLETED"
     COMPENSATED = "COMPENSATED"
+    PAUSED = "PAUSED"
+    """An operator holds it; it goes on from where it stood."""
     NEEDS_OPERATOR = "NEEDS_OPERATOR"
     """A step cannot go on by itself; nothing of the instance moves until someone decides."""
 
@@ -59,7 +61,7 @@ class StepState(Enum):
     """Sent, or about to be: whether it took effect is not known."""
     DONE = "DONE"
     SKIPPED = "SKIPPED"
-    """Its condition did not hold, so there was nothing to do."""
+    """Its condition did not hold, so there was nothing to do; or an operator saw to it."""
     REFUSED = "REFUSED"
     """The participant said no, to the action or to its compensation."""
     COMPENSATING = "COMPENSATING"

@@ -15,9 +15,9 @@ from trackops_saga_orchestrator.domain.progress import (
 from trackops_saga_orchestrator.domain.saga import Saga
 from trackops_saga_orchestrator.domain.steps import Json, WaitFor
 
-__all__ = ["StepBook"]
+__all__ = ["PASSED", "StepBook"]
 
-_PASSED = (StepState.DONE, StepState.SKIPPED)
+PASSED = (StepState.DONE, StepState.SKIPPED)
 
 
 class StepBook:
@@ -36,7 +36,7 @@ class StepBook:
         return any(step.state in states for step in self._steps.values())
 
     def _all_passed(self, names: Iterable[str]) -> bool:
-        return all(self._steps[name].state in _PASSED for name in names)
+        return all(self._steps[name].state in PASSED for name in names)
 
     def _put(
         self,
