@@ -141,6 +141,21 @@ async def test_timeout_refuses_and_undoes_what_was_done() -> None:
     assert not any(mesh.participants.effects.values())
 
 
+async def test_step_whose_turn_comes_with_the_timeout_is_not_begun() -> None:
+    steps_at_once = [
+        Step("wait", WaitFor(EVENT, timeout_seconds=60)),
+        undoable("late", delay=60),
+    ]
+    saga = Saga("at-once", version=1, steps=steps_at_once)
+    mesh = Mesh(saga)
+    async with mesh.running() as engine:
+        mesh.start("a", definition=saga)
+        await engine.tick()
+        await mesh.until_ended(engine)
+    assert mesh.states() == {SagaState.COMPENSATED}
+    assert not mesh.participants.calls
+
+
 async def test_timeout_fails_over_to_an_action() -> None:
     mesh = Mesh(FAILING_OVER)
     async with mesh.running() as engine:
