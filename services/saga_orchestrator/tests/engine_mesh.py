@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from trackops_common.clock import SystemClock
-from trackops_saga_orchestrator.application.engine import Engine, EngineLimits
+from trackops_saga_orchestrator.application.engine import Engine
+from trackops_saga_orchestrator.application.limits import EngineLimits
 from trackops_saga_orchestrator.application.start_sagas import StartedSaga, StartSaga, StartSagas
 from trackops_saga_orchestrator.domain.commands import Phase, StepCommand
 from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER

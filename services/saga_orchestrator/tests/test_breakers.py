@@ -9,7 +9,8 @@ from trackops_common.grpc.channels import open_channel
 from trackops_common.testing import eventually
 from trackops_saga_orchestrator.adapters.participants import grpc_participants
 from trackops_saga_orchestrator.application.breakers import BreakerLimits
-from trackops_saga_orchestrator.application.engine import Engine, EngineLimits
+from trackops_saga_orchestrator.application.engine import Engine
+from trackops_saga_orchestrator.application.limits import EngineLimits
 from trackops_saga_orchestrator.domain.commands import StepCommand
 from trackops_saga_orchestrator.domain.place_order import OrderToPlace
 from trackops_saga_orchestrator.domain.progress import Outcome, SagaState, StepState, Unknown

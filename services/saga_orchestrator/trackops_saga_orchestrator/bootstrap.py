@@ -29,7 +29,8 @@ from trackops_saga_orchestrator.adapters.postgres import (
 from trackops_saga_orchestrator.adapters.postgres_clock import PostgresClock
 from trackops_saga_orchestrator.adapters.steering import postgres_saga_work
 from trackops_saga_orchestrator.application.check_definitions import check_definitions
-from trackops_saga_orchestrator.application.engine import Engine, EngineLimits
+from trackops_saga_orchestrator.application.engine import Engine
+from trackops_saga_orchestrator.application.limits import EngineLimits
 from trackops_saga_orchestrator.application.ports import Participants
 from trackops_saga_orchestrator.application.show_sagas import GetSaga, ListSagas
 from trackops_saga_orchestrator.application.start_by_hand import StartSagasByHand

@@ -15,7 +15,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
@@ -26,10 +26,10 @@ from trackops_common.clock import Clock
 from trackops_common.errors import TransientError
 from trackops_saga_orchestrator.application.breakers import (
     Breaker,
-    BreakerLimits,
     ParticipantHealth,
 )
 from trackops_saga_orchestrator.application.lanes import Lane
+from trackops_saga_orchestrator.application.limits import EngineLimits
 from trackops_saga_orchestrator.application.ports import Lease, Participants, SagaStore, SagaWrite
 from trackops_saga_orchestrator.application.start_sagas import StartedSaga
 from trackops_saga_orchestrator.application.timers import Timers
@@ -39,31 +39,11 @@ from trackops_saga_orchestrator.domain.progress import Outcome, SagaState, Unkno
 from trackops_saga_orchestrator.domain.saga import Definitions
 from trackops_saga_orchestrator.domain.steps import Action
 
-__all__ = ["Engine", "EngineLimits", "UnboundActions"]
+__all__ = ["Engine", "UnboundActions"]
 
 _log = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineLimits:
-    """Bounds of an engine."""
-
-    lease_seconds: float = 10.0
-    """How long a saga stays ours without a sign of life."""
-    poll_seconds: float = 1.0
-    """Pause between two looks for sagas whose time has come."""
-    max_batch: int = 256
-    """Commands in one call to a participant."""
-    calls_per_action: int = 2
-    """Calls of one action that are in the air at a time."""
-    max_in_memory: int = 2000
-    """New sagas are held back above it; claimed ones only above twice as many, so that
-    a flood of new ones does not keep the waiting ones waiting."""
-    max_claim: int = 500
-    """Sagas claimed at once."""
-    breaker: BreakerLimits = field(default_factory=BreakerLimits)
 
 
 class UnboundActions(Exception):
@@ -123,6 +103,7 @@ class Engine:
         self._empty.set()
         self._stopping = asyncio.Event()
         self._timers = Timers(clock, timedelta(seconds=self._limits.poll_seconds))
+        self._operator_calls = 0
         self._recovered: set[str] = set()
         self._breakers = {
             name: Breaker(name, clock, self._limits.breaker, self._recover)
@@ -134,6 +115,11 @@ class Engine:
     def participants(self) -> Sequence[ParticipantHealth]:
         """What this process knows of those that do the work."""
         return [breaker.health for breaker in self._breakers.values()]
+
+    @property
+    def operator_calls(self) -> int:
+        """How often a saga of this process came to need an operator."""
+        return self._operator_calls
 
     @property
     def in_memory(self) -> int:
@@ -310,11 +296,13 @@ class Engine:
         elif saga.active and saga.next_due is not None:
             self._timers.add(saga.next_due)
         elif saga.state is SagaState.NEEDS_OPERATOR:
+            self._operator_calls += 1
             _log.error(
                 "saga needs an operator",
                 saga_id=str(saga.saga_id),
                 definition=saga.definition.name,
                 subject=saga.subject,
+                calls_so_far=self._operator_calls,
                 errors={step.name: step.error for step in saga.steps.values() if step.error},
             )
 
