@@ -29,6 +29,7 @@ from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 from bench.confirmed import Confirmed, confirmed_orders
 from bench.load import create_order_requests
 from bench.pgbench import orders_per_second
+from bench.sagas import SagaFigures, place_order_sagas
 from bench.watched import open_streams
 from trackops_cli.local.home import Home
 from trackops_cli.local.ports import Ports
@@ -91,6 +92,11 @@ def main() -> None:
         _say(f"starting the whole mesh, for {_CONFIRM_RATE} orders/s from CreateOrder to CONFIRMED")
         stack.up()
         confirmed = confirmed_orders(stack, rate=_CONFIRM_RATE, seconds=_CONFIRM_SECONDS)
+    with temporary_stack() as stack:
+        _say("starting Postgres, Kafka and what place-order sagas need")
+        stack.start_servers()
+        stack.provision()
+        sagas = place_order_sagas(stack)
     _console.print(_table(create, get, watched))
     _console.print(
         f"pgbench with the outbox lock, which puts commits in the order of seq: {ordered:.0f}/s"
@@ -100,7 +106,12 @@ def main() -> None:
         f" CONFIRMED at {confirmed.cpu_ms_per_order:.2f} ms of CPU each, all servers included;"
         f" the backlog grew by {confirmed.backlog_growth}"
     )
-    _write(create, get, watched, ordered, confirmed)
+    _console.print(
+        f"{sagas.sagas} place-order sagas, stock and payment agreeing at once:"
+        f" {sagas.per_s:.0f} sagas/s at {sagas.cpu_ms:.2f} ms of the orchestrator's CPU each;"
+        f" bare SQL: {sagas.sql_transactions_per_s:.0f} transactions/s"
+    )
+    _write(create, get, watched, ordered, confirmed, sagas)
 
 
 def _create_order(stack: LocalStack) -> Comparison:
@@ -229,6 +240,7 @@ def _write(
     watched: Comparison,
     ordered: float,
     confirmed: Confirmed,
+    sagas: SagaFigures,
 ) -> None:
     path = Path(Home.from_environment().root, "bench.json")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -245,6 +257,9 @@ def _write(
         "create_watched_vs_unwatched": round(watched.ratio, 3),
         "confirmed_orders_per_s": round(confirmed.per_s, 1),
         "cpu_ms_per_confirmed_order": round(confirmed.cpu_ms_per_order, 2),
+        "sagas_per_s": round(sagas.per_s, 1),
+        "saga_cpu_ms": round(sagas.cpu_ms, 2),
+        "bare_sql_transactions_per_s": round(sagas.sql_transactions_per_s, 1),
     }
     path.write_text(json.dumps(figures, indent=2) + "\n")
     _say(f"figures are in {path}")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from trackops_saga_orchestrator.application.engine import Engine, EngineLimits
+from trackops_common.clock import SystemClock
+from trackops_saga_orchestrator.application.engine import Engine
+from trackops_saga_orchestrator.application.limits import EngineLimits
 from trackops_saga_orchestrator.application.start_sagas import StartedSaga, StartSaga, StartSagas
-from trackops_saga_orchestrator.domain.instance import Phase, StepCommand
+from trackops_saga_orchestrator.domain.commands import Phase, StepCommand
 from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER
-from trackops_saga_orchestrator.domain.progress import Refused, SagaState
+from trackops_saga_orchestrator.domain.progress import ENDED_STATES, Refused, SagaState
 from trackops_saga_orchestrator.domain.saga import Definitions, Saga
+from trackops_saga_orchestrator.domain.steps import Json
 
 from .saga_fakes import (
     FakeClock,
@@ -31,6 +34,8 @@ class Mesh:
         self.clock = FakeClock()
         self.store = FakeSagaStore(self.clock)
         self.participants = FakeParticipants()
+        self.input: Mapping[str, Json] = {}
+        """Of the sagas that `start` starts."""
 
     def engine(self, **limits: float) -> Engine:
         return Engine(
@@ -44,6 +49,12 @@ class Mesh:
             sleep=lambda _: asyncio.sleep(0),
         )
 
+    def real_clock(self) -> SystemClock:
+        """From here on time goes by itself, for the store too."""
+        clock = SystemClock()
+        self.store.clock = clock
+        return clock
+
     @asynccontextmanager
     async def running(self, **limits: float) -> AsyncIterator[Engine]:
         """An engine at work; its own polls are far apart, tests call `tick`."""
@@ -54,9 +65,15 @@ class Mesh:
             engine.stop()
             await task
 
-    def start(self, *subjects: str, definition: Saga = PLACE_ORDER) -> Sequence[StartedSaga]:
-        start = StartSagas(definition, self.clock, lease_seconds=10)
-        return start(self.store, [StartSaga(subject, {}) for subject in subjects])
+    def start(
+        self, *subjects: str, definition: Saga = PLACE_ORDER, occurrence: str = ""
+    ) -> Sequence[StartedSaga]:
+        return self.start_all(
+            StartSaga(definition, one, self.input, occurrence) for one in subjects
+        )
+
+    def start_all(self, starts: Iterable[StartSaga]) -> Sequence[StartedSaga]:
+        return StartSagas(self.clock, lease_seconds=10)(self.store, list(starts))
 
     def states(self) -> set[SagaState]:
         return {row.snapshot.state for row in self.store.rows.values()}
@@ -65,7 +82,7 @@ class Mesh:
         """Time goes by until every saga has come to its end."""
         for _ in range(int(seconds)):
             await engine.idle()
-            if self.states() <= {SagaState.COMPLETED, SagaState.COMPENSATED}:
+            if self.states() <= set(ENDED_STATES):
                 return
             self.clock.advance(1)
             await engine.tick()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -60,15 +60,25 @@ def _servicer(base: type, module: Any, methods: dict[str, str], participant: Par
     return type("Servicer", (base,), {rpc: method(rpc, one) for rpc, one in methods.items()})()
 
 
-@asynccontextmanager
-async def serving(participant: Participant) -> AsyncIterator[str]:
+def serving(participant: Participant) -> AbstractAsyncContextManager[str]:
     """Serves it on a free port; the target to reach it."""
+    return serving_on(participant, port=0)
+
+
+@asynccontextmanager
+async def serving_on(participant: Participant, *, port: int) -> AsyncIterator[str]:
+    """Serves it on a port, 0 for a free one; the target to reach it."""
     server = grpc.aio.server()
     inventory_service_pb2_grpc.add_InventoryServiceServicer_to_server(
         _servicer(
             inventory_service_pb2_grpc.InventoryServiceServicer,
             inventory_service_pb2,
-            {"BatchReserveStock": "ReserveStockResult", "BatchReleaseStock": "ReleaseStockResult"},
+            {
+                "BatchReserveStock": "ReserveStockResult",
+                "BatchReleaseStock": "ReleaseStockResult",
+                "BatchCommitStock": "CommitStockResult",
+                "BatchRestockItems": "RestockItemsResult",
+            },
             participant,
         ),
         server,
@@ -80,6 +90,8 @@ async def serving(participant: Participant) -> AsyncIterator[str]:
             {
                 "BatchAuthorizePayments": "AuthorizePaymentResult",
                 "BatchVoidPayments": "VoidPaymentResult",
+                "BatchCapturePayments": "CapturePaymentResult",
+                "BatchRefundPayments": "RefundPaymentResult",
             },
             participant,
         ),
@@ -94,7 +106,7 @@ async def serving(participant: Participant) -> AsyncIterator[str]:
         ),
         server,
     )
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     try:
         yield f"127.0.0.1:{port}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
+from trackops_common.clock import Clock
 from trackops_common.errors import TransientError
 from trackops_saga_orchestrator.application.ports import (
     BatchAction,
@@ -18,13 +19,15 @@ from trackops_saga_orchestrator.application.ports import (
     LiveDefinition,
     PagePosition,
     Participants,
+    QueueState,
     SagaFilter,
     SagaView,
     SagaWrite,
 )
-from trackops_saga_orchestrator.domain.instance import Phase, StepCommand
+from trackops_saga_orchestrator.domain.commands import Phase, StepCommand
 from trackops_saga_orchestrator.domain.progress import (
     ACTIVE_STATES,
+    ENDED_STATES,
     Done,
     Outcome,
     Refused,
@@ -76,10 +79,11 @@ class FakeRow:
 class FakeSagaStore:
     """`NewSagas`, `SagaStore` and `SagaReader` in memory."""
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.rows: dict[uuid.UUID, FakeRow] = {}
         self.writes: list[Sequence[SagaWrite]] = []
+        self.events: set[tuple[str, str]] = set()
         self.failures = 0
         """How many of the next calls end with a transient error."""
 
@@ -92,6 +96,40 @@ class FakeSagaStore:
         for saga_id, snapshot in new.items():
             self.rows[saga_id] = FakeRow(snapshot, 1, wake_at, now, now)
         return set(new)
+
+    def queue(self, saga_ids: Sequence[uuid.UUID], subjects: Sequence[str]) -> QueueState:
+        live = [
+            row.snapshot for row in self.rows.values() if row.snapshot.state not in ENDED_STATES
+        ]
+        waited_for = {one.waits_for for one in live}
+        return QueueState(
+            existing={saga_id for saga_id in saga_ids if saga_id in self.rows},
+            last={
+                one.subject: one.saga_id
+                for one in live
+                if one.subject in subjects and one.saga_id not in waited_for
+            },
+        )
+
+    def note_events(self, events: Sequence[tuple[str, str]], hashes: Collection[str]) -> None:
+        self.events |= set(events)
+        subjects = {subject for subject, _ in events}
+        for row in self.rows.values():
+            one = row.snapshot
+            if one.subject in subjects and one.definition_hash in hashes:
+                row.wake_at = self.clock.now()
+
+    def unpark(self, participant: str, *, limit: int) -> int:
+        self._fail_if_told()
+        now = self.clock.now()
+        parked = [
+            row
+            for row in self.rows.values()
+            if row.snapshot.parked_on == participant and row.wake_at > now
+        ][:limit]
+        for row in parked:
+            row.wake_at = now
+        return len(parked)
 
     def claim(
         self, hashes: Collection[str], *, limit: int, lease_seconds: float
@@ -108,7 +146,10 @@ class FakeSagaStore:
         for row in due:
             row.epoch += 1
             row.wake_at = now + timedelta(seconds=lease_seconds)
-        return [ClaimedSaga(row.snapshot, row.epoch) for row in due]
+        return [ClaimedSaga(row.snapshot, row.epoch, self._events(row)) for row in due]
+
+    def _events(self, row: FakeRow) -> set[str]:
+        return {event for subject, event in self.events if subject == row.snapshot.subject}
 
     def write(self, writes: Sequence[SagaWrite]) -> Collection[uuid.UUID]:
         self._fail_if_told()
@@ -121,8 +162,23 @@ class FakeSagaStore:
                 row.snapshot, row.update_time = write.snapshot, now
                 if write.wake_in_seconds is not None:
                     row.wake_at = now + timedelta(seconds=write.wake_in_seconds)
+                if self._events(row) & set(write.snapshot.awaits):
+                    row.wake_at = now
                 stored.add(write.snapshot.saga_id)
-        return stored
+        ended = {
+            one.snapshot.saga_id
+            for one in writes
+            if one.snapshot.saga_id in stored and one.snapshot.state in ENDED_STATES
+        }
+        return stored | self._next_of(ended)
+
+    def _next_of(self, ended: Collection[uuid.UUID]) -> set[uuid.UUID]:
+        woken = {one for one, row in self.rows.items() if row.snapshot.waits_for in ended}
+        for saga_id in woken:
+            row = self.rows[saga_id]
+            row.snapshot = altered(row.snapshot, state=SagaState.RUNNING, waits_for=None)
+            row.wake_at = self.clock.now()
+        return woken
 
     def renew(self, leases: Sequence[Lease], *, seconds: float) -> Collection[uuid.UUID]:
         self._fail_if_told()
@@ -139,7 +195,7 @@ class FakeSagaStore:
         live: dict[tuple[str, int, str], int] = {}
         for row in self.rows.values():
             one = row.snapshot
-            if one.state in (*ACTIVE_STATES, SagaState.NEEDS_OPERATOR):
+            if one.state not in ENDED_STATES:
                 key = (one.definition, one.definition_version, one.definition_hash)
                 live[key] = live.get(key, 0) + 1
         return [LiveDefinition(*key, count) for key, count in sorted(live.items())]

@@ -12,12 +12,17 @@ from trackops_saga_orchestrator.domain.steps import (
     PIVOT,
     RETRIABLE,
     Action,
+    Condition,
     RetryPolicy,
     Step,
+    WaitFor,
 )
 
 DO = Action("somebody", "do")
 UNDO = Action("somebody", "undo")
+ODD = Condition("odd", lambda _: True)
+ONLY_WAIT = WaitFor("e", timeout_seconds=1)
+OR_ELSE = WaitFor("e", timeout_seconds=1, otherwise=DO)
 
 
 def undoable(name: str, *after: str) -> Step:
@@ -47,6 +52,17 @@ BROKEN: Sequence[tuple[str, Sequence[Step], str, str]] = [
         "for ever",
     ),
     ("no time", [Step("a", DO, compensate=UNDO, deadline_seconds=0)], "a", "positive"),
+    ("a delay backwards", [Step("a", DO, compensate=UNDO, delay_seconds=-1)], "a", "negative"),
+    ("a pivot if", [Step("a", DO, kind=PIVOT, when=ODD)], "a", "no condition"),
+    (
+        "a wait without end",
+        [Step("a", WaitFor("e", timeout_seconds=0))],
+        "a",
+        "timeout is positive",
+    ),
+    ("a wait undone", [Step("a", ONLY_WAIT, compensate=UNDO)], "a", "only waits"),
+    ("a fail-over not undone", [Step("a", OR_ELSE)], "a", "has a compensation"),
+    ("a wait for ever", [Step("a", ONLY_WAIT, kind=RETRIABLE)], "a", "at its timeout"),
     ("two pivots", [pivot("a"), pivot("b", "a")], "b", "at most one pivot"),
     ("an unknown predecessor", [undoable("a", "b")], "a", "'b'"),
     ("a cycle", [undoable("a", "b"), undoable("b", "a")], "a", "after itself"),
@@ -98,10 +114,13 @@ def test_hash_sees_what_an_instance_depends_on() -> None:
         saga(undoable("a"), Step("b", DO, compensate=DO, after=["a"])),
         saga(undoable("a"), undoable("b", "a"), name="t"),
         saga(undoable("a"), undoable("b", "a"), version=2),
+        saga(undoable("a"), Step("b", DO, compensate=UNDO, after=["a"], when=ODD)),
+        saga(undoable("a"), Step("b", OR_ELSE, compensate=UNDO, after=["a"])),
+        saga(undoable("a"), Step("b", ONLY_WAIT, after=["a"])),
         saga(undoable("a"), undoable("b", "a"), end=DO),
     }
     assert base not in different
-    assert len(different) == 8
+    assert len(different) == 11
 
 
 def test_hash_does_not_see_tuning() -> None:

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from trackops_saga_orchestrator.domain.instance import Phase, SagaInstance, StepCommand
+from trackops_saga_orchestrator.domain.commands import Phase, StepCommand
+from trackops_saga_orchestrator.domain.instance import SagaInstance
 from trackops_saga_orchestrator.domain.participants import inventory, order, payment
 from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER
 from trackops_saga_orchestrator.domain.progress import (

@@ -14,7 +14,8 @@ from trackops_saga_orchestrator.application.check_definitions import (
     check_definitions,
 )
 from trackops_saga_orchestrator.application.engine import Engine, UnboundActions
-from trackops_saga_orchestrator.domain.instance import Phase, SagaInstance, StepCommand
+from trackops_saga_orchestrator.domain.commands import Phase, StepCommand
+from trackops_saga_orchestrator.domain.instance import SagaInstance
 from trackops_saga_orchestrator.domain.participants import inventory, order, payment
 from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER
 from trackops_saga_orchestrator.domain.progress import Refused, SagaState, Unknown
@@ -120,6 +121,7 @@ async def test_saga_that_cannot_be_undone_needs_an_operator() -> None:
         mesh.clock.advance(3600)
         await engine.tick()
         assert engine.in_memory == 0
+        assert engine.operator_calls == 1
     assert mesh.states() == {SagaState.NEEDS_OPERATOR}
 
 

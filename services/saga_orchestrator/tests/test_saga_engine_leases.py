@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from trackops_saga_orchestrator.domain.instance import StepCommand
+from trackops_saga_orchestrator.domain.commands import StepCommand
 from trackops_saga_orchestrator.domain.participants import inventory, order, payment
 from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER
 from trackops_saga_orchestrator.domain.progress import Outcome, SagaState, Unknown

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from trackops_saga_orchestrator.application.breakers import Breaker, BreakerLimits
 from trackops_saga_orchestrator.application.lanes import Lane
-from trackops_saga_orchestrator.domain.instance import SagaInstance, StepCommand
+from trackops_saga_orchestrator.domain.commands import StepCommand
+from trackops_saga_orchestrator.domain.instance import SagaInstance
 from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER
 from trackops_saga_orchestrator.domain.progress import Done, Outcome
 
-from .saga_fakes import START
+from .saga_fakes import START, FakeClock
 
 
 def reserve(subject: str) -> StepCommand:
@@ -30,7 +32,8 @@ async def batches_of(*subjects: str, unwanted: str = "", max_batch: int = 10) ->
         if commands[-1].subject == subjects[-1]:
             lane.close()
 
-    lane = Lane(call, report, lambda one: one.subject != unwanted, max_batch=max_batch)
+    breaker = Breaker("inventory", FakeClock(), BreakerLimits(), lambda _: None)
+    lane = Lane(call, breaker, report, lambda one: one.subject != unwanted, max_batch=max_batch)
     for subject in subjects:
         lane.put(reserve(subject))
     async with asyncio.timeout(5):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from google.rpc import code_pb2, status_pb2
@@ -13,9 +15,10 @@ from trackops_common.grpc.channels import open_channel
 from trackops_common.grpc.validation import validation_failure
 from trackops_saga_orchestrator.adapters.participants import grpc_participants
 from trackops_saga_orchestrator.application.ports import Participants
-from trackops_saga_orchestrator.domain.instance import Phase, StepCommand
+from trackops_saga_orchestrator.domain.commands import Phase, StepCommand
+from trackops_saga_orchestrator.domain.definitions import DEFINITIONS
 from trackops_saga_orchestrator.domain.participants import inventory, order, payment
-from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER, OrderToPlace
+from trackops_saga_orchestrator.domain.place_order import OrderToPlace
 from trackops_saga_orchestrator.domain.progress import Done, Failure, Refused, Unknown
 from trackops_saga_orchestrator.domain.steps import Action
 
@@ -50,8 +53,8 @@ def command(action: Action, number: int = 0, deadline: float = 5) -> StepCommand
     )
 
 
-async def test_every_action_of_place_order_is_bound(participants: Participants) -> None:
-    for action in PLACE_ORDER.actions:
+async def test_every_action_of_the_definitions_is_bound(participants: Participants) -> None:
+    for action in DEFINITIONS.actions:
         outcomes = await participants[action]([command(action, 0), command(action, 1)])
         assert outcomes == [Done(), Done()]
 
@@ -69,6 +72,35 @@ async def test_requests_carry_what_the_contract_wants(
     assert (authorize.amount_minor, authorize.currency_code) == (1299, "EUR")
     assert authorize.payment_method_token == "tok_visa"
     assert (close.reason, close.message) == ("PAYMENT_DECLINED", "the card was declined")
+
+
+async def test_goods_that_moved_are_told_with_their_price(
+    participants: Participants, participant: Participant
+) -> None:
+    actions = (inventory.commit, inventory.restock, payment.capture, payment.refund)
+    for action in actions:
+        await participants[action]([command(action)])
+    commit, restock, capture, refund = (one.requests[0] for one in participant.requests)
+    for items in (commit.items, restock.items):
+        assert [(item.sku, item.quantity) for item in items] == [("TEA-1", 2), ("CUP-1", 1)]
+    assert (capture.amount_minor, refund.amount_minor) == (1299, 1299)
+    for request in (commit, restock, capture, refund):
+        assert validation_failure(altered_order(request)) is None
+
+
+async def test_order_that_is_cancelled_is_closed_for_a_reason(
+    participants: Participants, participant: Participant
+) -> None:
+    await participants[order.close]([dataclasses.replace(command(order.close), failure=None)])
+    close = participant.requests[0].requests[0]
+    assert close.reason == "CANCELLATION_REQUESTED"
+    assert validation_failure(altered_order(close)) is None
+
+
+def altered_order(request: Any) -> Any:
+    """With an order id that the contract takes."""
+    request.order_id = str(uuid.uuid4())
+    return request
 
 
 @pytest.mark.parametrize(

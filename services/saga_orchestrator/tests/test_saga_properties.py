@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from typing import Any
 
@@ -9,32 +10,41 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from trackops_saga_orchestrator.domain.instance import Phase, SagaInstance, StepCommand
+from trackops_saga_orchestrator.domain.commands import Phase, StepCommand
+from trackops_saga_orchestrator.domain.errors import SagaError
 from trackops_saga_orchestrator.domain.progress import (
     Done,
     Outcome,
+    Parked,
     Refused,
     SagaState,
     StepState,
     Unknown,
 )
 from trackops_saga_orchestrator.domain.saga import Saga
+from trackops_saga_orchestrator.domain.steering import Operation, SteeredSaga
+from trackops_saga_orchestrator.domain.step_book import PASSED
 from trackops_saga_orchestrator.domain.steps import (
     COMPENSATABLE,
     PIVOT,
     RETRIABLE,
     Action,
+    Condition,
     Kind,
     RetryPolicy,
     Step,
+    WaitFor,
 )
 
-from .saga_fakes import START
+from .saga_fakes import START, FakeParticipants
 
 FEW = RetryPolicy(attempts=3)
 OUTCOMES: st.SearchStrategy[Outcome] = st.sampled_from(
-    [Done(), Done(), Done(), Refused("NO", "no"), Unknown("away")]
+    [Done(), Done(), Done(), Refused("NO", "no"), Unknown("away"), Parked("away", 60)]
 )
+OPERATIONS = st.sampled_from([one for one in Operation if one is not Operation.START])
+EVENT = "something.came"
+CONDITIONS = [None, None, Condition("yes", lambda _: True), Condition("no", lambda _: False)]
 
 
 @st.composite
@@ -49,20 +59,29 @@ def sagas(draw: st.DrawFn) -> Saga:
     for at, name in enumerate(final):
         base = _step(draw, name, final[:at], RETRIABLE)
         after = [*base.after, *(["pivot"] if pivot else undoable)]
-        steps.append(Step(name, base.action, kind=RETRIABLE, after=after))
+        steps.append(dataclasses.replace(base, after=after))
     close = Action("close", "do") if draw(st.booleans()) else None
     return Saga("random", version=1, steps=steps, on_failure=close)
 
 
 def _step(draw: st.DrawFn, name: str, earlier: list[str], kind: Kind) -> Step:
     after = draw(st.lists(st.sampled_from(earlier), unique=True)) if earlier else []
+    do = Action(name, "do")
+    wait = draw(st.sampled_from([None, None, None, do, "refuse"]))
+    when = draw(st.sampled_from(CONDITIONS))
+    delay = draw(st.sampled_from([0.0, 0.0, 90.0]))
     if kind is RETRIABLE:
-        return Step(name, Action(name, "do"), kind=kind, after=after)
+        action = WaitFor(EVENT, timeout_seconds=90, otherwise=do) if wait else do
+        return Step(name, action, kind=kind, after=after, when=when, delay_seconds=delay)
+    if wait == "refuse":
+        return Step(name, WaitFor(EVENT, timeout_seconds=90), after=after, delay_seconds=delay)
     return Step(
         name,
-        Action(name, "do"),
+        WaitFor(EVENT, timeout_seconds=90, otherwise=do) if wait else do,
         compensate=Action(name, "undo"),
         after=after,
+        when=when,
+        delay_seconds=delay,
         retry=FEW,
         compensation_retry=FEW,
     )
@@ -74,7 +93,10 @@ class Driver:
     def __init__(self, definition: Saga) -> None:
         self.definition = definition
         self.now = START
-        self.saga = SagaInstance.start(definition, "subject", {}, now=self.now)
+        self.saga = self._start()
+        self.participants = FakeParticipants()
+        self.seen_to: set[str] = set()
+        """Steps that an operator skipped."""
         self.air: list[StepCommand] = []
         self.ever_sent: set[str] = set()
         self.pivot_done = False
@@ -82,7 +104,12 @@ class Driver:
         self.undone_after: list[str] = []
         self.send()
 
+    def _start(self) -> SteeredSaga:
+        saga = SteeredSaga.start(self.definition, "subject", {}, now=self.now)
+        return SteeredSaga(self.definition, saga.snapshot())
+
     def send(self) -> None:
+        self.saga.wake(self.now)
         commands = self.saga.due_commands(self.now)
         self.stored = self.saga.snapshot()
         for command in commands:
@@ -97,8 +124,13 @@ class Driver:
         else:
             assert not self.pivot_done, "compensates after the pivot"
 
-    def answer(self, position: int, outcome: Outcome) -> None:
+    def answer(self, position: int, outcome: Outcome, *, arrived: bool = True) -> None:
+        """`arrived`: whether a command took effect although nobody said so."""
         command = self.air.pop(position % len(self.air))
+        if isinstance(outcome, Done):
+            outcome = self.participants.perform(command)
+        elif isinstance(outcome, Unknown) and arrived:
+            self.participants.perform(command)
         awaited = self.saga.awaits(command.step, command.phase)
         self.saga.record(command.step, command.phase, outcome, now=self.now, jitter=lambda: 0.5)
         if awaited and command.step == "pivot" and isinstance(outcome, Done):
@@ -109,11 +141,35 @@ class Driver:
         self.now += timedelta(seconds=60)
         self.send()
 
-    def crash(self) -> None:
+    def crash(self, *, arrived: bool) -> None:
         """What was in the air may or may not have arrived; the row is all that is left."""
-        self.saga = SagaInstance.rehydrate(self.definition, self.stored)
-        self.air = []
+        self._lose_the_air(arrived)
+        self.saga = SteeredSaga(self.definition, self.stored)
+        self.saga.unpark()
         self.send()
+
+    def steer(self, operation: Operation, position: int, *, arrived: bool) -> None:
+        """An operator's hand: what it does is stored, and the engine that had it lets go."""
+        names = list(self.definition.all_steps)
+        step = names[position % len(names)] if operation is Operation.SKIP else ""
+        taken = SteeredSaga(self.definition, self.stored)
+        try:
+            taken.steer(operation, step, "why", self.now)
+        except SagaError:
+            return
+        self.seen_to |= {step} - {""}
+        self._lose_the_air(arrived)
+        self.saga = taken
+        self.send()
+
+    def hear(self) -> None:
+        self.saga.hear([EVENT])
+        self.send()
+
+    def _lose_the_air(self, arrived: bool) -> None:
+        for command in self.air if arrived else ():
+            self.participants.perform(command)
+        self.air = []
 
     def state(self) -> SagaState:
         return self.saga.state
@@ -124,15 +180,17 @@ class Driver:
     def check(self) -> None:
         steps = self.saga.steps
         sent = {name: steps[name].state for name in self.undoable() if name in self.ever_sent}
+        assert set(self.participants.effects.values()) <= {0, 1}
         match self.state():
             case SagaState.COMPLETED:
                 ends = {steps[step.name].state for step in self.definition.steps}
-                assert ends == {StepState.DONE}
+                assert ends <= {StepState.DONE, StepState.SKIPPED}
             case SagaState.COMPENSATED:
                 assert not self.pivot_done
-                assert set(sent.values()) <= {StepState.COMPENSATED}
+                assert set(sent.values()) <= {StepState.COMPENSATED, StepState.SKIPPED}
                 last = self.definition.failure_step
-                assert last is None or steps[last.name].state is StepState.DONE
+                assert last is None or steps[last.name].state in PASSED
+                self._check_nothing_is_left()
                 assert self.saga.failure is not None
             case SagaState.NEEDS_OPERATOR:
                 assert {StepState.REFUSED, StepState.EXHAUSTED} & {
@@ -140,7 +198,14 @@ class Driver:
                 }
             case SagaState.RUNNING | SagaState.COMPENSATING:
                 assert self.air or self.saga.next_due, "hangs"
+            case SagaState.PAUSED:
+                assert not self.saga.due_commands(self.now)
         self._check_order()
+
+    def _check_nothing_is_left(self) -> None:
+        """Nothing of what can be undone, except where an operator answers for it."""
+        left = {step for (_, step), count in self.participants.effects.items() if count}
+        assert not left & (set(self.undoable()) - self.seen_to)
 
     def _check_order(self) -> None:
         """A step is undone only after everything that was sent after it."""
@@ -150,7 +215,8 @@ class Driver:
             if step.kind is COMPENSATABLE and steps[step.name].state in undoing:
                 for follower in self.definition.followers[step.name]:
                     if follower in self.undoable() and follower in self.ever_sent:
-                        assert steps[follower].state is StepState.COMPENSATED
+                        undone = (StepState.COMPENSATED, StepState.SKIPPED)
+                        assert steps[follower].state in undone
 
 
 class AnySaga(RuleBasedStateMachine):
@@ -163,17 +229,25 @@ class AnySaga(RuleBasedStateMachine):
         self.driver = Driver(definition)
 
     @precondition(lambda self: self.driver.air)
-    @rule(position=st.integers(0, 9), outcome=OUTCOMES)
-    def answer(self, position: int, outcome: Outcome) -> None:
-        self.driver.answer(position, outcome)
+    @rule(position=st.integers(0, 9), outcome=OUTCOMES, arrived=st.booleans())
+    def answer(self, position: int, outcome: Outcome, arrived: bool) -> None:
+        self.driver.answer(position, outcome, arrived=arrived)
+
+    @rule(operation=OPERATIONS, position=st.integers(0, 9), arrived=st.booleans())
+    def steer(self, operation: Operation, position: int, arrived: bool) -> None:
+        self.driver.steer(operation, position, arrived=arrived)
+
+    @rule()
+    def hear(self) -> None:
+        self.driver.hear()
 
     @rule()
     def pass_time(self) -> None:
         self.driver.pass_time()
 
-    @rule()
-    def crash(self) -> None:
-        self.driver.crash()
+    @rule(arrived=st.booleans())
+    def crash(self, arrived: bool) -> None:
+        self.driver.crash(arrived=arrived)
 
     @invariant()
     def keeps_its_promises(self) -> None:
@@ -181,7 +255,7 @@ class AnySaga(RuleBasedStateMachine):
             self.driver.check()
 
     def teardown(self) -> None:
-        """With participants that answer, every saga ends."""
+        """With participants that answer, and an operator who does, every saga ends."""
         if not hasattr(self, "driver"):
             return
         for _ in range(100):
@@ -189,7 +263,10 @@ class AnySaga(RuleBasedStateMachine):
                 self.driver.answer(0, Done())
             self.driver.check()
             self.driver.pass_time()
-        assert not self.driver.saga.active
+            self.driver.steer(Operation.RESUME, 0, arrived=False)
+            if self.driver.state() is SagaState.NEEDS_OPERATOR:
+                self.driver.steer(Operation.RETRY, 0, arrived=False)
+        assert self.driver.saga.ended
 
 
 TestAnySaga: Any = AnySaga.TestCase

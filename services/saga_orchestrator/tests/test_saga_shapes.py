@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from trackops_saga_orchestrator.domain.instance import Phase, SagaInstance, StepCommand
+from trackops_saga_orchestrator.domain.commands import Phase, StepCommand
+from trackops_saga_orchestrator.domain.instance import SagaInstance
 from trackops_saga_orchestrator.domain.progress import (
     Done,
     Outcome,

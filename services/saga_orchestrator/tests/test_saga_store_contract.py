@@ -19,23 +19,29 @@ from trackops_saga_orchestrator.adapters.postgres_clock import PostgresClock
 from trackops_saga_orchestrator.application.ports import (
     Lease,
     PagePosition,
+    QueueState,
     SagaFilter,
     SagaReader,
     SagaStore,
     SagaView,
     SagaWrite,
 )
-from trackops_saga_orchestrator.domain.instance import Phase, SagaInstance
+from trackops_saga_orchestrator.domain.commands import Phase
+from trackops_saga_orchestrator.domain.fulfil_order import FULFIL_ORDER
+from trackops_saga_orchestrator.domain.instance import SagaInstance
 from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER
 from trackops_saga_orchestrator.domain.progress import (
     Done,
+    FailedAttempt,
     Failure,
-    Json,
+    Parked,
     Refused,
     SagaSnapshot,
     SagaState,
     Unknown,
 )
+from trackops_saga_orchestrator.domain.saga import Saga
+from trackops_saga_orchestrator.domain.steps import Json, Step, WaitFor
 
 from .saga_fakes import START, FakeClock, FakeSagaStore, altered
 
@@ -53,6 +59,10 @@ class World(Protocol):
         self, snapshots: Sequence[SagaSnapshot], lease_seconds: float = 10
     ) -> Collection[uuid.UUID]: ...
 
+    def queue(self, saga_ids: Sequence[uuid.UUID], subjects: Sequence[str]) -> QueueState: ...
+
+    def note(self, events: Sequence[tuple[str, str]], hashes: Sequence[str]) -> None: ...
+
     def pass_time(self, seconds: float) -> None: ...
 
 
@@ -66,6 +76,12 @@ class FakeWorld:
     ) -> Collection[uuid.UUID]:
         self.clock.advance(0.001)
         return self.store.insert(snapshots, lease_seconds=lease_seconds)
+
+    def queue(self, saga_ids: Sequence[uuid.UUID], subjects: Sequence[str]) -> QueueState:
+        return self.store.queue(saga_ids, subjects)
+
+    def note(self, events: Sequence[tuple[str, str]], hashes: Sequence[str]) -> None:
+        self.store.note_events(events, hashes)
 
     def pass_time(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -84,6 +100,15 @@ class PostgresWorld:
             inserted = PostgresNewSagas(transaction).insert(snapshots, lease_seconds=lease_seconds)
             transaction.commit()
         return inserted
+
+    def queue(self, saga_ids: Sequence[uuid.UUID], subjects: Sequence[str]) -> QueueState:
+        with self.database.transaction() as transaction:
+            return PostgresNewSagas(transaction).queue(saga_ids, subjects)
+
+    def note(self, events: Sequence[tuple[str, str]], hashes: Sequence[str]) -> None:
+        with self.database.transaction() as transaction:
+            PostgresNewSagas(transaction).note_events(events, hashes)
+            transaction.commit()
 
     def pass_time(self, seconds: float) -> None:
         """Instead of waiting, everything that was to come comes so much sooner."""
@@ -255,6 +280,120 @@ def test_live_definitions_are_those_of_unfinished_sagas(world: World) -> None:
         (1, PLACE_ORDER.hash, 2),
         (2, "new", 1),
     ]
+
+
+def waiting_for(earlier: SagaInstance, subject: str = "order-1") -> SagaInstance:
+    return SagaInstance.start(
+        FULFIL_ORDER, subject, {}, now=START, occurrence="s", waits_for=earlier.saga_id
+    )
+
+
+def end(saga: SagaInstance) -> SagaInstance:
+    for step in PLACE_ORDER.steps:
+        saga.record(step.name, ACTION, Done(), now=START, jitter=_half)
+        saga.due_commands(START)
+    return saga
+
+
+def test_queue_tells_what_exists_and_who_is_last(world: World) -> None:
+    first, other = new_saga(), new_saga("order-2")
+    second = waiting_for(first)
+    world.insert([first.snapshot(), end(other).snapshot()])
+    unknown = uuid.uuid4()
+    assert world.queue([first.saga_id, unknown], ["order-1", "order-2"]) == QueueState(
+        {first.saga_id}, {"order-1": first.saga_id}
+    )
+    world.insert([second.snapshot()])
+    assert world.queue([], ["order-1"]).last == {"order-1": second.saga_id}
+
+
+def test_queued_saga_is_shown_and_not_claimed(world: World) -> None:
+    first = new_saga()
+    second = waiting_for(first)
+    world.insert([first.snapshot(), second.snapshot()], lease_seconds=0)
+    assert json_lists(found(world, second).snapshot) == json_lists(second.snapshot())
+    assert found(world, second).snapshot.state is SagaState.QUEUED
+    assert (second.occurrence, second.waits_for) == ("s", first.saga_id)
+    world.pass_time(3600)
+    claimed = world.store.claim([*HASHES, FULFIL_ORDER.hash], limit=9, lease_seconds=10)
+    assert [one.snapshot.saga_id for one in claimed] == [first.saga_id]
+
+
+def test_end_of_the_earlier_saga_makes_the_next_due(world: World) -> None:
+    first = new_saga()
+    second = waiting_for(first)
+    world.insert([first.snapshot(), second.snapshot()])
+    assert set(world.store.write([write(first)])) == {first.saga_id}
+    assert set(world.store.write([write(end(first))])) == {first.saga_id, second.saga_id}
+    (claimed,) = world.store.claim([FULFIL_ORDER.hash], limit=9, lease_seconds=10)
+    assert claimed.snapshot.saga_id == second.saga_id
+    assert (claimed.snapshot.state, claimed.snapshot.waits_for) == (SagaState.RUNNING, None)
+
+
+def test_end_that_is_not_ours_to_write_wakes_nobody(world: World) -> None:
+    first = new_saga()
+    second = waiting_for(first)
+    world.insert([first.snapshot(), second.snapshot()])
+    assert not world.store.write([write(end(first), epoch=7)])
+    assert found(world, second).snapshot.state is SagaState.QUEUED
+
+
+def test_parked_saga_can_be_made_due_by_its_participant(world: World) -> None:
+    sagas = [new_saga(subject) for subject in "abc"]
+    world.insert([saga.snapshot() for saga in sagas])
+    for saga in sagas:
+        parked = Parked("inventory is away: no answer", 60)
+        saga.record("reserve-stock", ACTION, parked, now=START, jitter=_half)
+    assert sagas[0].snapshot().parked_on == "inventory"
+    world.store.write([write(saga, wake_in=60) for saga in sagas])
+    assert json_lists(found(world, sagas[0]).snapshot).steps == list(sagas[0].snapshot().steps)
+    assert world.store.unpark("payment", limit=9) == 0
+    assert [world.store.unpark("inventory", limit=2) for _ in range(3)] == [2, 1, 0]
+    assert len(claim(world)) == 3
+
+
+def test_failed_attempts_come_back_as_they_were(world: World) -> None:
+    saga = new_saga()
+    world.insert([saga.snapshot()])
+    saga.record("reserve-stock", ACTION, Unknown("away"), now=START, jitter=_half)
+    world.store.write([write(saga)])
+    (failure,) = found(world, saga).snapshot.steps[0].failures
+    retry = START + timedelta(seconds=0.05)
+    assert failure == FailedAttempt(False, 1, START, START, "away", retry)
+
+
+WAIT = Saga(
+    "wait",
+    version=1,
+    steps=[Step("wait", WaitFor("parcel.arrived", timeout_seconds=60))],
+)
+
+
+def waiting(world: World, wake_in: float | None = 60) -> SagaInstance:
+    saga = SagaInstance.start(WAIT, "order-1", {}, now=START)
+    world.insert([saga.snapshot()])
+    world.store.write([write(saga, wake_in=wake_in)])
+    return saga
+
+
+def claim_waiting(world: World) -> Sequence[Collection[str]]:
+    return [one.events for one in world.store.claim([WAIT.hash], limit=9, lease_seconds=60)]
+
+
+def test_event_makes_the_saga_due_that_waits_for_it(world: World) -> None:
+    waiting(world)
+    world.note([("order-1", "something.else")], [WAIT.hash])
+    world.note([("order-2", "parcel.arrived")], [WAIT.hash])
+    claim_waiting(world)
+    world.note([("order-1", "parcel.arrived"), ("order-1", "parcel.arrived")], [WAIT.hash])
+    ((*events,),) = claim_waiting(world)
+    assert "parcel.arrived" in events
+
+
+def test_saga_goes_to_rest_on_an_event_that_has_come_already(world: World) -> None:
+    world.note([("order-1", "parcel.arrived")], [WAIT.hash])
+    waiting(world)
+    assert [list(events) for events in claim_waiting(world)] == [["parcel.arrived"]]
 
 
 def test_unknown_saga_is_none(world: World) -> None:

@@ -14,6 +14,7 @@ from trackops_common.database import Database
 from trackops_common.grpc.channels import open_channel
 from trackops_common.grpc.endpoints import RpcService
 from trackops_common.grpc.server import Application, wait_for_dependency
+from trackops_common.hosting import BatcherFactory, batcher_factory
 from trackops_common.housekeeping import housekeeping
 from trackops_common.inbox import DeadLetterPolicy, Inbox, InboxSettings
 from trackops_common.kafka import check_topics
@@ -26,20 +27,23 @@ from trackops_saga_orchestrator.adapters.postgres import (
     PostgresSagaStore,
 )
 from trackops_saga_orchestrator.adapters.postgres_clock import PostgresClock
+from trackops_saga_orchestrator.adapters.steering import postgres_saga_work
 from trackops_saga_orchestrator.application.check_definitions import check_definitions
-from trackops_saga_orchestrator.application.engine import Engine, EngineLimits
+from trackops_saga_orchestrator.application.engine import Engine
+from trackops_saga_orchestrator.application.limits import EngineLimits
 from trackops_saga_orchestrator.application.ports import Participants
 from trackops_saga_orchestrator.application.show_sagas import GetSaga, ListSagas
+from trackops_saga_orchestrator.application.start_by_hand import StartSagasByHand
 from trackops_saga_orchestrator.application.start_sagas import StartedSaga, StartSagas
-from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER
-from trackops_saga_orchestrator.domain.saga import Definitions
+from trackops_saga_orchestrator.application.steer_many import SteerManySagas
+from trackops_saga_orchestrator.application.steer_sagas import Steering, SteerSagas
+from trackops_saga_orchestrator.domain.definitions import DEFINITIONS
 from trackops_saga_orchestrator.entrypoints.errors import saga_failure
+from trackops_saga_orchestrator.entrypoints.operator_converters import encode_saga, encode_steered
 from trackops_saga_orchestrator.entrypoints.order_events import OrderEvents
-from trackops_saga_orchestrator.entrypoints.saga_servicer import SagaServicer
+from trackops_saga_orchestrator.entrypoints.saga_servicer import OperatorCommands, SagaServicer
 
 __all__ = ["SagaSettings", "bootstrap"]
-
-_DEFINITIONS = Definitions([PLACE_ORDER])
 
 
 class SagaSettings(ServiceSettings):
@@ -104,7 +108,9 @@ async def bootstrap(settings: SagaSettings) -> AsyncIterator[Application]:
     """The orchestrator at work; leaving stops the consumer, then gives the sagas up."""
     async with AsyncExitStack() as stack:
         database = await _open_database(settings, stack)
-        keeper = await stack.enter_async_context(housekeeping(database))
+        keeper = await stack.enter_async_context(
+            housekeeping(database, request_retention_days=settings.request_retention_days)
+        )
         await _wait_for_topics(settings)
         threads = stack.enter_context(
             ThreadPoolExecutor(settings.database_pool_size, thread_name_prefix="store")
@@ -114,21 +120,22 @@ async def bootstrap(settings: SagaSettings) -> AsyncIterator[Application]:
         await asyncio.to_thread(_refuse_orphans, store, clock)
         participants = await _open_participants(settings, stack)
         engine = Engine(
-            _DEFINITIONS, store, participants, clock, threads, limits=settings.engine_limits
+            DEFINITIONS, store, participants, clock, threads, limits=settings.engine_limits
         )
         engine_task = await stack.enter_async_context(_at_work(engine))
         inbox = _build_inbox(settings, database, engine, clock)
         loops = await stack.enter_async_context(running({"order-events": inbox.run}))
-        yield Application(
-            [_build_service(database, threads)], background=[keeper, engine_task, *loops]
-        )
+        batcher = await stack.enter_async_context(batcher_factory(threads=1))
+        commands = _operator_commands(database, clock, batcher)
+        service = _build_service(database, threads, commands, engine)
+        yield Application([service], background=[engine_task, keeper, *loops])
 
 
 async def _open_database(settings: SagaSettings, stack: AsyncExitStack) -> Database:
     database = Database(
         settings.database_url.get_secret_value(),
         application_name="trackops_saga_orchestrator",
-        pool_size=settings.database_pool_size + 1,
+        pool_size=settings.database_pool_size + 2,
     )
     stack.callback(database.close)
     await wait_for_dependency(
@@ -148,7 +155,7 @@ async def _wait_for_topics(settings: SagaSettings) -> None:
 
 def _refuse_orphans(store: PostgresSagaStore, clock: PostgresClock) -> None:
     clock.synchronise()
-    check_definitions(_DEFINITIONS, store)
+    check_definitions(DEFINITIONS, store)
 
 
 async def _open_participants(settings: SagaSettings, stack: AsyncExitStack) -> Participants:
@@ -173,7 +180,8 @@ def _build_inbox(
     settings: SagaSettings, database: Database, engine: Engine, clock: PostgresClock
 ) -> Inbox:
     handler = OrderEvents(
-        StartSagas(PLACE_ORDER, clock, settings.lease_seconds),
+        DEFINITIONS,
+        StartSagas(clock, settings.lease_seconds),
         PostgresNewSagas,
         _hand_over(engine, asyncio.get_running_loop()),
     )
@@ -191,10 +199,26 @@ def _hand_over(
     return hand_over
 
 
-def _build_service(database: Database, threads: Executor) -> RpcService:
+def _operator_commands(
+    database: Database, clock: PostgresClock, batcher: BatcherFactory
+) -> OperatorCommands:
+    work = postgres_saga_work(database)
+    steering = Steering(DEFINITIONS, clock)
+    return OperatorCommands(
+        steer=batcher(SteerSagas(work, steering, encode_saga)),
+        steer_many=batcher(SteerManySagas(work, steering, encode_steered)),
+        start=batcher(StartSagasByHand(work, clock, encode_saga)),
+    )
+
+
+def _build_service(
+    database: Database, threads: Executor, commands: OperatorCommands, engine: Engine
+) -> RpcService:
     reader = PostgresSagaReader(database)
     return RpcService(
         saga_service_pb2.DESCRIPTOR.services_by_name["SagaService"],
-        SagaServicer(GetSaga(reader), ListSagas(reader), threads),
+        SagaServicer(
+            GetSaga(reader), ListSagas(reader), threads, commands, lambda: engine.participants
+        ),
         saga_failure,
     )

@@ -22,6 +22,9 @@ _REFUSALS = {
 }
 """The same request would get the same answer again."""
 
+_NOBODY_ANSWERED = {code_pb2.UNAVAILABLE, code_pb2.DEADLINE_EXCEEDED}
+"""The participant, or what it needs, is not there."""
+
 _MAYBE_ABOUT_AN_ITEM = _REFUSALS | {code_pb2.INTERNAL, code_pb2.UNKNOWN}
 
 _OVERLOADED = "OVERLOADED"
@@ -36,7 +39,8 @@ def outcome_of(status: status_pb2.Status) -> Refused | Unknown:
     message = _text(status.message, _MESSAGE_LENGTH)
     if status.code in _REFUSALS:
         return Refused(_reason(status) or _NO_REASON, message)
-    return Unknown(f"{code_pb2.Code.Name(status.code)}: {message}")
+    away = status.code in _NOBODY_ANSWERED
+    return Unknown(f"{code_pb2.Code.Name(status.code)}: {message}", away)
 
 
 def is_about_an_item(status: status_pb2.Status) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import grpc
@@ -12,10 +12,11 @@ from trackops.payment.v1 import payment_service_pb2, payment_service_pb2_grpc
 
 from trackops_saga_orchestrator.adapters.outcomes import is_about_an_item, outcome_of, status_of
 from trackops_saga_orchestrator.application.ports import Participants
-from trackops_saga_orchestrator.domain.instance import StepCommand
+from trackops_saga_orchestrator.domain.commands import StepCommand
+from trackops_saga_orchestrator.domain.goods_moved import GoodsMoved
 from trackops_saga_orchestrator.domain.participants import inventory, order, payment
 from trackops_saga_orchestrator.domain.place_order import OrderToPlace
-from trackops_saga_orchestrator.domain.progress import Done, Outcome, Unknown
+from trackops_saga_orchestrator.domain.progress import Done, Failure, Outcome, Unknown
 
 __all__ = ["GrpcBatchAction", "grpc_participants"]
 
@@ -80,6 +81,12 @@ def grpc_participants(
         inventory.release: GrpcBatchAction(
             stock.BatchReleaseStock, inventory_service_pb2.BatchReleaseStockRequest, _release
         ),
+        inventory.commit: GrpcBatchAction(
+            stock.BatchCommitStock, inventory_service_pb2.BatchCommitStockRequest, _commit
+        ),
+        inventory.restock: GrpcBatchAction(
+            stock.BatchRestockItems, inventory_service_pb2.BatchRestockItemsRequest, _restock
+        ),
         payment.authorize: GrpcBatchAction(
             money.BatchAuthorizePayments,
             payment_service_pb2.BatchAuthorizePaymentsRequest,
@@ -87,6 +94,12 @@ def grpc_participants(
         ),
         payment.void: GrpcBatchAction(
             money.BatchVoidPayments, payment_service_pb2.BatchVoidPaymentsRequest, _void
+        ),
+        payment.capture: GrpcBatchAction(
+            money.BatchCapturePayments, payment_service_pb2.BatchCapturePaymentsRequest, _capture
+        ),
+        payment.refund: GrpcBatchAction(
+            money.BatchRefundPayments, payment_service_pb2.BatchRefundPaymentsRequest, _refund
         ),
         order.confirm: GrpcBatchAction(
             orders.BatchConfirmOrders, order_saga_service_pb2.BatchConfirmOrdersRequest, _confirm
@@ -108,10 +121,30 @@ def _reserve(command: StepCommand) -> inventory_service_pb2.ReserveStockRequest:
     return inventory_service_pb2.ReserveStockRequest(
         request_id=command.request_id,
         order_id=command.subject,
-        items=[
-            inventory_pb2.StockItem(sku=sku, quantity=quantity) for sku, quantity in wanted.items
-        ],
+        items=_stock_items(wanted.items),
     )
+
+
+def _commit(command: StepCommand) -> inventory_service_pb2.CommitStockRequest:
+    shipped = GoodsMoved.from_input(command.input)
+    return inventory_service_pb2.CommitStockRequest(
+        request_id=command.request_id,
+        order_id=command.subject,
+        items=_stock_items(shipped.items),
+    )
+
+
+def _restock(command: StepCommand) -> inventory_service_pb2.RestockItemsRequest:
+    returned = GoodsMoved.from_input(command.input)
+    return inventory_service_pb2.RestockItemsRequest(
+        request_id=command.request_id,
+        order_id=command.subject,
+        items=_stock_items(returned.items),
+    )
+
+
+def _stock_items(items: Iterable[tuple[str, int]]) -> Iterable[inventory_pb2.StockItem]:
+    return [inventory_pb2.StockItem(sku=sku, quantity=quantity) for sku, quantity in items]
 
 
 def _release(command: StepCommand) -> inventory_service_pb2.ReleaseStockRequest:
@@ -137,6 +170,24 @@ def _void(command: StepCommand) -> payment_service_pb2.VoidPaymentRequest:
     )
 
 
+def _capture(command: StepCommand) -> payment_service_pb2.CapturePaymentRequest:
+    shipped = GoodsMoved.from_input(command.input)
+    return payment_service_pb2.CapturePaymentRequest(
+        request_id=command.request_id,
+        order_id=command.subject,
+        amount_minor=shipped.amount_minor,
+    )
+
+
+def _refund(command: StepCommand) -> payment_service_pb2.RefundPaymentRequest:
+    returned = GoodsMoved.from_input(command.input)
+    return payment_service_pb2.RefundPaymentRequest(
+        request_id=command.request_id,
+        order_id=command.subject,
+        amount_minor=returned.amount_minor,
+    )
+
+
 def _confirm(command: StepCommand) -> order_saga_service_pb2.ConfirmOrderRequest:
     return order_saga_service_pb2.ConfirmOrderRequest(
         request_id=command.request_id, order_id=command.subject
@@ -144,9 +195,11 @@ def _confirm(command: StepCommand) -> order_saga_service_pb2.ConfirmOrderRequest
 
 
 def _close(command: StepCommand) -> order_saga_service_pb2.CloseOrderRequest:
+    """A saga that did not fail closes an order because its cancellation was asked for."""
+    failure = command.failure or Failure("CANCELLATION_REQUESTED", "")
     return order_saga_service_pb2.CloseOrderRequest(
         request_id=command.request_id,
         order_id=command.subject,
-        reason=command.failure.reason if command.failure else "",
-        message=command.failure.message if command.failure else "",
+        reason=failure.reason,
+        message=failure.message,
     )

@@ -2,19 +2,23 @@
 
 No statement here can deadlock with another: claiming skips locked rows, a row
 is only ever written by the holder of its epoch, and the engine writes one
-statement at a time.
+statement at a time. What ends sagas shares the queue's lock, which is taken
+before any row; what queues sagas holds it alone. So whoever queues sees every
+end that came before, and every end that comes later sees what is queued.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row
 
 from trackops_common import arrays
-from trackops_common.database import Database, Transaction
+from trackops_common.database import Database, Rows, Transaction
+from trackops_saga_orchestrator.adapters.audit import read_audit
 from trackops_saga_orchestrator.adapters.encoding import decode_steps, encode_input, encode_steps
 from trackops_saga_orchestrator.adapters.postgres_clock import PostgresClock
 from trackops_saga_orchestrator.application.ports import (
@@ -22,31 +26,58 @@ from trackops_saga_orchestrator.application.ports import (
     Lease,
     LiveDefinition,
     PagePosition,
+    QueueState,
     SagaFilter,
     SagaView,
     SagaWrite,
 )
-from trackops_saga_orchestrator.domain.progress import Failure, SagaSnapshot, SagaState
+from trackops_saga_orchestrator.domain.progress import (
+    ENDED_STATES,
+    Failure,
+    SagaSnapshot,
+    SagaState,
+)
 
-__all__ = ["PostgresNewSagas", "PostgresSagaReader", "PostgresSagaStore"]
+__all__ = [
+    "COLUMNS",
+    "LOCK_ENDS",
+    "PostgresNewSagas",
+    "PostgresSagaReader",
+    "PostgresSagaStore",
+    "snapshot_of",
+    "write_sagas",
+]
+
+_QUEUE_LOCK = "hashtextextended(current_schema() || '.sagas', 0)"
 
 _INSERT = """
-INSERT INTO sagas (saga_id, definition, definition_version, definition_hash, subject, state,
-                   input, steps, epoch, wake_at)
-SELECT saga_id, definition, definition_version, definition_hash, subject, state, input, steps,
-       1, now() + make_interval(secs => %(lease_seconds)s)
+INSERT INTO sagas (saga_id, definition, definition_version, definition_hash, subject, occurrence,
+                   state, waits_for, input, steps, epoch, wake_at)
+SELECT saga_id, definition, definition_version, definition_hash, subject, occurrence, state,
+       waits_for, input, steps, 1, now() + make_interval(secs => %(lease_seconds)s)
   FROM unnest(%(saga_ids)s::uuid[], %(definitions)s::text[], %(versions)s::int[],
-              %(hashes)s::text[], %(subjects)s::text[], %(states)s::text[],
-              %(inputs)s::jsonb[], %(steps)s::jsonb[])
-       AS new(saga_id, definition, definition_version, definition_hash, subject, state,
-              input, steps)
+              %(hashes)s::text[], %(subjects)s::text[], %(occurrences)s::text[],
+              %(states)s::text[], %(waits_for)s::uuid[], %(inputs)s::jsonb[], %(steps)s::jsonb[])
+       AS new(saga_id, definition, definition_version, definition_hash, subject, occurrence,
+              state, waits_for, input, steps)
  ORDER BY saga_id
     ON CONFLICT (saga_id) DO NOTHING
 RETURNING saga_id
 """
 
-_COLUMNS = """sagas.saga_id, definition, definition_version, definition_hash, subject, state,
-       input, steps, failure_reason, failure_message"""
+_LOCK_QUEUE = f"SELECT pg_advisory_xact_lock({_QUEUE_LOCK})"
+
+_EXISTING = "SELECT saga_id FROM sagas WHERE saga_id = ANY(%(saga_ids)s::uuid[])"
+
+_LAST = """
+SELECT subject, saga_id
+  FROM sagas
+ WHERE subject = ANY(%(subjects)s::text[]) AND state NOT IN ('COMPLETED', 'COMPENSATED')
+   AND NOT EXISTS (SELECT FROM sagas AS next WHERE next.waits_for = sagas.saga_id)
+"""
+
+COLUMNS = """sagas.saga_id, definition, definition_version, definition_hash, subject, occurrence,
+       state, sagas.waits_for, input, steps, failure_reason, failure_message"""
 
 _CLAIM = f"""
 WITH due AS MATERIALIZED (
@@ -60,20 +91,48 @@ UPDATE sagas
    SET epoch = epoch + 1, wake_at = now() + make_interval(secs => %(lease_seconds)s)
   FROM due
  WHERE sagas.saga_id = due.saga_id
-RETURNING {_COLUMNS}, epoch
+RETURNING {COLUMNS}, epoch,
+          ARRAY(SELECT event FROM saga_events WHERE saga_events.subject = sagas.subject)
 """  # noqa: S608 - fixed texts
 
 _WRITE = """
 UPDATE sagas
    SET state = new.state, steps = new.steps, update_time = now(),
        failure_reason = new.failure_reason, failure_message = new.failure_message,
-       wake_at = coalesce(now() + make_interval(secs => new.wake_in_seconds), wake_at)
+       parked_on = new.parked_on,
+       wake_at = CASE
+           WHEN new.awaits IS NOT NULL AND EXISTS (
+               SELECT FROM saga_events
+                WHERE saga_events.subject = sagas.subject
+                  AND saga_events.event = ANY(string_to_array(new.awaits, ',')))
+           THEN now()
+           ELSE coalesce(now() + make_interval(secs => new.wake_in_seconds), wake_at)
+       END
   FROM unnest(%(saga_ids)s::uuid[], %(epochs)s::int[], %(states)s::text[], %(steps)s::jsonb[],
-              %(reasons)s::text[], %(messages)s::text[], %(wake_in_seconds)s::float8[])
-       AS new(saga_id, epoch, state, steps, failure_reason, failure_message, wake_in_seconds)
+              %(reasons)s::text[], %(messages)s::text[], %(parked_on)s::text[],
+              %(awaits)s::text[], %(wake_in_seconds)s::float8[])
+       AS new(saga_id, epoch, state, steps, failure_reason, failure_message, parked_on, awaits,
+              wake_in_seconds)
  WHERE sagas.saga_id = new.saga_id AND sagas.epoch = new.epoch
-RETURNING sagas.saga_id
+RETURNING sagas.saga_id, sagas.state
 """
+
+LOCK_ENDS = f"SELECT pg_advisory_xact_lock_shared({_QUEUE_LOCK})"
+"""Taken, before any row, by whatever may end sagas."""
+
+_WRITE_IN_TURN = f"""
+{LOCK_ENDS};
+WITH written AS ({_WRITE}), next AS (
+    UPDATE sagas
+       SET state = CASE sagas.state WHEN 'QUEUED' THEN 'RUNNING' ELSE sagas.state END,
+           waits_for = NULL, wake_at = now(), update_time = now()
+      FROM written
+     WHERE sagas.waits_for = written.saga_id AND written.state IN ('COMPLETED', 'COMPENSATED')
+ RETURNING sagas.saga_id
+)
+SELECT saga_id FROM written UNION ALL SELECT saga_id FROM next
+"""  # noqa: S608 - fixed texts
+"""One transaction, the protocol's own; its second statement sees all that the lock waited for."""
 
 _RENEW = """
 UPDATE sagas
@@ -83,15 +142,38 @@ UPDATE sagas
 RETURNING sagas.saga_id
 """
 
+_UNPARK = """
+WITH parked AS MATERIALIZED (
+    SELECT saga_id FROM sagas
+     WHERE parked_on = %(participant)s AND wake_at > now()
+     ORDER BY wake_at LIMIT %(limit)s
+       FOR UPDATE SKIP LOCKED
+)
+UPDATE sagas SET wake_at = now() FROM parked WHERE sagas.saga_id = parked.saga_id
+RETURNING sagas.saga_id
+"""
+
+_NOTE_EVENTS = """
+INSERT INTO saga_events (subject, event)
+SELECT * FROM unnest(%(subjects)s::text[], %(events)s::text[])
+    ON CONFLICT DO NOTHING
+"""
+
+_WAKE_FOR_EVENTS = """
+UPDATE sagas SET wake_at = now()
+ WHERE subject = ANY(%(subjects)s::text[]) AND definition_hash = ANY(%(hashes)s::text[])
+   AND state IN ('RUNNING', 'COMPENSATING')
+"""
+
 _LIVE_DEFINITIONS = """
 SELECT definition, definition_version, definition_hash, count(*)
   FROM sagas
- WHERE state IN ('RUNNING', 'COMPENSATING', 'NEEDS_OPERATOR')
+ WHERE state NOT IN ('COMPLETED', 'COMPENSATED')
  GROUP BY definition, definition_version, definition_hash
  ORDER BY definition, definition_version
 """
 
-_SELECT = f"SELECT {_COLUMNS}, create_time, update_time FROM sagas"  # noqa: S608 - fixed texts
+_SELECT = f"SELECT {COLUMNS}, create_time, update_time FROM sagas"  # noqa: S608 - fixed texts
 
 _FIND = f"{_SELECT} WHERE saga_id = %(saga_id)s::uuid"
 
@@ -116,12 +198,33 @@ class PostgresNewSagas:
                 "versions": arrays.integers(one.definition_version for one in snapshots),
                 "hashes": arrays.texts(one.definition_hash for one in snapshots),
                 "subjects": arrays.texts(one.subject for one in snapshots),
+                "occurrences": arrays.texts(one.occurrence for one in snapshots),
+                "waits_for": arrays.texts(
+                    str(one.waits_for) if one.waits_for else None for one in snapshots
+                ),
                 "states": arrays.texts(one.state.value for one in snapshots),
                 "inputs": arrays.texts(encode_input(one.input) for one in snapshots),
                 "steps": arrays.texts(encode_steps(one.steps) for one in snapshots),
             },
         )
         return {row[0] for row in rows}
+
+    def queue(self, saga_ids: Sequence[UUID], subjects: Sequence[str]) -> QueueState:
+        self._transaction.execute(_LOCK_QUEUE)
+        existing = self._transaction.execute(_EXISTING, {"saga_ids": arrays.uuids(saga_ids)})
+        last = self._transaction.execute(_LAST, {"subjects": arrays.texts(subjects)})
+        return QueueState(
+            existing={row[0] for row in existing}, last={row[0]: row[1] for row in last}
+        )
+
+    def note_events(self, events: Sequence[tuple[str, str]], hashes: Collection[str]) -> None:
+        self._transaction.execute(_LOCK_QUEUE)
+        subjects = arrays.texts(subject for subject, _ in events)
+        named = arrays.texts(event for _, event in events)
+        self._transaction.execute(_NOTE_EVENTS, {"subjects": subjects, "events": named})
+        self._transaction.execute(
+            _WAKE_FOR_EVENTS, {"subjects": subjects, "hashes": arrays.texts(hashes)}
+        )
 
 
 class PostgresSagaStore:
@@ -140,26 +243,10 @@ class PostgresSagaStore:
             _CLAIM,
             {"hashes": arrays.texts(hashes), "limit": limit, "lease_seconds": lease_seconds},
         )
-        return [ClaimedSaga(_snapshot(row), row[10]) for row in rows]
+        return [ClaimedSaga(snapshot_of(row), row[12], row[13]) for row in rows]
 
     def write(self, writes: Sequence[SagaWrite]) -> Collection[UUID]:
-        failures = [write.snapshot.failure for write in writes]
-        waits = [write.wake_in_seconds for write in writes]
-        rows = self._database.fetch(
-            _WRITE,
-            {
-                "saga_ids": arrays.uuids(write.snapshot.saga_id for write in writes),
-                "epochs": arrays.integers(write.epoch for write in writes),
-                "states": arrays.texts(write.snapshot.state.value for write in writes),
-                "steps": arrays.texts(encode_steps(write.snapshot.steps) for write in writes),
-                "reasons": arrays.texts(one.reason if one else None for one in failures),
-                "messages": arrays.texts(one.message if one else None for one in failures),
-                "wake_in_seconds": arrays.texts(
-                    None if seconds is None else str(seconds) for seconds in waits
-                ),
-            },
-        )
-        return {row[0] for row in rows}
+        return write_sagas(self._database.fetch, writes)
 
     def renew(self, leases: Sequence[Lease], *, seconds: float) -> Collection[UUID]:
         rows = self._database.fetch(
@@ -171,6 +258,9 @@ class PostgresSagaStore:
             },
         )
         return {row[0] for row in rows}
+
+    def unpark(self, participant: str, *, limit: int) -> int:
+        return len(self._database.fetch(_UNPARK, {"participant": participant, "limit": limit}))
 
     def live_definitions(self) -> Sequence[LiveDefinition]:
         return [LiveDefinition(*row) for row in self._database.fetch(_LIVE_DEFINITIONS)]
@@ -184,7 +274,10 @@ class PostgresSagaReader:
 
     def find(self, saga_id: UUID) -> SagaView | None:
         rows = self._database.fetch(_FIND, {"saga_id": str(saga_id)})
-        return _view(rows[0]) if rows else None
+        if not rows:
+            return None
+        audit = read_audit(self._database.fetch, [saga_id])
+        return replace(_view(rows[0]), audit=audit.get(saga_id, ()))
 
     def page(
         self, wanted: SagaFilter, *, size: int, after: PagePosition | None
@@ -210,23 +303,50 @@ class PostgresSagaReader:
         return [_view(row) for row in rows]
 
 
-def _snapshot(row: Row[*tuple[Any, ...]]) -> SagaSnapshot:
-    """From a row that begins with `_COLUMNS`."""
-    (saga_id, name, version, definition_hash, subject, state, payload, steps, reason, message) = (
-        row[:10]
-    )
+def snapshot_of(row: Row[*tuple[Any, ...]]) -> SagaSnapshot:
+    """From a row that begins with `COLUMNS`."""
+    saga_id, name, version, definition_hash, subject, occurrence, *rest = row[:12]
+    state, waits_for, payload, steps, reason, message = rest
     return SagaSnapshot(
         saga_id=saga_id,
         definition=name,
         definition_version=version,
         definition_hash=definition_hash,
         subject=subject,
+        occurrence=occurrence,
         input=payload,
         state=SagaState(state),
         steps=decode_steps(steps),
         failure=None if reason is None else Failure(reason, message or ""),
+        waits_for=waits_for,
     )
 
 
 def _view(row: Row[*tuple[Any, ...]]) -> SagaView:
-    return SagaView(_snapshot(row), create_time=row[10], update_time=row[11])
+    return SagaView(snapshot_of(row), create_time=row[12], update_time=row[13])
+
+
+def write_sagas(
+    run: Callable[[str, Mapping[str, Any]], Rows], writes: Sequence[SagaWrite]
+) -> Collection[UUID]:
+    """As `SagaStore.write`; `run` is a statement by itself, or one of a transaction."""
+    failures = [write.snapshot.failure for write in writes]
+    waits = [write.wake_in_seconds for write in writes]
+    in_turn = any(write.snapshot.state in ENDED_STATES or write.snapshot.awaits for write in writes)
+    rows = run(
+        _WRITE_IN_TURN if in_turn else _WRITE,
+        {
+            "saga_ids": arrays.uuids(write.snapshot.saga_id for write in writes),
+            "epochs": arrays.integers(write.epoch for write in writes),
+            "states": arrays.texts(write.snapshot.state.value for write in writes),
+            "steps": arrays.texts(encode_steps(write.snapshot.steps) for write in writes),
+            "reasons": arrays.texts(one.reason if one else None for one in failures),
+            "messages": arrays.texts(one.message if one else None for one in failures),
+            "parked_on": arrays.texts(write.snapshot.parked_on for write in writes),
+            "awaits": arrays.texts(",".join(one.snapshot.awaits) or None for one in writes),
+            "wake_in_seconds": arrays.texts(
+                None if seconds is None else str(seconds) for seconds in waits
+            ),
+        },
+    )
+    return {row[0] for row in rows}

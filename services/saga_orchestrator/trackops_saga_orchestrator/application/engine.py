@@ -24,39 +24,26 @@ import structlog
 
 from trackops_common.clock import Clock
 from trackops_common.errors import TransientError
+from trackops_saga_orchestrator.application.breakers import (
+    Breaker,
+    ParticipantHealth,
+)
 from trackops_saga_orchestrator.application.lanes import Lane
+from trackops_saga_orchestrator.application.limits import EngineLimits
 from trackops_saga_orchestrator.application.ports import Lease, Participants, SagaStore, SagaWrite
 from trackops_saga_orchestrator.application.start_sagas import StartedSaga
 from trackops_saga_orchestrator.application.timers import Timers
-from trackops_saga_orchestrator.domain.instance import SagaInstance, StepCommand
+from trackops_saga_orchestrator.domain.commands import StepCommand
+from trackops_saga_orchestrator.domain.instance import SagaInstance
 from trackops_saga_orchestrator.domain.progress import Outcome, SagaState, Unknown
 from trackops_saga_orchestrator.domain.saga import Definitions
 from trackops_saga_orchestrator.domain.steps import Action
 
-__all__ = ["Engine", "EngineLimits", "UnboundActions"]
+__all__ = ["Engine", "UnboundActions"]
 
 _log = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineLimits:
-    """Bounds of an engine."""
-
-    lease_seconds: float = 10.0
-    """How long a saga stays ours without a sign of life."""
-    poll_seconds: float = 1.0
-    """Pause between two looks for sagas whose time has come."""
-    max_batch: int = 256
-    """Commands in one call to a participant."""
-    calls_per_action: int = 2
-    """Calls of one action that are in the air at a time."""
-    max_in_memory: int = 2000
-    """New sagas are held back above it; claimed ones only above twice as many, so that
-    a flood of new ones does not keep the waiting ones waiting."""
-    max_claim: int = 500
-    """Sagas claimed at once."""
 
 
 class UnboundActions(Exception):
@@ -116,7 +103,23 @@ class Engine:
         self._empty.set()
         self._stopping = asyncio.Event()
         self._timers = Timers(clock, timedelta(seconds=self._limits.poll_seconds))
+        self._operator_calls = 0
+        self._recovered: set[str] = set()
+        self._breakers = {
+            name: Breaker(name, clock, self._limits.breaker, self._recover)
+            for name in sorted({action.participant for action in definitions.actions})
+        }
         self._lanes = {action: self._lane(participants, action) for action in definitions.actions}
+
+    @property
+    def participants(self) -> Sequence[ParticipantHealth]:
+        """What this process knows of those that do the work."""
+        return [breaker.health for breaker in self._breakers.values()]
+
+    @property
+    def operator_calls(self) -> int:
+        """How often a saga of this process came to need an operator."""
+        return self._operator_calls
 
     @property
     def in_memory(self) -> int:
@@ -173,13 +176,41 @@ class Engine:
             due = resident.saga.next_due
             if due is not None and due <= now:
                 self._nudge(saga_id)
+        for lane in self._lanes.values():
+            lane.look()
         await self._renew()
+        await self._unpark()
         await self._claim()
+
+    async def _unpark(self) -> None:
+        """Everything that waits for participants that are back goes on, a part at each look."""
+        for name in sorted(self._recovered):
+            limit = self._limits.max_claim
+            freed = await self._persist(lambda: [self._store.unpark(name, limit=limit)])  # noqa: B023 - awaited here
+            if sum(freed) < limit:
+                self._recovered.discard(name)
+            else:
+                self._timers.add(self._clock.now())
+        for saga_id, resident in self._residents.items():
+            if resident.saga.parked_on and self._is_back(resident.saga.parked_on):
+                resident.saga.unpark()
+                self._nudge(saga_id)
+
+    def _is_back(self, participant: str) -> bool:
+        return not self._breakers[participant].open
 
     def _lane(self, participants: Participants, action: Action) -> Lane:
         return Lane(
-            participants[action], self._report, self._wanted, max_batch=self._limits.max_batch
+            participants[action],
+            self._breakers[action.participant],
+            self._report,
+            self._wanted,
+            max_batch=self._limits.max_batch,
         )
+
+    def _recover(self, participant: str) -> None:
+        self._recovered.add(participant)
+        self._timers.add(self._clock.now())
 
     def _send(self, commands: Iterable[StepCommand]) -> None:
         for command in commands:
@@ -221,6 +252,8 @@ class Engine:
             commands = [resident.saga.due_commands(now) for resident in moved]
             writes = [self._write(resident, now) for resident in moved]
             stored = await self._persist(lambda: self._store.write(writes))
+            if set(stored).difference(resident.saga.saga_id for resident in moved):
+                self._timers.add(now)
             for resident, follow_ups in zip(moved, commands, strict=True):
                 if resident.saga.saga_id not in stored:
                     self._let_go(resident)
@@ -233,6 +266,9 @@ class Engine:
         """The residents that have changed, or that may have become due."""
         reports, self._reports = self._reports, []
         moved, self._nudged = dict.fromkeys(self._nudged), set()
+        for saga_id in moved:
+            if resident := self._residents.get(saga_id):
+                resident.saga.wake(now)
         for command, outcome in reports:
             if resident := self._residents.get(command.saga_id):
                 resident.saga.record(
@@ -255,14 +291,18 @@ class Engine:
     def _put_to_rest(self, resident: _Resident) -> None:
         saga = resident.saga
         self._let_go(resident)
-        if saga.active and saga.next_due is not None:
+        if saga.parked_on and self._is_back(saga.parked_on):
+            self._recover(saga.parked_on)
+        elif saga.active and saga.next_due is not None:
             self._timers.add(saga.next_due)
         elif saga.state is SagaState.NEEDS_OPERATOR:
+            self._operator_calls += 1
             _log.error(
                 "saga needs an operator",
                 saga_id=str(saga.saga_id),
                 definition=saga.definition.name,
                 subject=saga.subject,
+                calls_so_far=self._operator_calls,
                 errors={step.name: step.error for step in saga.steps.values() if step.error},
             )
 
@@ -317,11 +357,10 @@ class Engine:
         for one in claimed:
             definition = self._definitions[one.snapshot.definition_hash]
             saga = SagaInstance.rehydrate(definition, one.snapshot)
+            saga.hear(one.events)
+            saga.unpark()
             self._take_in(saga, one.epoch, now + self._lease)
-            if commands := saga.due_commands(self._clock.now()):
-                self._send(commands)
-            else:
-                self._nudge(saga.saga_id)
+            self._nudge(saga.saga_id)
         if len(claimed) == limit:
             self._timers.add(now)
 

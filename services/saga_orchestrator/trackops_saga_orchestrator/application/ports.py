@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from trackops_saga_orchestrator.domain.instance import StepCommand
+from trackops_saga_orchestrator.domain.commands import StepCommand
 from trackops_saga_orchestrator.domain.progress import Outcome, SagaSnapshot, SagaState
 from trackops_saga_orchestrator.domain.steps import Action
 
 __all__ = [
+    "AuditEntry",
     "BatchAction",
     "ClaimedSaga",
     "Lease",
@@ -20,6 +21,7 @@ __all__ = [
     "NewSagas",
     "PagePosition",
     "Participants",
+    "QueueState",
     "SagaFilter",
     "SagaReader",
     "SagaStore",
@@ -51,6 +53,8 @@ class ClaimedSaga:
 
     snapshot: SagaSnapshot
     epoch: int
+    events: Collection[str] = ()
+    """Those about its subject that have come so far and that any saga waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,10 @@ class SagaWrite:
     snapshot: SagaSnapshot
     epoch: int
     wake_in_seconds: float | None
-    """Nobody picks the saga up before; None leaves that time as it is."""
+    """Nobody picks the saga up before; None leaves that time as it is.
+
+    A saga whose `awaits` have come is due at once all the same.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,15 @@ class LiveDefinition:
         return f"{self.name} v{self.version} ({self.hash}): {self.instances} unfinished"
 
 
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """What new sagas have to know of those that are there."""
+
+    existing: Collection[uuid.UUID]
+    last: Mapping[str, uuid.UUID]
+    """By subject, the saga that ends last; subjects without an unfinished one are left out."""
+
+
 class NewSagas(Protocol):
     """Puts sagas into the store, within the caller's transaction."""
 
@@ -83,6 +99,21 @@ class NewSagas(Protocol):
         self, snapshots: Sequence[SagaSnapshot], *, lease_seconds: float
     ) -> Collection[uuid.UUID]:
         """Insert those that are not there yet, leased with epoch 1; the ids of those."""
+        ...
+
+    def queue(self, saga_ids: Sequence[uuid.UUID], subjects: Sequence[str]) -> QueueState:
+        """What is known of these ids and subjects.
+
+        It stays so until the transaction ends: until then no saga ends, and
+        no other transaction that calls this goes on.
+        """
+        ...
+
+    def note_events(self, events: Sequence[tuple[str, str]], hashes: Collection[str]) -> None:
+        """Remember events, each a subject and a name, and have the sagas look that wait for them.
+
+        `hashes` are those of the definitions that wait for any of them.
+        """
         ...
 
 
@@ -99,16 +130,38 @@ class SagaStore(Protocol):
         ...
 
     def write(self, writes: Sequence[SagaWrite]) -> Collection[uuid.UUID]:
-        """Store all in one transaction, except those whose epoch has changed; the ids stored."""
+        """Store all in one transaction, except those whose epoch has changed; the ids stored.
+
+        Sagas that waited for one that ends by it become RUNNING and are due at
+        once; their ids are among the answer.
+        """
         ...
 
     def renew(self, leases: Sequence[Lease], *, seconds: float) -> Collection[uuid.UUID]:
         """Let leases end so many seconds from now; the ids of those that were still ours."""
         ...
 
+    def unpark(self, participant: str, *, limit: int) -> int:
+        """Make sagas due that are parked on a participant; how many, `limit` at most."""
+        ...
+
     def live_definitions(self) -> Sequence[LiveDefinition]:
         """The definitions of all unfinished sagas, those that need an operator included."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what to a saga, when and why."""
+
+    saga_id: uuid.UUID
+    operation: str
+    step: str
+    reason: str
+    principal: str
+    state_before: SagaState
+    state_after: SagaState
+    create_time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +171,8 @@ class SagaView:
     snapshot: SagaSnapshot
     create_time: datetime
     update_time: datetime
+    audit: Sequence[AuditEntry] = ()
+    """What operators did to it, oldest first; left out of listings."""
 
 
 @dataclass(frozen=True, slots=True)

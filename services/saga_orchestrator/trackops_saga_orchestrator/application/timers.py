@@ -27,8 +27,7 @@ class Timers:
         """Have `next` return about then. Waits beyond the interval need not be remembered."""
         if due - self._clock.now() < self._interval:
             heapq.heappush(self._due, due)
-            if self._due[0] is due:
-                self._sooner.set()
+            self._sooner.set()
 
     async def next(self) -> None:
         """Return when it is time to look again."""

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum
 
+from trackops_saga_orchestrator.domain.commands import Phase, StepCommand
 from trackops_saga_orchestrator.domain.progress import (
     ACTIVE_STATES,
+    ENDED_STATES,
     Done,
     Failure,
-    Json,
     Outcome,
+    Parked,
     Refused,
     SagaSnapshot,
     SagaState,
@@ -28,15 +28,20 @@ from trackops_saga_orchestrator.domain.progress import (
     Unknown,
 )
 from trackops_saga_orchestrator.domain.saga import Saga
+from trackops_saga_orchestrator.domain.step_book import PASSED, StepBook
 from trackops_saga_orchestrator.domain.steps import (
     COMPENSATABLE,
     PIVOT,
-    Action,
+    Json,
     RetryPolicy,
     Step,
+    WaitFor,
 )
 
-__all__ = ["Phase", "SagaInstance", "StepCommand"]
+__all__ = ["SagaInstance"]
+
+_TIMED_OUT = "TIMED_OUT"
+"""Failure reason of a saga that turns back because an event did not come in time."""
 
 _OUT_OF_ATTEMPTS = "DEPENDENCY_UNAVAILABLE"
 """Failure reason of a saga that turns back because a participant stayed away."""
@@ -45,66 +50,51 @@ _UNDER_WAY = (StepState.SENT, StepState.COMPENSATING)
 _STUCK = (StepState.REFUSED, StepState.EXHAUSTED)
 
 
-class Phase(Enum):
-    """Which half of a step a command belongs to."""
-
-    ACTION = "action"
-    COMPENSATION = "compensation"
-
-
-@dataclass(frozen=True, slots=True)
-class StepCommand:
-    """What a participant is asked to do."""
-
-    saga_id: uuid.UUID
-    subject: str
-    input: Mapping[str, Json]
-    step: str
-    phase: Phase
-    action: Action
-    deadline_seconds: float
-    failure: Failure | None
-    """Why the saga turned back, where it did."""
-
-    @property
-    def request_id(self) -> str:
-        """The same at every attempt: UUIDv5 of saga, step and phase."""
-        return str(uuid.uuid5(self.saga_id, f"{self.step}\n{self.phase.value}"))
-
-
-class SagaInstance:
+class SagaInstance(StepBook):
     """The aggregate. Made by `start`, or by `rehydrate` from what was stored."""
 
     def __init__(self, definition: Saga, snapshot: SagaSnapshot) -> None:
         """For the two constructors below."""
-        self.definition = definition
+        super().__init__(definition, snapshot.steps)
         self.saga_id = snapshot.saga_id
         self.subject = snapshot.subject
+        self.occurrence = snapshot.occurrence
+        self.waits_for = snapshot.waits_for
         self.input = snapshot.input
         self.state = snapshot.state
         self.failure = snapshot.failure
-        self._steps = {step.name: step for step in snapshot.steps}
-        self._in_the_air: set[str] = set()
+        self._in_the_air: dict[str, datetime] = {}
+        """Steps whose command is on its way, and since when."""
+        self._heard: set[str] = set()
 
     @classmethod
     def start(
-        cls, definition: Saga, subject: str, payload: Mapping[str, Json], *, now: datetime
+        cls,
+        definition: Saga,
+        subject: str,
+        payload: Mapping[str, Json],
+        *,
+        now: datetime,
+        occurrence: str = "",
+        waits_for: uuid.UUID | None = None,
     ) -> SagaInstance:
-        """A new instance, its first steps due."""
+        """A new instance, its first steps due unless it has to wait for an earlier saga."""
         waiting = [StepProgress(name, StepState.WAITING, now) for name in definition.all_steps]
         snapshot = SagaSnapshot(
-            saga_id=definition.saga_id(subject),
+            saga_id=definition.saga_id(subject, occurrence),
             definition=definition.name,
             definition_version=definition.version,
             definition_hash=definition.hash,
             subject=subject,
+            occurrence=occurrence,
             input=payload,
-            state=SagaState.RUNNING,
+            state=SagaState.QUEUED if waits_for else SagaState.RUNNING,
             steps=waiting,
             failure=None,
+            waits_for=waits_for,
         )
         instance = cls(definition, snapshot)
-        instance._advance(now)
+        instance.wake(now)
         return instance
 
     @classmethod
@@ -120,21 +110,25 @@ class SagaInstance:
             definition_version=self.definition.version,
             definition_hash=self.definition.hash,
             subject=self.subject,
+            occurrence=self.occurrence,
             input=self.input,
             state=self.state,
             steps=tuple(self._steps.values()),
             failure=self.failure,
+            waits_for=self.waits_for,
+            parked_on=self.parked_on,
+            awaits=self._awaits(),
         )
-
-    @property
-    def steps(self) -> Mapping[str, StepProgress]:
-        """By name, in the order of the definition."""
-        return self._steps
 
     @property
     def active(self) -> bool:
         """Whether anything is still to happen without an operator."""
         return self.state in ACTIVE_STATES
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will ever happen any more."""
+        return self.state in ENDED_STATES
 
     @property
     def resting(self) -> bool:
@@ -144,12 +138,30 @@ class SagaInstance:
     @property
     def next_due(self) -> datetime | None:
         """When the first of the commands that have to wait becomes due."""
-        return min((step.due for step in self._steps.values() if step.due), default=None)
+        timed = _UNDER_WAY if self.state is SagaState.COMPENSATING else _TIMED
+        return min(
+            (step.due for step in self._steps.values() if step.due and step.state in timed),
+            default=None,
+        )
 
     def awaits(self, step: str, phase: Phase) -> bool:
         """Whether an outcome of this command would change anything."""
         expected = StepState.SENT if phase is Phase.ACTION else StepState.COMPENSATING
         return self.active and self._steps[step].state is expected
+
+    def wake(self, now: datetime) -> None:
+        """Take note of the time, and of a turn that has come; commands may be due then."""
+        if self.active:
+            self._advance(now)
+
+    def hear(self, events: Iterable[str]) -> None:
+        """Events about the subject that have come so far; `wake` acts on them."""
+        self._heard.update(events)
+
+    def unpark(self) -> None:
+        """Try parked steps again."""
+        for step in [step for step in self._steps.values() if step.parked]:
+            self._put(step, step.state, step.update_time)
 
     def due_commands(self, now: datetime) -> Sequence[StepCommand]:
         """Commands to send once the instance is stored; each counts as an attempt from here on."""
@@ -162,7 +174,7 @@ class SagaInstance:
             and step.name not in self._in_the_air
             and (step.due is None or step.due <= now)
         ]
-        return [self._issue(step) for step in due]
+        return [self._issue(step, now) for step in due]
 
     def record(
         self,
@@ -179,28 +191,34 @@ class SagaInstance:
         """
         if not self.awaits(step, phase):
             return
-        self._in_the_air.discard(step)
+        sent = self._in_the_air.pop(step, now)
         match outcome:
             case Done(output):
                 self._done(step, phase, output, now)
             case Refused(reason, message):
+                self._note_failure(step, phase, sent, now, message)
                 self._failed(step, phase, StepState.REFUSED, Failure(reason, message), now)
             case Unknown(message):
-                self._unknown(step, phase, message, now, jitter)
+                self._unknown(step, phase, message, sent, now, jitter)
+            case Parked(message, wait_seconds):
+                self._park(step, message, now + timedelta(seconds=wait_seconds))
         self._advance(now)
 
-    def _issue(self, step: StepProgress) -> StepCommand:
-        self._in_the_air.add(step.name)
+    def _issue(self, step: StepProgress, now: datetime) -> StepCommand:
+        self._in_the_air[step.name] = now
         self._put(step, step.state, step.update_time, attempts=step.attempts + 1)
         definition = self.definition.all_steps[step.name]
-        undo = definition.compensate if step.state is StepState.COMPENSATING else None
+        undoing = step.state is StepState.COMPENSATING
+        action = definition.compensate if undoing else definition.does
+        if action is None:
+            raise AssertionError(f"{step.name} is {step.state} and has nothing to send")
         return StepCommand(
             saga_id=self.saga_id,
             subject=self.subject,
             input=self.input,
             step=step.name,
-            phase=Phase.COMPENSATION if undo else Phase.ACTION,
-            action=undo or definition.action,
+            phase=Phase.COMPENSATION if undoing else Phase.ACTION,
+            action=action,
             deadline_seconds=definition.deadline_seconds,
             failure=self.failure,
         )
@@ -212,16 +230,24 @@ class SagaInstance:
         self._put(self._steps[name], state, now, output=output)
 
     def _unknown(
-        self, name: str, phase: Phase, message: str, now: datetime, jitter: Callable[[], float]
+        self,
+        name: str,
+        phase: Phase,
+        message: str,
+        sent: datetime,
+        now: datetime,
+        jitter: Callable[[], float],
     ) -> None:
         step = self._steps[name]
         policy = _policy(self.definition.all_steps[name], phase)
         if policy.exhausted(step.attempts):
             failure = Failure(_OUT_OF_ATTEMPTS, message)
+            self._note_failure(name, phase, sent, now, message)
             self._failed(name, phase, StepState.EXHAUSTED, failure, now)
             return
-        wait = timedelta(seconds=policy.wait_seconds(step.attempts, jitter()))
-        self._put(step, step.state, now, error=message, due=now + wait)
+        retry = now + timedelta(seconds=policy.wait_seconds(step.attempts, jitter()))
+        self._note_failure(name, phase, sent, now, message, retry)
+        self._put(self._steps[name], step.state, now, error=message, due=retry)
 
     def _failed(
         self, name: str, phase: Phase, state: StepState, failure: Failure, now: datetime
@@ -250,39 +276,86 @@ class SagaInstance:
             self._go_back(now)
 
     def _go_forward(self, now: datetime) -> None:
-        for step in self.definition.steps:
-            progress = self._steps[step.name]
-            if progress.state is StepState.WAITING and self._all(step.after, StepState.DONE):
-                self._put(progress, StepState.SENT, now)
-        if all(self._steps[step.name].state is StepState.DONE for step in self.definition.steps):
+        for name in self.definition.in_order:
+            if self.state is not SagaState.RUNNING:
+                break
+            progress = self._steps[name]
+            if progress.state is StepState.WAITING and self._all_passed(
+                self.definition.all_steps[name].after
+            ):
+                self._begin(progress, now)
+            if self._steps[name].state is StepState.AWAITING:
+                self._look_for_event(self._steps[name], now)
+        if self.state is SagaState.COMPENSATING:
+            self._go_back(now)
+        elif self._all_passed(self.definition.in_order):
             self.state = SagaState.COMPLETED
+
+    def _begin(self, progress: StepProgress, now: datetime) -> None:
+        """The step's turn has come."""
+        step = self.definition.all_steps[progress.name]
+        if progress.due is None:
+            if step.when is not None and not step.when.holds(self.input):
+                self._put(progress, StepState.SKIPPED, now)
+                return
+            if step.delay_seconds:
+                due = now + timedelta(seconds=step.delay_seconds)
+                self._put(progress, StepState.WAITING, now, due=due)
+                return
+        elif progress.due > now:
+            return
+        if isinstance(step.action, WaitFor):
+            self._put(
+                progress,
+                StepState.AWAITING,
+                now,
+                due=now + timedelta(seconds=step.action.timeout_seconds),
+            )
+        else:
+            self._put(progress, StepState.SENT, now)
+
+    def _look_for_event(self, progress: StepProgress, now: datetime) -> None:
+        """Ends a wait whose event has come, or whose time is over."""
+        step = self.definition.all_steps[progress.name]
+        if not isinstance(step.action, WaitFor):
+            raise AssertionError(f"{step.name} waits for nothing")
+        if step.action.event in self._heard:
+            self._put(progress, StepState.DONE, now)
+        elif progress.due is not None and progress.due <= now:
+            if step.action.otherwise is not None:
+                self._put(progress, StepState.SENT, now)
+            else:
+                failure = Failure(_TIMED_OUT, f"{step.action.event} did not come in time")
+                self._failed(step.name, Phase.ACTION, StepState.REFUSED, failure, now)
 
     def _go_back(self, now: datetime) -> None:
         """Undo in reverse: a step once all that was sent after it is undone."""
-        undoable = [step.name for step in self.definition.steps if step.kind is COMPENSATABLE]
+        undoable = self.definition.undoable
         for name in reversed(undoable):
             if self._to_undo(name):
                 self._begin_compensation(name, now)
         if any(self._steps[name].state not in _UNDONE for name in undoable):
             return
         last = self.definition.failure_step
-        if last is None or self._steps[last.name].state is StepState.DONE:
+        if last is None or self._steps[last.name].state in PASSED:
             self.state = SagaState.COMPENSATED
         elif self._steps[last.name].state is StepState.WAITING:
             self._put(self._steps[last.name], StepState.SENT, now)
 
     def _to_undo(self, name: str) -> bool:
         followers = self.definition.followers[name]
-        return self._steps[name].state in (StepState.SENT, StepState.DONE) and all(
+        return self._steps[name].state in _TO_UNDO and all(
             self._steps[follower].state in _UNDONE or self._is_refused_pivot(follower)
             for follower in followers
         )
 
     def _begin_compensation(self, name: str, now: datetime) -> None:
         # Its action may still be in the air; that answer is not awaited any more.
-        self._in_the_air.discard(name)
+        self._in_the_air.pop(name, None)
         step = self._steps[name]
-        self._steps[name] = StepProgress(name, StepState.COMPENSATING, now, error=step.error)
+        nothing_to_undo = self.definition.all_steps[name].compensate is None
+        state = StepState.COMPENSATED if nothing_to_undo else StepState.COMPENSATING
+        self._steps[name] = StepProgress(name, state, now, error=step.error, failures=step.failures)
 
     def _is_refused_pivot(self, name: str) -> bool:
         pivot = self.definition.all_steps[name].kind is PIVOT
@@ -294,35 +367,10 @@ class SagaInstance:
             for step in self._steps.values()
         )
 
-    def _any(self, states: Sequence[StepState]) -> bool:
-        return any(step.state in states for step in self._steps.values())
 
-    def _all(self, names: Iterable[str], state: StepState) -> bool:
-        return all(self._steps[name].state is state for name in names)
-
-    def _put(
-        self,
-        step: StepProgress,
-        state: StepState,
-        now: datetime,
-        *,
-        attempts: int | None = None,
-        error: str | None = None,
-        due: datetime | None = None,
-        output: Mapping[str, Json] | None = None,
-    ) -> None:
-        self._steps[step.name] = StepProgress(
-            step.name,
-            state,
-            now,
-            step.attempts if attempts is None else attempts,
-            step.error if error is None else error,
-            due,
-            step.output if output is None else output,
-        )
-
-
-_UNDONE = (StepState.WAITING, StepState.COMPENSATED)
+_TIMED = (*_UNDER_WAY, StepState.WAITING, StepState.AWAITING)
+_TO_UNDO = (StepState.SENT, StepState.DONE, StepState.AWAITING)
+_UNDONE = (StepState.WAITING, StepState.COMPENSATED, StepState.SKIPPED)
 
 
 def _policy(step: Step, phase: Phase) -> RetryPolicy:

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import cast
 
 from trackops_saga_orchestrator.domain.participants import inventory, order, payment
-from trackops_saga_orchestrator.domain.progress import Json
 from trackops_saga_orchestrator.domain.saga import Saga
-from trackops_saga_orchestrator.domain.steps import PIVOT, Step
+from trackops_saga_orchestrator.domain.steps import PIVOT, Json, Step
 
 __all__ = ["PLACE_ORDER", "OrderToPlace"]
 
 PLACE_ORDER = Saga(
     "place-order",
     version=1,
+    opens=True,
     steps=[
         Step("reserve-stock", inventory.reserve, compensate=inventory.release),
         Step(

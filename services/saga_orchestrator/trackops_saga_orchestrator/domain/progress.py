@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from trackops_saga_orchestrator.domain.steps import Json
+
 __all__ = [
     "ACTIVE_STATES",
+    "ENDED_STATES",
+    "KEPT_FAILURES",
     "Done",
+    "FailedAttempt",
     "Failure",
     "Json",
     "Outcome",
+    "Parked",
     "Refused",
     "SagaSnapshot",
     "SagaState",
@@ -22,30 +28,40 @@ __all__ = [
     "Unknown",
 ]
 
-Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
-
 
 class SagaState(Enum):
     """Where an instance stands."""
 
+    QUEUED = "QUEUED"
+    """An earlier saga about the same subject has not ended yet."""
     RUNNING = "RUNNING"
     COMPENSATING = "COMPENSATING"
     COMPLETED = "COMPLETED"
     COMPENSATED = "COMPENSATED"
+    PAUSED = "PAUSED"
+    """An operator holds it; it goes on from where it stood."""
     NEEDS_OPERATOR = "NEEDS_OPERATOR"
     """A step cannot go on by itself; nothing of the instance moves until someone decides."""
 
 
 ACTIVE_STATES = (SagaState.RUNNING, SagaState.COMPENSATING)
+ENDED_STATES = (SagaState.COMPLETED, SagaState.COMPENSATED)
+
+
+KEPT_FAILURES = 20
 
 
 class StepState(Enum):
     """Where a step of an instance stands."""
 
     WAITING = "WAITING"
+    AWAITING = "AWAITING"
+    """Waits for an event."""
     SENT = "SENT"
     """Sent, or about to be: whether it took effect is not known."""
     DONE = "DONE"
+    SKIPPED = "SKIPPED"
+    """Its condition did not hold, so there was nothing to do; or an operator saw to it."""
     REFUSED = "REFUSED"
     """The participant said no, to the action or to its compensation."""
     COMPENSATING = "COMPENSATING"
@@ -77,9 +93,23 @@ class Unknown:
     """No answer, or one that says nothing about the effect: the same is asked again."""
 
     message: str
+    away: bool = False
+    """Nobody was there to answer, as opposed to an answer that says nothing."""
 
 
-Outcome = Done | Refused | Unknown
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Not sent while its participant is away, or sent in vain to see whether it is back.
+
+    Costs no attempt.
+    """
+
+    message: str
+    wait_seconds: float
+    """Until it is tried again, unless the participant is known to be back before."""
+
+
+Outcome = Done | Refused | Unknown | Parked
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +118,20 @@ class Failure:
 
     reason: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """One sending of a step's action or compensation that did not succeed."""
+
+    compensation: bool
+    number: int
+    """Counted from 1."""
+    sent: datetime
+    ended: datetime
+    error: str
+    retry: datetime | None
+    """When the next was due; None: there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +148,10 @@ class StepProgress:
     due: datetime | None = None
     """Not to be sent again before."""
     output: Mapping[str, Json] | None = None
+    parked: bool = False
+    """Its participant is away."""
+    failures: Sequence[FailedAttempt] = ()
+    """The last `KEPT_FAILURES`, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +163,16 @@ class SagaSnapshot:
     definition_version: int
     definition_hash: str
     subject: str
+    occurrence: str
+    """Which of the subject's sagas of this definition: a shipment's id, say; mostly empty."""
     input: Mapping[str, Json]
     state: SagaState
     steps: Sequence[StepProgress]
     """In the order of the definition, `on_failure` last."""
     failure: Failure | None
+    waits_for: uuid.UUID | None = None
+    """The earlier saga about the same subject that has to end first."""
+    parked_on: str | None = None
+    """A participant that is away and keeps a step."""
+    awaits: Collection[str] = ()
+    """Events that steps wait for."""

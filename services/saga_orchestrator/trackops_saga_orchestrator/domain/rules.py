@@ -11,9 +11,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
-from trackops_saga_orchestrator.domain.steps import COMPENSATABLE, PIVOT, RETRIABLE, Step
+from trackops_saga_orchestrator.domain.steps import (
+    COMPENSATABLE,
+    PIVOT,
+    RETRIABLE,
+    Step,
+    WaitFor,
+)
 
-__all__ = ["ON_FAILURE", "BadDefinition", "check"]
+__all__ = ["ON_FAILURE", "BadDefinition", "ancestors", "check"]
 
 ON_FAILURE = "on-failure"
 """Name under which a saga's `on_failure` shows among its steps."""
@@ -43,6 +49,7 @@ def _broken_rules(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
         yield "", "a saga has at least one step"
     yield from _names(steps)
     yield from _kinds(steps)
+    yield from _waits(steps)
     yield from _known_predecessors(steps)
     yield from _cycles(steps)
     yield from _point_of_no_return(steps)
@@ -60,16 +67,30 @@ def _names(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
 
 def _kinds(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
     for step in steps:
-        if step.kind is COMPENSATABLE and step.compensate is None:
+        if step.kind is COMPENSATABLE and step.compensate is None and step.does is not None:
             yield step.name, "a compensatable step has a compensation"
         if step.kind is not COMPENSATABLE and step.compensate is not None:
             yield step.name, f"a {step.kind.value} step has no compensation"
         if step.kind is RETRIABLE and step.retry_policy.attempts is not None:
             yield step.name, "a retriable step is tried for ever"
-        if step.deadline_seconds <= 0:
-            yield step.name, "a deadline is positive"
+        if step.kind is PIVOT and step.when is not None:
+            yield step.name, "a pivot has no condition"
     for step in [step for step in steps if step.kind is PIVOT][1:]:
         yield step.name, "a saga has at most one pivot"
+
+
+def _waits(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
+    for step in steps:
+        if step.does is None and step.compensate is not None:
+            yield step.name, "a wait that only waits has no compensation"
+        if step.does is None and step.kind is not COMPENSATABLE:
+            yield step.name, f"a wait that is {step.kind.value} does something at its timeout"
+        if isinstance(step.action, WaitFor) and step.action.timeout_seconds <= 0:
+            yield step.name, "a timeout is positive"
+        if step.deadline_seconds <= 0:
+            yield step.name, "a deadline is positive"
+        if step.delay_seconds < 0:
+            yield step.name, "a delay is not negative"
 
 
 def _known_predecessors(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
@@ -89,7 +110,7 @@ def _cycles(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
 
 
 def _point_of_no_return(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
-    before = _ancestors(steps)
+    before = ancestors(steps)
     pivot = next((step.name for step in steps if step.kind is PIVOT), None)
     undoable = [step.name for step in steps if step.kind is COMPENSATABLE]
     for step in steps:
@@ -103,9 +124,10 @@ def _point_of_no_return(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
             yield step.name, f"a retriable step comes after the pivot {pivot!r}"
 
 
-def _ancestors(steps: Sequence[Step]) -> Mapping[str, set[str]]:
+def ancestors(steps: Sequence[Step]) -> Mapping[str, set[str]]:
+    """For each step, all that come before it; the steps keep the rules."""
     direct = {step.name: set(step.after) for step in steps}
-    ancestors: dict[str, set[str]] = {}
+    all_before: dict[str, set[str]] = {}
     for name in TopologicalSorter(direct).static_order():
-        ancestors[name] = direct[name].union(*(ancestors[before] for before in direct[name]))
-    return ancestors
+        all_before[name] = direct[name].union(*(all_before[before] for before in direct[name]))
+    return all_before

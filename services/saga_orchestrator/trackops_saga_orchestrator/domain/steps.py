@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 
@@ -11,10 +11,16 @@ __all__ = [
     "PIVOT",
     "RETRIABLE",
     "Action",
+    "Condition",
+    "Json",
     "Kind",
     "RetryPolicy",
     "Step",
+    "WaitFor",
 ]
+
+
+Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,33 @@ class Action:
 
     def __str__(self) -> str:
         return f"{self.participant}.{self.command}"
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFor:
+    """Instead of an action: the step is done once an event about the subject has come.
+
+    An event that came before the wait began counts too.
+    """
+
+    event: str
+    """Full name of the event's message, such as `trackops.order.v1.OrderDelivered`."""
+    _: KW_ONLY
+    timeout_seconds: float
+    otherwise: Action | None = None
+    """Done at the timeout in the event's place; None: the step counts as refused (TIMED_OUT)."""
+
+    def __str__(self) -> str:
+        return f"wait for {self.event}" + (f", else {self.otherwise}" if self.otherwise else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Whether a step is to be done, as a pure function of the saga's input."""
+
+    name: str
+    """Stands for `holds` in the definition's hash: another rule needs another name."""
+    holds: Callable[[Mapping[str, Json]], bool]
 
 
 class Kind(Enum):
@@ -79,17 +112,26 @@ class Step:
     """One row: what is done, how it is undone, and what comes before it."""
 
     name: str
-    action: Action
+    action: Action | WaitFor
     _: KW_ONLY
     compensate: Action | None = None
     kind: Kind = COMPENSATABLE
     after: Sequence[str] = ()
     """Steps that must be done before; two steps without a path between them run in parallel."""
+    when: Condition | None = None
+    """Asked once, when the step's turn has come; the step is skipped unless it holds."""
+    delay_seconds: float = 0.0
+    """Between the end of all that comes before and this step. A row, so it survives restarts."""
     deadline_seconds: float = 5.0
     """Of one attempt."""
     retry: RetryPolicy | None = None
     """Default: 20 attempts where the step is compensatable, for ever elsewhere."""
     compensation_retry: RetryPolicy = COMPENSATION
+
+    @property
+    def does(self) -> Action | None:
+        """What is sent for it, at once or at the timeout of a wait."""
+        return self.action.otherwise if isinstance(self.action, WaitFor) else self.action
 
     @property
     def retry_policy(self) -> RetryPolicy:

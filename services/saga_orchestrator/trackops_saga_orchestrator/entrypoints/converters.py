@@ -8,28 +8,14 @@ import uuid
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from trackops.order.v1 import order_events_pb2
 from trackops.saga.v1 import saga_pb2
 
-from trackops_saga_orchestrator.application.ports import PagePosition, SagaView
-from trackops_saga_orchestrator.application.start_sagas import StartSaga
+from trackops_saga_orchestrator.application.breakers import ParticipantHealth
+from trackops_saga_orchestrator.application.ports import AuditEntry, PagePosition, SagaView
 from trackops_saga_orchestrator.domain.errors import InvalidPageToken
-from trackops_saga_orchestrator.domain.place_order import OrderToPlace
-from trackops_saga_orchestrator.domain.progress import SagaState, StepProgress
+from trackops_saga_orchestrator.domain.progress import FailedAttempt, SagaState, StepProgress
 
-__all__ = ["page_position", "page_token", "place_order", "saga_message", "saga_states"]
-
-
-def place_order(event: order_events_pb2.OrderPlaced) -> StartSaga:
-    """What an accepted order starts."""
-    order = event.order
-    wanted = OrderToPlace(
-        items=[(line.sku, line.quantity) for line in order.lines],
-        amount_minor=order.total_minor,
-        currency_code=order.currency_code,
-        payment_method_token=event.payment_method_token,
-    )
-    return StartSaga(order.order_id, wanted.to_input())
+__all__ = ["page_position", "page_token", "participant_message", "saga_message", "saga_states"]
 
 
 def saga_message(view: SagaView) -> saga_pb2.Saga:
@@ -40,12 +26,26 @@ def saga_message(view: SagaView) -> saga_pb2.Saga:
         definition=saga.definition,
         definition_version=saga.definition_version,
         subject=saga.subject,
-        state=saga_pb2.SagaState.Value(f"SAGA_STATE_{saga.state.value}"),
+        state=_state(saga.state),
         steps=[_step_message(step) for step in saga.steps],
         failure_reason=saga.failure.reason if saga.failure else "",
         failure_message=saga.failure.message if saga.failure else "",
         create_time=_timestamp(view.create_time),
         update_time=_timestamp(view.update_time),
+        occurrence=saga.occurrence,
+        waits_for=str(saga.waits_for or ""),
+        parked_on=saga.parked_on or "",
+        audit=[_audit_message(entry) for entry in view.audit],
+    )
+
+
+def participant_message(health: ParticipantHealth) -> saga_pb2.Participant:
+    """A participant as the contract shows it."""
+    return saga_pb2.Participant(
+        name=health.name,
+        away_since=_timestamp(health.away_since),
+        error=health.error,
+        next_probe_time=_timestamp(health.next_probe),
     )
 
 
@@ -83,10 +83,42 @@ def _step_message(step: StepProgress) -> saga_pb2.SagaStep:
         attempts=step.attempts,
         error=step.error,
         update_time=_timestamp(step.update_time),
+        next_try_time=_timestamp(step.due),
+        parked=step.parked,
+        failed_attempts=[_attempt_message(one) for one in step.failures],
     )
 
 
-def _timestamp(time: datetime) -> Timestamp:
+def _attempt_message(attempt: FailedAttempt) -> saga_pb2.FailedAttempt:
+    return saga_pb2.FailedAttempt(
+        compensation=attempt.compensation,
+        number=attempt.number,
+        send_time=_timestamp(attempt.sent),
+        end_time=_timestamp(attempt.ended),
+        error=attempt.error,
+        next_try_time=_timestamp(attempt.retry),
+    )
+
+
+def _audit_message(entry: AuditEntry) -> saga_pb2.SagaAuditEntry:
+    return saga_pb2.SagaAuditEntry(
+        operation=entry.operation,
+        step=entry.step,
+        reason=entry.reason,
+        principal=entry.principal,
+        state_before=_state(entry.state_before),
+        state_after=_state(entry.state_after),
+        create_time=_timestamp(entry.create_time),
+    )
+
+
+def _state(state: SagaState) -> saga_pb2.SagaState.ValueType:
+    return saga_pb2.SagaState.Value(f"SAGA_STATE_{state.value}")
+
+
+def _timestamp(time: datetime | None) -> Timestamp | None:
+    if time is None:
+        return None
     timestamp = Timestamp()
     timestamp.FromDatetime(time)
     return timestamp

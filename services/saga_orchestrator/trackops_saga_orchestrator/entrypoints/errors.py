@@ -6,7 +6,13 @@ import grpc
 from trackops.common.v1.error_reason_pb2 import ErrorReason
 
 from trackops_common.grpc.failures import Failure
-from trackops_saga_orchestrator.domain.errors import InvalidPageToken, SagaNotFound
+from trackops_saga_orchestrator.domain.errors import (
+    ForbiddenOperation,
+    InvalidPageToken,
+    NotATrigger,
+    SagaNotFound,
+    StepNotFound,
+)
 
 __all__ = ["saga_failure"]
 
@@ -20,6 +26,31 @@ def saga_failure(error: Exception) -> Failure | None:
                 ErrorReason.ERROR_REASON_SAGA_NOT_FOUND,
                 str(error),
                 {"saga_id": str(error.saga_id)},
+            )
+        case StepNotFound():
+            return Failure(
+                grpc.StatusCode.NOT_FOUND,
+                ErrorReason.ERROR_REASON_SAGA_STEP_NOT_FOUND,
+                str(error),
+                {"saga_id": str(error.saga_id), "step": error.step},
+            )
+        case ForbiddenOperation():
+            return Failure(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                ErrorReason.ERROR_REASON_SAGA_OPERATION_FORBIDDEN,
+                str(error),
+                {
+                    "saga_id": str(error.saga_id),
+                    "operation": error.operation,
+                    "state": error.state,
+                },
+            )
+        case NotATrigger():
+            return Failure(
+                grpc.StatusCode.NOT_FOUND,
+                ErrorReason.ERROR_REASON_SAGA_TRIGGER_UNKNOWN,
+                str(error),
+                {"definition": error.definition, "trigger": error.event},
             )
         case InvalidPageToken():
             return Failure(

@@ -1,4 +1,4 @@
-"""Accepted orders start their sagas."""
+"""What happens to orders starts their sagas."""
 
 from __future__ import annotations
 
@@ -6,42 +6,53 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from trackops.order.v1 import order_events_pb2
+from google.protobuf.message import DecodeError
 
 from trackops_common.database import Transaction
 from trackops_common.inbox import Handled, InvalidMessage, Message
 from trackops_saga_orchestrator.application.ports import NewSagas
 from trackops_saga_orchestrator.application.start_sagas import StartedSaga, StartSaga, StartSagas
-from trackops_saga_orchestrator.entrypoints.converters import place_order
+from trackops_saga_orchestrator.domain.saga import Definitions
+from trackops_saga_orchestrator.entrypoints.triggers import triggered_by
 
 __all__ = ["OrderEvents"]
-
-_ORDER_PLACED = order_events_pb2.OrderPlaced.DESCRIPTOR.full_name
 
 
 @dataclass(frozen=True)
 class OrderEvents:
-    """Handler of the order events: OrderPlaced starts place-order, the rest is not ours.
+    """Handler of the order events; those that start no saga are not ours.
 
-    Each OrderPlaced stands for itself, so one that comes late, replayed as a
-    dead letter, starts its saga as well as one that came in its turn.
+    An event that comes late, replayed as a dead letter, starts its saga as well
+    as one that came in its turn; the saga's turn is then a later one.
     """
 
+    definitions: Definitions
     start: StartSagas
     new_sagas: Callable[[Transaction], NewSagas]
     hand_over: Callable[[Sequence[StartedSaga]], Future[None]]
     """Called after the commit; further messages wait until what it returns is done."""
 
     def __call__(self, transaction: Transaction, messages: Sequence[Message]) -> Handled:
-        starts = [_start(message) for message in messages if message.type == _ORDER_PLACED]
+        starts = [start for message in messages if (start := _start(message)) is not None]
+        awaited = [
+            (message.key, message.type)
+            for message in messages
+            if self.definitions.awaiting(message.type)
+        ]
+        if awaited:
+            hashes = {one for _, event in awaited for one in self.definitions.awaiting(event)}
+            self.new_sagas(transaction).note_events(awaited, hashes)
         if not starts:
             return Handled()
         started = self.start(self.new_sagas(transaction), starts)
         return Handled(after_commit=lambda: self.hand_over(started))
 
 
-def _start(message: Message) -> StartSaga:
-    event = message.parse(order_events_pb2.OrderPlaced)
-    if event.order.order_id != message.key:
-        raise InvalidMessage(message, f"the order's id is {event.order.order_id!r}, not the key")
-    return place_order(event)
+def _start(message: Message) -> StartSaga | None:
+    try:
+        start = triggered_by(message.type, message.value)
+    except DecodeError as error:
+        raise InvalidMessage(message, f"the value is no {message.type}: {error}") from error
+    if start is not None and start.subject != message.key:
+        raise InvalidMessage(message, f"the order's id is {start.subject!r}, not the key")
+    return start

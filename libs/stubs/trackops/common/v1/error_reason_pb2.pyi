@@ -141,6 +141,29 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     Sample: {"reason": "SAGA_NOT_FOUND", "domain": "trackops",
     "metadata": {"saga_id": "91d0…"}}
     """
+    ERROR_REASON_CANCELLATION_REQUESTED: _ErrorReason.ValueType  # 41
+    """Never an answer: why cancel-order closes an order (`Rejection.reason`)."""
+    ERROR_REASON_COMPENSATED_BY_OPERATOR: _ErrorReason.ValueType  # 42
+    """Never an answer: why a saga turned back that an operator turned back."""
+    ERROR_REASON_TIMED_OUT: _ErrorReason.ValueType  # 43
+    """Never an answer: why a saga turned back for want of an event in time."""
+    ERROR_REASON_SAGA_OPERATION_FORBIDDEN: _ErrorReason.ValueType  # 44
+    """FAILED_PRECONDITION. The saga or its step does not stand where the
+    operation makes sense.
+    Sample: {"reason": "SAGA_OPERATION_FORBIDDEN", "domain": "trackops",
+    "metadata": {"saga_id": "91d0…", "operation": "pause", "state": "COMPLETED"}}
+    """
+    ERROR_REASON_SAGA_STEP_NOT_FOUND: _ErrorReason.ValueType  # 45
+    """NOT_FOUND. The saga has no step of this name.
+    Sample: {"reason": "SAGA_STEP_NOT_FOUND", "domain": "trackops",
+    "metadata": {"saga_id": "91d0…", "step": "ship"}}
+    """
+    ERROR_REASON_SAGA_TRIGGER_UNKNOWN: _ErrorReason.ValueType  # 46
+    """NOT_FOUND. The event does not start the definition, or there is none of
+    this name.
+    Sample: {"reason": "SAGA_TRIGGER_UNKNOWN", "domain": "trackops",
+    "metadata": {"definition": "fulfil-order", "trigger": "trackops.order.v1.OrderPlaced"}}
+    """
     ERROR_REASON_SOURCE_NOT_FOUND: _ErrorReason.ValueType  # 50
     """NOT_FOUND. The relay does not serve a source of this name.
     Sample: {"reason": "SOURCE_NOT_FOUND", "domain": "trackops",
@@ -303,6 +326,29 @@ ERROR_REASON_SAGA_NOT_FOUND: ErrorReason.ValueType  # 40
 """NOT_FOUND. No saga has this id.
 Sample: {"reason": "SAGA_NOT_FOUND", "domain": "trackops",
 "metadata": {"saga_id": "91d0…"}}
+"""
+ERROR_REASON_CANCELLATION_REQUESTED: ErrorReason.ValueType  # 41
+"""Never an answer: why cancel-order closes an order (`Rejection.reason`)."""
+ERROR_REASON_COMPENSATED_BY_OPERATOR: ErrorReason.ValueType  # 42
+"""Never an answer: why a saga turned back that an operator turned back."""
+ERROR_REASON_TIMED_OUT: ErrorReason.ValueType  # 43
+"""Never an answer: why a saga turned back for want of an event in time."""
+ERROR_REASON_SAGA_OPERATION_FORBIDDEN: ErrorReason.ValueType  # 44
+"""FAILED_PRECONDITION. The saga or its step does not stand where the
+operation makes sense.
+Sample: {"reason": "SAGA_OPERATION_FORBIDDEN", "domain": "trackops",
+"metadata": {"saga_id": "91d0…", "operation": "pause", "state": "COMPLETED"}}
+"""
+ERROR_REASON_SAGA_STEP_NOT_FOUND: ErrorReason.ValueType  # 45
+"""NOT_FOUND. The saga has no step of this name.
+Sample: {"reason": "SAGA_STEP_NOT_FOUND", "domain": "trackops",
+"metadata": {"saga_id": "91d0…", "step": "ship"}}
+"""
+ERROR_REASON_SAGA_TRIGGER_UNKNOWN: ErrorReason.ValueType  # 46
+"""NOT_FOUND. The event does not start the definition, or there is none of
+this name.
+Sample: {"reason": "SAGA_TRIGGER_UNKNOWN", "domain": "trackops",
+"metadata": {"definition": "fulfil-order", "trigger": "trackops.order.v1.OrderPlaced"}}
 """
 ERROR_REASON_SOURCE_NOT_FOUND: ErrorReason.ValueType  # 50
 """NOT_FOUND. The relay does not serve a source of this name.

@@ -25,19 +25,25 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btrackops/saga/v1/saga.proto\x12\x10trackops.saga.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x01\n\x08SagaStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x05state\x18\x02 \x01(\x0e\x32\x1b.trackops.saga.v1.StepState\x12\x10\n\x08\x61ttempts\x18\x03 \x01(\x05\x12\r\n\x05\x65rror\x18\x04 \x01(\t\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc2\x02\n\x04Saga\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x12\n\ndefinition\x18\x02 \x01(\t\x12\x1a\n\x12\x64\x65\x66inition_version\x18\x03 \x01(\x05\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12*\n\x05state\x18\x05 \x01(\x0e\x32\x1b.trackops.saga.v1.SagaState\x12)\n\x05steps\x18\x06 \x03(\x0b\x32\x1a.trackops.saga.v1.SagaStep\x12\x16\n\x0e\x66\x61ilure_reason\x18\x07 \x01(\t\x12\x17\n\x0f\x66\x61ilure_message\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xb1\x01\n\tSagaState\x12\x1a\n\x16SAGA_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12SAGA_STATE_RUNNING\x10\x01\x12\x1b\n\x17SAGA_STATE_COMPENSATING\x10\x02\x12\x18\n\x14SAGA_STATE_COMPLETED\x10\x03\x12\x1a\n\x16SAGA_STATE_COMPENSATED\x10\x04\x12\x1d\n\x19SAGA_STATE_NEEDS_OPERATOR\x10\x05*\xd4\x01\n\tStepState\x12\x1a\n\x16STEP_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12STEP_STATE_WAITING\x10\x01\x12\x13\n\x0fSTEP_STATE_SENT\x10\x02\x12\x13\n\x0fSTEP_STATE_DONE\x10\x03\x12\x16\n\x12STEP_STATE_REFUSED\x10\x04\x12\x1b\n\x17STEP_STATE_COMPENSATING\x10\x05\x12\x1a\n\x16STEP_STATE_COMPENSATED\x10\x06\x12\x18\n\x14STEP_STATE_EXHAUSTED\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btrackops/saga/v1/saga.proto\x12\x10trackops.saga.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\x02\n\x08SagaStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x05state\x18\x02 \x01(\x0e\x32\x1b.trackops.saga.v1.StepState\x12\x10\n\x08\x61ttempts\x18\x03 \x01(\x05\x12\r\n\x05\x65rror\x18\x04 \x01(\t\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rnext_try_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06parked\x18\x07 \x01(\x08\x12\x38\n\x0f\x66\x61iled_attempts\x18\x08 \x03(\x0b\x32\x1f.trackops.saga.v1.FailedAttempt\"\xd4\x01\n\rFailedAttempt\x12\x14\n\x0c\x63ompensation\x18\x01 \x01(\x08\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12-\n\tsend_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x31\n\rnext_try_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xea\x01\n\x0eSagaAuditEntry\x12\x11\n\toperation\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x11\n\tprincipal\x18\x04 \x01(\t\x12\x31\n\x0cstate_before\x18\x05 \x01(\x0e\x32\x1b.trackops.saga.v1.SagaState\x12\x30\n\x0bstate_after\x18\x06 \x01(\x0e\x32\x1b.trackops.saga.v1.SagaState\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8f\x01\n\x0bParticipant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\naway_since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x33\n\x0fnext_probe_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xad\x03\n\x04Saga\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x12\n\ndefinition\x18\x02 \x01(\t\x12\x1a\n\x12\x64\x65\x66inition_version\x18\x03 \x01(\x05\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12*\n\x05state\x18\x05 \x01(\x0e\x32\x1b.trackops.saga.v1.SagaState\x12)\n\x05steps\x18\x06 \x03(\x0b\x32\x1a.trackops.saga.v1.SagaStep\x12\x16\n\x0e\x66\x61ilure_reason\x18\x07 \x01(\t\x12\x17\n\x0f\x66\x61ilure_message\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\noccurrence\x18\x0b \x01(\t\x12\x11\n\twaits_for\x18\x0c \x01(\t\x12\x11\n\tparked_on\x18\r \x01(\t\x12/\n\x05\x61udit\x18\x0e \x03(\x0b\x32 .trackops.saga.v1.SagaAuditEntry*\xdf\x01\n\tSagaState\x12\x1a\n\x16SAGA_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12SAGA_STATE_RUNNING\x10\x01\x12\x1b\n\x17SAGA_STATE_COMPENSATING\x10\x02\x12\x18\n\x14SAGA_STATE_COMPLETED\x10\x03\x12\x1a\n\x16SAGA_STATE_COMPENSATED\x10\x04\x12\x1d\n\x19SAGA_STATE_NEEDS_OPERATOR\x10\x05\x12\x15\n\x11SAGA_STATE_QUEUED\x10\x06\x12\x15\n\x11SAGA_STATE_PAUSED\x10\x07*\x85\x02\n\tStepState\x12\x1a\n\x16STEP_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12STEP_STATE_WAITING\x10\x01\x12\x13\n\x0fSTEP_STATE_SENT\x10\x02\x12\x13\n\x0fSTEP_STATE_DONE\x10\x03\x12\x16\n\x12STEP_STATE_REFUSED\x10\x04\x12\x1b\n\x17STEP_STATE_COMPENSATING\x10\x05\x12\x1a\n\x16STEP_STATE_COMPENSATED\x10\x06\x12\x18\n\x14STEP_STATE_EXHAUSTED\x10\x07\x12\x16\n\x12STEP_STATE_SKIPPED\x10\x08\x12\x17\n\x13STEP_STATE_AWAITING\x10\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trackops.saga.v1.saga_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SAGASTATE']._serialized_start=561
-  _globals['_SAGASTATE']._serialized_end=738
-  _globals['_STEPSTATE']._serialized_start=741
-  _globals['_STEPSTATE']._serialized_end=953
+  _globals['_SAGASTATE']._serialized_start=1391
+  _globals['_SAGASTATE']._serialized_end=1614
+  _globals['_STEPSTATE']._serialized_start=1617
+  _globals['_STEPSTATE']._serialized_end=1878
   _globals['_SAGASTEP']._serialized_start=83
-  _globals['_SAGASTEP']._serialized_end=233
-  _globals['_SAGA']._serialized_start=236
-  _globals['_SAGA']._serialized_end=558
+  _globals['_SAGASTEP']._serialized_end=358
+  _globals['_FAILEDATTEMPT']._serialized_start=361
+  _globals['_FAILEDATTEMPT']._serialized_end=573
+  _globals['_SAGAAUDITENTRY']._serialized_start=576
+  _globals['_SAGAAUDITENTRY']._serialized_end=810
+  _globals['_PARTICIPANT']._serialized_start=813
+  _globals['_PARTICIPANT']._serialized_end=956
+  _globals['_SAGA']._serialized_start=959
+  _globals['_SAGA']._serialized_end=1388
 # @@protoc_insertion_point(module_scope)

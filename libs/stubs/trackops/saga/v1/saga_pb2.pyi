@@ -36,7 +36,13 @@ class _SagaStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_SagaState.Va
     SAGA_STATE_COMPENSATED: _SagaState.ValueType  # 4
     """Every step that was sent is undone. Final."""
     SAGA_STATE_NEEDS_OPERATOR: _SagaState.ValueType  # 5
-    """A step is out of attempts; an operator decides."""
+    """A step is out of attempts, or was refused where there is no way back; an
+    operator decides.
+    """
+    SAGA_STATE_QUEUED: _SagaState.ValueType  # 6
+    """Waits until an earlier saga about the same subject has ended."""
+    SAGA_STATE_PAUSED: _SagaState.ValueType  # 7
+    """Held by an operator; ResumeSaga lets it go on from where it stood."""
 
 class SagaState(_SagaState, metaclass=_SagaStateEnumTypeWrapper): ...
 
@@ -50,7 +56,13 @@ SAGA_STATE_COMPLETED: SagaState.ValueType  # 3
 SAGA_STATE_COMPENSATED: SagaState.ValueType  # 4
 """Every step that was sent is undone. Final."""
 SAGA_STATE_NEEDS_OPERATOR: SagaState.ValueType  # 5
-"""A step is out of attempts; an operator decides."""
+"""A step is out of attempts, or was refused where there is no way back; an
+operator decides.
+"""
+SAGA_STATE_QUEUED: SagaState.ValueType  # 6
+"""Waits until an earlier saga about the same subject has ended."""
+SAGA_STATE_PAUSED: SagaState.ValueType  # 7
+"""Held by an operator; ResumeSaga lets it go on from where it stood."""
 
 class _StepState:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -71,6 +83,12 @@ class _StepStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_StepState.Va
     STEP_STATE_COMPENSATED: _StepState.ValueType  # 6
     STEP_STATE_EXHAUSTED: _StepState.ValueType  # 7
     """Out of attempts."""
+    STEP_STATE_SKIPPED: _StepState.ValueType  # 8
+    """There was nothing to do, as the definition's condition says, or an operator
+    saw to it.
+    """
+    STEP_STATE_AWAITING: _StepState.ValueType  # 9
+    """Waits for an event."""
 
 class StepState(_StepState, metaclass=_StepStateEnumTypeWrapper): ...
 
@@ -87,6 +105,12 @@ STEP_STATE_COMPENSATING: StepState.ValueType  # 5
 STEP_STATE_COMPENSATED: StepState.ValueType  # 6
 STEP_STATE_EXHAUSTED: StepState.ValueType  # 7
 """Out of attempts."""
+STEP_STATE_SKIPPED: StepState.ValueType  # 8
+"""There was nothing to do, as the definition's condition says, or an operator
+saw to it.
+"""
+STEP_STATE_AWAITING: StepState.ValueType  # 9
+"""Waits for an event."""
 
 @typing.final
 class SagaStep(message.Message):
@@ -99,6 +123,9 @@ class SagaStep(message.Message):
     ATTEMPTS_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
     UPDATE_TIME_FIELD_NUMBER: builtins.int
+    NEXT_TRY_TIME_FIELD_NUMBER: builtins.int
+    PARKED_FIELD_NUMBER: builtins.int
+    FAILED_ATTEMPTS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """As in the definition, such as "reserve-stock"."""
     state: StepState.ValueType
@@ -106,8 +133,24 @@ class SagaStep(message.Message):
     """How often the action, or the compensation once that began, was sent."""
     error: builtins.str
     """The last error, for people; empty where there was none."""
+    parked: builtins.bool
+    """Its participant is away; it is not sent, and costs no attempts, until that
+    is back.
+    """
     @builtins.property
     def update_time(self) -> timestamp_pb2.Timestamp: ...
+    @builtins.property
+    def next_try_time(self) -> timestamp_pb2.Timestamp:
+        """When it is tried next, or its timer or wait ends; unset where it waits for
+        nothing.
+        """
+
+    @builtins.property
+    def failed_attempts(self) -> containers.RepeatedCompositeFieldContainer[FailedAttempt]:
+        """The last 20, oldest first. The one that succeeded, if any, is the
+        `attempts`-th and ended at `update_time`.
+        """
+
     def __init__(
         self,
         *,
@@ -116,10 +159,132 @@ class SagaStep(message.Message):
         attempts: builtins.int = ...,
         error: builtins.str = ...,
         update_time: timestamp_pb2.Timestamp | None = ...,
+        next_try_time: timestamp_pb2.Timestamp | None = ...,
+        parked: builtins.bool = ...,
+        failed_attempts: abc.Iterable[FailedAttempt] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["next_try_time", b"next_try_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["attempts", b"attempts", "error", b"error", "name", b"name", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["attempts", b"attempts", "error", b"error", "failed_attempts", b"failed_attempts", "name", b"name", "next_try_time", b"next_try_time", "parked", b"parked", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class FailedAttempt(message.Message):
+    """One sending of a step's action or compensation that did not succeed."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    COMPENSATION_FIELD_NUMBER: builtins.int
+    NUMBER_FIELD_NUMBER: builtins.int
+    SEND_TIME_FIELD_NUMBER: builtins.int
+    END_TIME_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    NEXT_TRY_TIME_FIELD_NUMBER: builtins.int
+    compensation: builtins.bool
+    """Of the compensation, not of the action."""
+    number: builtins.int
+    """Counted from 1."""
+    error: builtins.str
+    """For people."""
+    @builtins.property
+    def send_time(self) -> timestamp_pb2.Timestamp: ...
+    @builtins.property
+    def end_time(self) -> timestamp_pb2.Timestamp: ...
+    @builtins.property
+    def next_try_time(self) -> timestamp_pb2.Timestamp:
+        """When the next one was due; unset where there was none."""
+
+    def __init__(
+        self,
+        *,
+        compensation: builtins.bool = ...,
+        number: builtins.int = ...,
+        send_time: timestamp_pb2.Timestamp | None = ...,
+        end_time: timestamp_pb2.Timestamp | None = ...,
+        error: builtins.str = ...,
+        next_try_time: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["end_time", b"end_time", "next_try_time", b"next_try_time", "send_time", b"send_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["compensation", b"compensation", "end_time", b"end_time", "error", b"error", "next_try_time", b"next_try_time", "number", b"number", "send_time", b"send_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SagaAuditEntry(message.Message):
+    """What an operator did to a saga."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: builtins.int
+    STEP_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    PRINCIPAL_FIELD_NUMBER: builtins.int
+    STATE_BEFORE_FIELD_NUMBER: builtins.int
+    STATE_AFTER_FIELD_NUMBER: builtins.int
+    CREATE_TIME_FIELD_NUMBER: builtins.int
+    operation: builtins.str
+    """"start", "pause", "resume", "retry", "skip" or "compensate"."""
+    step: builtins.str
+    """Empty where the operation takes none."""
+    reason: builtins.str
+    principal: builtins.str
+    """Who called."""
+    state_before: SagaState.ValueType
+    state_after: SagaState.ValueType
+    @builtins.property
+    def create_time(self) -> timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        operation: builtins.str = ...,
+        step: builtins.str = ...,
+        reason: builtins.str = ...,
+        principal: builtins.str = ...,
+        state_before: SagaState.ValueType = ...,
+        state_after: SagaState.ValueType = ...,
+        create_time: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "operation", b"operation", "principal", b"principal", "reason", b"reason", "state_after", b"state_after", "state_before", b"state_before", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Participant(message.Message):
+    """A participant as the answering replica knows it."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    AWAY_SINCE_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    NEXT_PROBE_TIME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Such as "payment"."""
+    error: builtins.str
+    """Of the last call that nobody answered; empty while it is there."""
+    @builtins.property
+    def away_since(self) -> timestamp_pb2.Timestamp:
+        """Unset while it is there."""
+
+    @builtins.property
+    def next_probe_time(self) -> timestamp_pb2.Timestamp:
+        """When it is tried next; unset while it is there."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        away_since: timestamp_pb2.Timestamp | None = ...,
+        error: builtins.str = ...,
+        next_probe_time: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["away_since", b"away_since", "next_probe_time", b"next_probe_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["away_since", b"away_since", "error", b"error", "name", b"name", "next_probe_time", b"next_probe_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -139,8 +304,12 @@ class Saga(message.Message):
     FAILURE_MESSAGE_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
     UPDATE_TIME_FIELD_NUMBER: builtins.int
+    OCCURRENCE_FIELD_NUMBER: builtins.int
+    WAITS_FOR_FIELD_NUMBER: builtins.int
+    PARKED_ON_FIELD_NUMBER: builtins.int
+    AUDIT_FIELD_NUMBER: builtins.int
     saga_id: builtins.str
-    """UUIDv5 of definition and subject."""
+    """UUIDv5 of definition, subject and occurrence."""
     definition: builtins.str
     """Such as "place-order"."""
     definition_version: builtins.int
@@ -151,6 +320,14 @@ class Saga(message.Message):
     """Why it turned back: the reason that the refusing participant gave."""
     failure_message: builtins.str
     """The same for people."""
+    occurrence: builtins.str
+    """Which of the subject's sagas of this definition: a shipment's or a return's
+    id; empty where there is one only.
+    """
+    waits_for: builtins.str
+    """While QUEUED: the id of the saga that has to end first."""
+    parked_on: builtins.str
+    """The participant that is away and keeps a step; empty mostly."""
     @builtins.property
     def steps(self) -> containers.RepeatedCompositeFieldContainer[SagaStep]:
         """In the order of the definition; on_failure last, where the saga has one."""
@@ -159,6 +336,10 @@ class Saga(message.Message):
     def create_time(self) -> timestamp_pb2.Timestamp: ...
     @builtins.property
     def update_time(self) -> timestamp_pb2.Timestamp: ...
+    @builtins.property
+    def audit(self) -> containers.RepeatedCompositeFieldContainer[SagaAuditEntry]:
+        """What operators did to it, oldest first. Left out of listings."""
+
     def __init__(
         self,
         *,
@@ -172,9 +353,13 @@ class Saga(message.Message):
         failure_message: builtins.str = ...,
         create_time: timestamp_pb2.Timestamp | None = ...,
         update_time: timestamp_pb2.Timestamp | None = ...,
+        occurrence: builtins.str = ...,
+        waits_for: builtins.str = ...,
+        parked_on: builtins.str = ...,
+        audit: abc.Iterable[SagaAuditEntry] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "definition", b"definition", "definition_version", b"definition_version", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "saga_id", b"saga_id", "state", b"state", "steps", b"steps", "subject", b"subject", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["audit", b"audit", "create_time", b"create_time", "definition", b"definition", "definition_version", b"definition_version", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "occurrence", b"occurrence", "parked_on", b"parked_on", "saga_id", b"saga_id", "state", b"state", "steps", b"steps", "subject", b"subject", "update_time", b"update_time", "waits_for", b"waits_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -26,7 +26,14 @@ if _version_not_supported:
 
 
 class SagaServiceStub:
-    """Shows the sagas to operators.
+    """Shows the sagas to operators, and lets them steer.
+
+    What changes a saga takes it from the replica that runs it; a command that
+    is on its way to a participant just then is sent again later, with the same
+    request id. Such an RPC may also answer REQUEST_ID_REUSED,
+    NOT_FOUND with reason SAGA_NOT_FOUND, and FAILED_PRECONDITION with reason
+    SAGA_OPERATION_FORBIDDEN: the saga or its step does not stand where the
+    operation makes sense.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong
     field), RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED.
@@ -48,10 +55,62 @@ class SagaServiceStub:
                 request_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.ListSagasRequest.SerializeToString,
                 response_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.ListSagasResponse.FromString,
                 _registered_method=True)
+        self.StartSaga = channel.unary_unary(
+                '/trackops.saga.v1.SagaService/StartSaga',
+                request_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.StartSagaRequest.SerializeToString,
+                response_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.StartSagaResponse.FromString,
+                _registered_method=True)
+        self.PauseSaga = channel.unary_unary(
+                '/trackops.saga.v1.SagaService/PauseSaga',
+                request_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.PauseSagaRequest.SerializeToString,
+                response_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.PauseSagaResponse.FromString,
+                _registered_method=True)
+        self.ResumeSaga = channel.unary_unary(
+                '/trackops.saga.v1.SagaService/ResumeSaga',
+                request_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.ResumeSagaRequest.SerializeToString,
+                response_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.ResumeSagaResponse.FromString,
+                _registered_method=True)
+        self.RetryStep = channel.unary_unary(
+                '/trackops.saga.v1.SagaService/RetryStep',
+                request_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.RetryStepRequest.SerializeToString,
+                response_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.RetryStepResponse.FromString,
+                _registered_method=True)
+        self.SkipStep = channel.unary_unary(
+                '/trackops.saga.v1.SagaService/SkipStep',
+                request_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.SkipStepRequest.SerializeToString,
+                response_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.SkipStepResponse.FromString,
+                _registered_method=True)
+        self.CompensateSaga = channel.unary_unary(
+                '/trackops.saga.v1.SagaService/CompensateSaga',
+                request_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.CompensateSagaRequest.SerializeToString,
+                response_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.CompensateSagaResponse.FromString,
+                _registered_method=True)
+        self.ResumeSagas = channel.unary_unary(
+                '/trackops.saga.v1.SagaService/ResumeSagas',
+                request_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.ResumeSagasRequest.SerializeToString,
+                response_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.ResumeSagasResponse.FromString,
+                _registered_method=True)
+        self.RetrySteps = channel.unary_unary(
+                '/trackops.saga.v1.SagaService/RetrySteps',
+                request_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.RetryStepsRequest.SerializeToString,
+                response_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.RetryStepsResponse.FromString,
+                _registered_method=True)
+        self.ListParticipants = channel.unary_unary(
+                '/trackops.saga.v1.SagaService/ListParticipants',
+                request_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.ListParticipantsRequest.SerializeToString,
+                response_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.ListParticipantsResponse.FromString,
+                _registered_method=True)
 
 
 class SagaServiceServicer:
-    """Shows the sagas to operators.
+    """Shows the sagas to operators, and lets them steer.
+
+    What changes a saga takes it from the replica that runs it; a command that
+    is on its way to a participant just then is sent again later, with the same
+    request id. Such an RPC may also answer REQUEST_ID_REUSED,
+    NOT_FOUND with reason SAGA_NOT_FOUND, and FAILED_PRECONDITION with reason
+    SAGA_OPERATION_FORBIDDEN: the saga or its step does not stand where the
+    operation makes sense.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong
     field), RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED.
@@ -71,6 +130,83 @@ class SagaServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StartSaga(self, request, context):
+        """Starts a saga as its trigger would have, unless that was done before: then
+        it shows the saga as it is. It waits for its turn as any other.
+
+        NOT_FOUND with reason SAGA_TRIGGER_UNKNOWN: `trigger` does not start
+        `definition`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseSaga(self, request, context):
+        """Holds a saga that is QUEUED, RUNNING or COMPENSATING: nothing more is sent.
+        Later sagas about the same subject go on waiting for it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeSaga(self, request, context):
+        """Lets a PAUSED saga go on from where it stood.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryStep(self, request, context):
+        """Sends a step that is REFUSED or EXHAUSTED once more, with a fresh budget of
+        attempts; or one that waits for its next try, at once.
+
+        NOT_FOUND with reason SAGA_STEP_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SkipStep(self, request, context):
+        """Counts a step as done, or as undone, because an operator has seen to it: one
+        that is REFUSED, EXHAUSTED, AWAITING or WAITING (no pivot), or a retriable
+        one that is SENT.
+
+        NOT_FOUND with reason SAGA_STEP_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompensateSaga(self, request, context):
+        """Turns a saga back that is before its point of no return. The reason becomes
+        its `failure_message`, COMPENSATED_BY_OPERATOR its `failure_reason`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeSagas(self, request, context):
+        """ResumeSaga for the PAUSED sagas that match, up to a thousand of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetrySteps(self, request, context):
+        """RetryStep for every stuck step of the sagas in NEEDS_OPERATOR that match,
+        up to a thousand of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListParticipants(self, request, context):
+        """Who does the work, and who of them is away, as the answering replica knows.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SagaServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -84,6 +220,51 @@ def add_SagaServiceServicer_to_server(servicer, server):
                     request_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.ListSagasRequest.FromString,
                     response_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.ListSagasResponse.SerializeToString,
             ),
+            'StartSaga': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartSaga,
+                    request_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.StartSagaRequest.FromString,
+                    response_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.StartSagaResponse.SerializeToString,
+            ),
+            'PauseSaga': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseSaga,
+                    request_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.PauseSagaRequest.FromString,
+                    response_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.PauseSagaResponse.SerializeToString,
+            ),
+            'ResumeSaga': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeSaga,
+                    request_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.ResumeSagaRequest.FromString,
+                    response_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.ResumeSagaResponse.SerializeToString,
+            ),
+            'RetryStep': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryStep,
+                    request_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.RetryStepRequest.FromString,
+                    response_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.RetryStepResponse.SerializeToString,
+            ),
+            'SkipStep': grpc.unary_unary_rpc_method_handler(
+                    servicer.SkipStep,
+                    request_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.SkipStepRequest.FromString,
+                    response_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.SkipStepResponse.SerializeToString,
+            ),
+            'CompensateSaga': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompensateSaga,
+                    request_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.CompensateSagaRequest.FromString,
+                    response_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.CompensateSagaResponse.SerializeToString,
+            ),
+            'ResumeSagas': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeSagas,
+                    request_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.ResumeSagasRequest.FromString,
+                    response_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.ResumeSagasResponse.SerializeToString,
+            ),
+            'RetrySteps': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetrySteps,
+                    request_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.RetryStepsRequest.FromString,
+                    response_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.RetryStepsResponse.SerializeToString,
+            ),
+            'ListParticipants': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListParticipants,
+                    request_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.ListParticipantsRequest.FromString,
+                    response_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.ListParticipantsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'trackops.saga.v1.SagaService', rpc_method_handlers)
@@ -93,7 +274,14 @@ def add_SagaServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SagaService:
-    """Shows the sagas to operators.
+    """Shows the sagas to operators, and lets them steer.
+
+    What changes a saga takes it from the replica that runs it; a command that
+    is on its way to a participant just then is sent again later, with the same
+    request id. Such an RPC may also answer REQUEST_ID_REUSED,
+    NOT_FOUND with reason SAGA_NOT_FOUND, and FAILED_PRECONDITION with reason
+    SAGA_OPERATION_FORBIDDEN: the saga or its step does not stand where the
+    operation makes sense.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong
     field), RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED.
@@ -143,6 +331,249 @@ class SagaService:
             '/trackops.saga.v1.SagaService/ListSagas',
             trackops_dot_saga_dot_v1_dot_saga__service__pb2.ListSagasRequest.SerializeToString,
             trackops_dot_saga_dot_v1_dot_saga__service__pb2.ListSagasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartSaga(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.saga.v1.SagaService/StartSaga',
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.StartSagaRequest.SerializeToString,
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.StartSagaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseSaga(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.saga.v1.SagaService/PauseSaga',
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.PauseSagaRequest.SerializeToString,
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.PauseSagaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeSaga(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.saga.v1.SagaService/ResumeSaga',
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.ResumeSagaRequest.SerializeToString,
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.ResumeSagaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryStep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.saga.v1.SagaService/RetryStep',
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.RetryStepRequest.SerializeToString,
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.RetryStepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SkipStep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.saga.v1.SagaService/SkipStep',
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.SkipStepRequest.SerializeToString,
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.SkipStepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompensateSaga(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.saga.v1.SagaService/CompensateSaga',
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.CompensateSagaRequest.SerializeToString,
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.CompensateSagaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeSagas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.saga.v1.SagaService/ResumeSagas',
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.ResumeSagasRequest.SerializeToString,
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.ResumeSagasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetrySteps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.saga.v1.SagaService/RetrySteps',
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.RetryStepsRequest.SerializeToString,
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.RetryStepsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListParticipants(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.saga.v1.SagaService/ListParticipants',
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.ListParticipantsRequest.SerializeToString,
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.ListParticipantsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,14 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SagaServiceStub:
-    """Shows the sagas to operators.
+    """Shows the sagas to operators, and lets them steer.
+
+    What changes a saga takes it from the replica that runs it; a command that
+    is on its way to a participant just then is sent again later, with the same
+    request id. Such an RPC may also answer REQUEST_ID_REUSED,
+    NOT_FOUND with reason SAGA_NOT_FOUND, and FAILED_PRECONDITION with reason
+    SAGA_OPERATION_FORBIDDEN: the saga or its step does not stand where the
+    operation makes sense.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong
     field), RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED.
@@ -41,10 +48,55 @@ class SagaServiceStub:
     """NOT_FOUND with reason SAGA_NOT_FOUND: no saga has this id."""
     ListSagas: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.ListSagasRequest, _saga_service_pb2.ListSagasResponse]
     """Newest first."""
+    StartSaga: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.StartSagaRequest, _saga_service_pb2.StartSagaResponse]
+    """Starts a saga as its trigger would have, unless that was done before: then
+    it shows the saga as it is. It waits for its turn as any other.
+
+    NOT_FOUND with reason SAGA_TRIGGER_UNKNOWN: `trigger` does not start
+    `definition`.
+    """
+    PauseSaga: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.PauseSagaRequest, _saga_service_pb2.PauseSagaResponse]
+    """Holds a saga that is QUEUED, RUNNING or COMPENSATING: nothing more is sent.
+    Later sagas about the same subject go on waiting for it.
+    """
+    ResumeSaga: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.ResumeSagaRequest, _saga_service_pb2.ResumeSagaResponse]
+    """Lets a PAUSED saga go on from where it stood."""
+    RetryStep: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.RetryStepRequest, _saga_service_pb2.RetryStepResponse]
+    """Sends a step that is REFUSED or EXHAUSTED once more, with a fresh budget of
+    attempts; or one that waits for its next try, at once.
+
+    NOT_FOUND with reason SAGA_STEP_NOT_FOUND.
+    """
+    SkipStep: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.SkipStepRequest, _saga_service_pb2.SkipStepResponse]
+    """Counts a step as done, or as undone, because an operator has seen to it: one
+    that is REFUSED, EXHAUSTED, AWAITING or WAITING (no pivot), or a retriable
+    one that is SENT.
+
+    NOT_FOUND with reason SAGA_STEP_NOT_FOUND.
+    """
+    CompensateSaga: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.CompensateSagaRequest, _saga_service_pb2.CompensateSagaResponse]
+    """Turns a saga back that is before its point of no return. The reason becomes
+    its `failure_message`, COMPENSATED_BY_OPERATOR its `failure_reason`.
+    """
+    ResumeSagas: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.ResumeSagasRequest, _saga_service_pb2.ResumeSagasResponse]
+    """ResumeSaga for the PAUSED sagas that match, up to a thousand of them."""
+    RetrySteps: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.RetryStepsRequest, _saga_service_pb2.RetryStepsResponse]
+    """RetryStep for every stuck step of the sagas in NEEDS_OPERATOR that match,
+    up to a thousand of them.
+    """
+    ListParticipants: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.ListParticipantsRequest, _saga_service_pb2.ListParticipantsResponse]
+    """Who does the work, and who of them is away, as the answering replica knows."""
 
 @_typing.type_check_only
 class SagaServiceAsyncStub(SagaServiceStub):
-    """Shows the sagas to operators.
+    """Shows the sagas to operators, and lets them steer.
+
+    What changes a saga takes it from the replica that runs it; a command that
+    is on its way to a participant just then is sent again later, with the same
+    request id. Such an RPC may also answer REQUEST_ID_REUSED,
+    NOT_FOUND with reason SAGA_NOT_FOUND, and FAILED_PRECONDITION with reason
+    SAGA_OPERATION_FORBIDDEN: the saga or its step does not stand where the
+    operation makes sense.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong
     field), RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED.
@@ -55,9 +107,54 @@ class SagaServiceAsyncStub(SagaServiceStub):
     """NOT_FOUND with reason SAGA_NOT_FOUND: no saga has this id."""
     ListSagas: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.ListSagasRequest, _saga_service_pb2.ListSagasResponse]  # type: ignore[assignment]
     """Newest first."""
+    StartSaga: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.StartSagaRequest, _saga_service_pb2.StartSagaResponse]  # type: ignore[assignment]
+    """Starts a saga as its trigger would have, unless that was done before: then
+    it shows the saga as it is. It waits for its turn as any other.
+
+    NOT_FOUND with reason SAGA_TRIGGER_UNKNOWN: `trigger` does not start
+    `definition`.
+    """
+    PauseSaga: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.PauseSagaRequest, _saga_service_pb2.PauseSagaResponse]  # type: ignore[assignment]
+    """Holds a saga that is QUEUED, RUNNING or COMPENSATING: nothing more is sent.
+    Later sagas about the same subject go on waiting for it.
+    """
+    ResumeSaga: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.ResumeSagaRequest, _saga_service_pb2.ResumeSagaResponse]  # type: ignore[assignment]
+    """Lets a PAUSED saga go on from where it stood."""
+    RetryStep: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.RetryStepRequest, _saga_service_pb2.RetryStepResponse]  # type: ignore[assignment]
+    """Sends a step that is REFUSED or EXHAUSTED once more, with a fresh budget of
+    attempts; or one that waits for its next try, at once.
+
+    NOT_FOUND with reason SAGA_STEP_NOT_FOUND.
+    """
+    SkipStep: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.SkipStepRequest, _saga_service_pb2.SkipStepResponse]  # type: ignore[assignment]
+    """Counts a step as done, or as undone, because an operator has seen to it: one
+    that is REFUSED, EXHAUSTED, AWAITING or WAITING (no pivot), or a retriable
+    one that is SENT.
+
+    NOT_FOUND with reason SAGA_STEP_NOT_FOUND.
+    """
+    CompensateSaga: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.CompensateSagaRequest, _saga_service_pb2.CompensateSagaResponse]  # type: ignore[assignment]
+    """Turns a saga back that is before its point of no return. The reason becomes
+    its `failure_message`, COMPENSATED_BY_OPERATOR its `failure_reason`.
+    """
+    ResumeSagas: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.ResumeSagasRequest, _saga_service_pb2.ResumeSagasResponse]  # type: ignore[assignment]
+    """ResumeSaga for the PAUSED sagas that match, up to a thousand of them."""
+    RetrySteps: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.RetryStepsRequest, _saga_service_pb2.RetryStepsResponse]  # type: ignore[assignment]
+    """RetryStep for every stuck step of the sagas in NEEDS_OPERATOR that match,
+    up to a thousand of them.
+    """
+    ListParticipants: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.ListParticipantsRequest, _saga_service_pb2.ListParticipantsResponse]  # type: ignore[assignment]
+    """Who does the work, and who of them is away, as the answering replica knows."""
 
 class SagaServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Shows the sagas to operators.
+    """Shows the sagas to operators, and lets them steer.
+
+    What changes a saga takes it from the replica that runs it; a command that
+    is on its way to a participant just then is sent again later, with the same
+    request id. Such an RPC may also answer REQUEST_ID_REUSED,
+    NOT_FOUND with reason SAGA_NOT_FOUND, and FAILED_PRECONDITION with reason
+    SAGA_OPERATION_FORBIDDEN: the saga or its step does not stand where the
+    operation makes sense.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong
     field), RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED.
@@ -78,5 +175,97 @@ class SagaServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_saga_service_pb2.ListSagasResponse, _abc.Awaitable[_saga_service_pb2.ListSagasResponse]]:
         """Newest first."""
+
+    @_abc_1.abstractmethod
+    def StartSaga(
+        self,
+        request: _saga_service_pb2.StartSagaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_saga_service_pb2.StartSagaResponse, _abc.Awaitable[_saga_service_pb2.StartSagaResponse]]:
+        """Starts a saga as its trigger would have, unless that was done before: then
+        it shows the saga as it is. It waits for its turn as any other.
+
+        NOT_FOUND with reason SAGA_TRIGGER_UNKNOWN: `trigger` does not start
+        `definition`.
+        """
+
+    @_abc_1.abstractmethod
+    def PauseSaga(
+        self,
+        request: _saga_service_pb2.PauseSagaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_saga_service_pb2.PauseSagaResponse, _abc.Awaitable[_saga_service_pb2.PauseSagaResponse]]:
+        """Holds a saga that is QUEUED, RUNNING or COMPENSATING: nothing more is sent.
+        Later sagas about the same subject go on waiting for it.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeSaga(
+        self,
+        request: _saga_service_pb2.ResumeSagaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_saga_service_pb2.ResumeSagaResponse, _abc.Awaitable[_saga_service_pb2.ResumeSagaResponse]]:
+        """Lets a PAUSED saga go on from where it stood."""
+
+    @_abc_1.abstractmethod
+    def RetryStep(
+        self,
+        request: _saga_service_pb2.RetryStepRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_saga_service_pb2.RetryStepResponse, _abc.Awaitable[_saga_service_pb2.RetryStepResponse]]:
+        """Sends a step that is REFUSED or EXHAUSTED once more, with a fresh budget of
+        attempts; or one that waits for its next try, at once.
+
+        NOT_FOUND with reason SAGA_STEP_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def SkipStep(
+        self,
+        request: _saga_service_pb2.SkipStepRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_saga_service_pb2.SkipStepResponse, _abc.Awaitable[_saga_service_pb2.SkipStepResponse]]:
+        """Counts a step as done, or as undone, because an operator has seen to it: one
+        that is REFUSED, EXHAUSTED, AWAITING or WAITING (no pivot), or a retriable
+        one that is SENT.
+
+        NOT_FOUND with reason SAGA_STEP_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def CompensateSaga(
+        self,
+        request: _saga_service_pb2.CompensateSagaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_saga_service_pb2.CompensateSagaResponse, _abc.Awaitable[_saga_service_pb2.CompensateSagaResponse]]:
+        """Turns a saga back that is before its point of no return. The reason becomes
+        its `failure_message`, COMPENSATED_BY_OPERATOR its `failure_reason`.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeSagas(
+        self,
+        request: _saga_service_pb2.ResumeSagasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_saga_service_pb2.ResumeSagasResponse, _abc.Awaitable[_saga_service_pb2.ResumeSagasResponse]]:
+        """ResumeSaga for the PAUSED sagas that match, up to a thousand of them."""
+
+    @_abc_1.abstractmethod
+    def RetrySteps(
+        self,
+        request: _saga_service_pb2.RetryStepsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_saga_service_pb2.RetryStepsResponse, _abc.Awaitable[_saga_service_pb2.RetryStepsResponse]]:
+        """RetryStep for every stuck step of the sagas in NEEDS_OPERATOR that match,
+        up to a thousand of them.
+        """
+
+    @_abc_1.abstractmethod
+    def ListParticipants(
+        self,
+        request: _saga_service_pb2.ListParticipantsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_saga_service_pb2.ListParticipantsResponse, _abc.Awaitable[_saga_service_pb2.ListParticipantsResponse]]:
+        """Who does the work, and who of them is away, as the answering replica knows."""
 
 def add_SagaServiceServicer_to_server(servicer: SagaServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -4,8 +4,8 @@ from alembic import op
 
 from trackops_common.migrations.tables import DEAD_LETTERS_V1, OUTBOX_V1
 
-revision = "0002"
-down_revision = "0001"
+revision = "0005"
+down_revision = "0004"
 
 
 def upgrade() -> None:

@@ -1,0 +1,132 @@
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+import grpc
+import pytest
+from trackops.saga.v1 import saga_pb2
+from trackops.saga.v1 import saga_service_pb2 as pb
+from trackops.saga.v1 import saga_service_pb2_grpc as rpc
+from typer.testing import CliRunner, Result
+
+from trackops_cli.main import app
+
+SAGA = saga_pb2.Saga(
+    saga_id="91d0",
+    definition="fulfil-order",
+    definition_version=1,
+    subject="order-1",
+    occurrence="s1",
+    state=saga_pb2.SAGA_STATE_NEEDS_OPERATOR,
+    steps=[
+        saga_pb2.SagaStep(
+            name="capture-payment",
+            state=saga_pb2.STEP_STATE_REFUSED,
+            attempts=2,
+            error="[too much]",
+            failed_attempts=[saga_pb2.FailedAttempt(number=1, error="no answer")],
+        )
+    ],
+    audit=[saga_pb2.SagaAuditEntry(operation="pause", principal="ada", reason="to look")],
+)
+
+
+class Orchestrator:
+    """Remembers what it is asked, and shows one saga whatever that is."""
+
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
+
+    def ListSagas(self, request: Any, _context: Any) -> pb.ListSagasResponse:
+        self.requests.append(request)
+        return pb.ListSagasResponse(sagas=[SAGA])
+
+    def GetSaga(self, request: Any, context: Any) -> pb.GetSagaResponse:
+        self.requests.append(request)
+        if request.saga_id != SAGA.saga_id:
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such saga")
+        return pb.GetSagaResponse(saga=SAGA)
+
+    def _steer(self, request: Any, _context: Any) -> Any:
+        self.requests.append(request)
+        name = type(request).__name__.replace("Request", "Response")
+        return getattr(pb, name)(saga=SAGA)
+
+    PauseSaga = ResumeSaga = RetryStep = SkipStep = CompensateSaga = _steer
+    StartSaga = ResumeSagas = RetrySteps = ListParticipants = _steer
+
+
+class World:
+    def __init__(self, target: str, orchestrator: Orchestrator) -> None:
+        self.target = target
+        self.orchestrator = orchestrator
+
+    def run(self, *words: str) -> Result:
+        environment = {"COLUMNS": "200", "NO_COLOR": "1"}
+        command = ["saga", *words, "--target", self.target]
+        return CliRunner().invoke(app, command, env=environment)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    orchestrator = Orchestrator()
+    server = grpc.server(ThreadPoolExecutor(1))
+    rpc.add_SagaServiceServicer_to_server(cast("Any", orchestrator), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield World(f"127.0.0.1:{port}", orchestrator)
+    server.stop(None).wait()
+
+
+def test_list_filters_and_shows_one_line_a_saga(world: World) -> None:
+    result = world.run("list", "--state", "needs_operator", "--subject", "order-1")
+
+    assert result.exit_code == 0, result.output
+    (request,) = world.orchestrator.requests
+    assert list(request.states) == [saga_pb2.SAGA_STATE_NEEDS_OPERATOR]
+    assert request.subject == "order-1"
+    for word in ("91d0", "fulfil-order", "NEEDS_OPERATOR"):
+        assert word in result.output
+
+
+def test_unknown_state_is_named(world: World) -> None:
+    result = world.run("list", "--state", "lost")
+
+    assert result.exit_code == 2
+    assert "'lost' is none of" in result.output
+
+
+def test_show_tells_steps_attempts_and_audit(world: World) -> None:
+    result = world.run("show", "91d0")
+
+    for word in ("capture-payment", "REFUSED", "[too much]", "no answer", "ada: pause: to look"):
+        assert word in result.output, word
+
+
+@pytest.mark.parametrize(
+    ("words", "request_name"),
+    [
+        (["pause", "91d0"], "PauseSagaRequest"),
+        (["resume", "91d0"], "ResumeSagaRequest"),
+        (["retry", "91d0", "capture-payment"], "RetryStepRequest"),
+        (["skip", "91d0", "capture-payment"], "SkipStepRequest"),
+        (["compensate", "91d0"], "CompensateSagaRequest"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_commands_carry_the_reason(world: World, words: list[str], request_name: str) -> None:
+    assert world.run(*words).exit_code == 2
+    result = world.run(*words, "--reason", "it is late")
+
+    assert result.exit_code == 0, result.output
+    (request,) = world.orchestrator.requests
+    assert type(request).__name__ == request_name
+    assert (request.saga_id, request.reason) == ("91d0", "it is late")
+    assert getattr(request, "step", "capture-payment") == "capture-payment"
+
+
+def test_refusal_is_one_line_and_a_failure(world: World) -> None:
+    result = world.run("show", "unknown")
+
+    assert result.exit_code == 1
+    assert result.stderr == "trackops: NOT_FOUND: no such saga\n"

@@ -1,0 +1,194 @@
+"""`trackops saga`: what an operator does about sagas."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Annotated, Any
+
+import grpc
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from trackops.saga.v1 import saga_pb2
+from trackops.saga.v1 import saga_service_pb2 as pb
+from trackops.saga.v1.saga_service_pb2_grpc import SagaServiceStub
+
+from trackops_cli.local.errors import StackError
+from trackops_cli.local.ports import HOST, Ports
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Show sagas and steer them.")
+_out = Console()
+_err = Console(stderr=True)
+
+_CALL_SECONDS = 20
+
+Target = Annotated[
+    str, typer.Option(help="host:port of the orchestrator; default: the local stack's.")
+]
+SagaId = Annotated[str, typer.Argument(help="As `trackops saga list` shows it.")]
+StepName = Annotated[str, typer.Argument(help="As `trackops saga show` shows it.")]
+Reason = Annotated[str, typer.Option(help="Why; kept in the saga's audit.")]
+
+
+@app.command("list")
+def list_sagas(
+    subject: Annotated[str, typer.Option(help="An order's id.")] = "",
+    state: Annotated[list[str] | None, typer.Option(help="Such as NEEDS_OPERATOR.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
+    target: Target = "",
+) -> None:
+    """List sagas, newest first."""
+    states = [_state_number(name) for name in state or ()]
+    with _service(target) as sagas:
+        request = pb.ListSagasRequest(subject=subject, states=states, page_size=limit)
+        found = sagas.ListSagas(request, timeout=_CALL_SECONDS).sagas
+    table = Table("saga", "definition", "subject", "state", "why", "changed")
+    for one in found:
+        why = one.failure_reason or one.parked_on or one.waits_for
+        table.add_row(
+            one.saga_id,
+            one.definition,
+            one.subject,
+            _state(one.state),
+            why,
+            _time(one, "update_time"),
+        )
+    _out.print(table)
+
+
+@app.command()
+def show(saga_id: SagaId, target: Target = "") -> None:
+    """Show a saga with its steps, failed attempts and audit."""
+    with _service(target) as sagas:
+        request = pb.GetSagaRequest(saga_id=saga_id)
+        _print(sagas.GetSaga(request, timeout=_CALL_SECONDS).saga)
+
+
+@app.command()
+def pause(saga_id: SagaId, reason: Reason, target: Target = "") -> None:
+    """Hold a saga: nothing more is sent."""
+    with _service(target) as sagas:
+        request = pb.PauseSagaRequest(request_id=_new_id(), saga_id=saga_id, reason=reason)
+        _print(sagas.PauseSaga(request, timeout=_CALL_SECONDS).saga)
+
+
+@app.command()
+def resume(saga_id: SagaId, reason: Reason, target: Target = "") -> None:
+    """Let a paused saga go on."""
+    with _service(target) as sagas:
+        request = pb.ResumeSagaRequest(request_id=_new_id(), saga_id=saga_id, reason=reason)
+        _print(sagas.ResumeSaga(request, timeout=_CALL_SECONDS).saga)
+
+
+@app.command()
+def retry(saga_id: SagaId, step: StepName, reason: Reason, target: Target = "") -> None:
+    """Send a step that is stuck once more."""
+    with _service(target) as sagas:
+        request = pb.RetryStepRequest(
+            request_id=_new_id(), saga_id=saga_id, step=step, reason=reason
+        )
+        _print(sagas.RetryStep(request, timeout=_CALL_SECONDS).saga)
+
+
+@app.command()
+def skip(saga_id: SagaId, step: StepName, reason: Reason, target: Target = "") -> None:
+    """Count a step as done, or undone, because you have seen to it."""
+    with _service(target) as sagas:
+        request = pb.SkipStepRequest(
+            request_id=_new_id(), saga_id=saga_id, step=step, reason=reason
+        )
+        _print(sagas.SkipStep(request, timeout=_CALL_SECONDS).saga)
+
+
+@app.command()
+def compensate(saga_id: SagaId, reason: Reason, target: Target = "") -> None:
+    """Turn a saga back."""
+    with _service(target) as sagas:
+        request = pb.CompensateSagaRequest(request_id=_new_id(), saga_id=saga_id, reason=reason)
+        _print(sagas.CompensateSaga(request, timeout=_CALL_SECONDS).saga)
+
+
+@contextmanager
+def _service(target: str) -> Iterator[SagaServiceStub]:
+    """The orchestrator; what it or the stack refuses is one line and status 1."""
+    try:
+        local = f"{HOST}:{Ports.from_environment().saga_orchestrator}"
+        with grpc.insecure_channel(target or local) as channel:
+            yield SagaServiceStub(channel)
+    except grpc.RpcError as error:
+        raise _failure(f"{error.code().name}: {error.details()}") from error
+    except StackError as error:
+        raise _failure(str(error)) from error
+
+
+def _failure(line: str) -> typer.Exit:
+    _err.print(f"trackops: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+    return typer.Exit(1)
+
+
+def _state_number(name: str) -> "saga_pb2.SagaState.ValueType":
+    try:
+        return saga_pb2.SagaState.Value(f"SAGA_STATE_{name.upper()}")
+    except ValueError as error:
+        known = ", ".join(one.removeprefix("SAGA_STATE_") for one in saga_pb2.SagaState.keys()[1:])
+        raise typer.BadParameter(f"{name!r} is none of {known}") from error
+
+
+def _print(saga: saga_pb2.Saga) -> None:
+    _say(f"{saga.definition} v{saga.definition_version} {saga.saga_id}")
+    _say(f"about {saga.subject} {saga.occurrence}: {_state(saga.state)}")
+    if saga.failure_reason:
+        _say(f"turned back: {saga.failure_reason}: {saga.failure_message}")
+    if saga.waits_for:
+        _say(f"waits for saga {saga.waits_for}")
+    if saga.parked_on:
+        _say(f"waits for {saga.parked_on}, which is away")
+    _out.print(_steps(saga))
+    for entry in saga.audit:
+        when = _time(entry, "create_time")
+        step = f" {entry.step}" if entry.step else ""
+        _say(f"{when} {entry.principal}: {entry.operation}{step}: {entry.reason}")
+
+
+def _steps(saga: saga_pb2.Saga) -> Table:
+    table = Table("step", "state", "attempts", "changed", "next try", "error")
+    for step in saga.steps:
+        state = saga_pb2.StepState.Name(step.state).removeprefix("STEP_STATE_")
+        table.add_row(
+            step.name,
+            state,
+            str(step.attempts),
+            _time(step, "update_time"),
+            _time(step, "next_try_time"),
+            escape(step.error),
+        )
+        for failed in step.failed_attempts:
+            what = "undoing" if failed.compensation else "doing"
+            when = _time(failed, "end_time")
+            table.add_row(
+                "", f"  {what} failed", f"#{failed.number}", when, "", escape(failed.error)
+            )
+    return table
+
+
+def _state(state: "saga_pb2.SagaState.ValueType") -> str:
+    return saga_pb2.SagaState.Name(state).removeprefix("SAGA_STATE_")
+
+
+def _time(message: Any, field: str) -> str:
+    if not message.HasField(field):
+        return ""
+    time: datetime = getattr(message, field).ToDatetime()
+    return time.isoformat(sep=" ", timespec="milliseconds")
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def _say(line: str) -> None:
+    _out.print(line, markup=False, highlight=False, soft_wrap=True)

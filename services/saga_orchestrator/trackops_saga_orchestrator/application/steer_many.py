@@ -1,0 +1,116 @@
+"""Operators' commands about all sagas that match."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from uuid import UUID
+
+from trackops_common.errors import RequestIdReused
+from trackops_common.idempotency import RequestLedger, fingerprint, request_key
+from trackops_saga_orchestrator.application.ports import AuditEntry
+from trackops_saga_orchestrator.application.steer_sagas import Steering, SteerSaga
+from trackops_saga_orchestrator.application.steering_ports import (
+    SagaSelection,
+    SagaWork,
+    SagaWorkFactory,
+)
+from trackops_saga_orchestrator.domain.errors import SagaError
+from trackops_saga_orchestrator.domain.progress import SagaSnapshot
+from trackops_saga_orchestrator.domain.steering import Operation
+
+__all__ = ["SteerMany", "SteerManySagas", "Steered"]
+
+_AT_ONCE = 1000
+_SAMPLES = 10
+
+
+@dataclass(frozen=True)
+class SteerMany:
+    """Do one thing to every saga that matches; with `dry_run`, only say to which."""
+
+    principal: str
+    request_id: str
+    operation: Operation
+    selection: SagaSelection
+    reason: str
+    dry_run: bool
+
+    @cached_property
+    def request_key(self) -> UUID:
+        method = f"{self.operation.value} many"
+        return request_key(self.principal, self.request_id, method=method)
+
+    @cached_property
+    def request_hash(self) -> bytes:
+        one = self.selection
+        return fingerprint(
+            [one.definition, one.failure_reason, str(one.older_than_seconds), self.reason]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """What was done, or would be."""
+
+    count: int
+    samples: Sequence[UUID]
+    """Some of them, the oldest first."""
+    more: bool
+    """More match than are steered at once; ask again, with another `request_id`."""
+
+
+@dataclass(frozen=True)
+class SteerManySagas:
+    """Up to a thousand sagas in one transaction, each with its entry in the audit.
+
+    One that does not allow the operation is left alone and not counted.
+    """
+
+    work: SagaWorkFactory
+    steering: Steering
+    encode: Callable[[Steered], bytes]
+
+    def __call__(self, commands: Sequence[SteerMany]) -> Sequence[bytes | RequestIdReused]:
+        return [self._steer(command) for command in commands]
+
+    def _steer(self, command: SteerMany) -> bytes | RequestIdReused:
+        with self.work() as work:
+            found = work.select(command.selection, limit=_AT_ONCE + 1)
+            if command.dry_run:
+                return self.encode(_summary(found[:_AT_ONCE], more=len(found) > _AT_ONCE))
+            ledger = RequestLedger(work.requests.find([command.request_key]))
+            if (known := ledger.replay(command)) is not None:
+                return known
+            done = self._steer_all(work, command, found[:_AT_ONCE])
+            response = self.encode(_summary(done, more=len(found) > _AT_ONCE))
+            ledger.record(command, response)
+            work.requests.save(ledger.new)
+            work.commit()
+        return response
+
+    def _steer_all(
+        self, work: SagaWork, command: SteerMany, saga_ids: Sequence[UUID]
+    ) -> Sequence[UUID]:
+        steered: list[tuple[SagaSnapshot, int]] = []
+        entries: list[AuditEntry] = []
+        for saga_id, locked in work.lock(saga_ids).items():
+            if locked.view.snapshot.state is not command.selection.state:
+                continue
+            one = SteerSaga(
+                command.principal, command.request_id, saga_id, command.operation, command.reason
+            )
+            try:
+                snapshot, entry = self.steering(locked, one)
+            except SagaError:
+                continue
+            steered.append((snapshot, locked.epoch))
+            entries.append(entry)
+        work.save(steered)
+        work.audit(entries)
+        return [snapshot.saga_id for snapshot, _ in steered]
+
+
+def _summary(saga_ids: Sequence[UUID], *, more: bool) -> Steered:
+    return Steered(len(saga_ids), saga_ids[:_SAMPLES], more)
