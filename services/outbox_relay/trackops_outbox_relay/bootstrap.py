@@ -10,18 +10,28 @@ from dataclasses import dataclass
 from trackops.relay.v1 import relay_service_pb2
 
 from trackops_common import background, kafka
+from trackops_common.clock import SystemClock
 from trackops_common.database import Database
 from trackops_common.grpc.endpoints import RpcService
 from trackops_common.grpc.server import Application, wait_for_dependency
 from trackops_outbox_relay.adapters.checkpoints import KafkaCheckpoints
+from trackops_outbox_relay.adapters.event_log import KafkaEventLog
 from trackops_outbox_relay.adapters.leases import GroupLeases, SourceLease
+from trackops_outbox_relay.adapters.operations import PostgresOperations
 from trackops_outbox_relay.adapters.postgres import PostgresKnownSources, PostgresOutboxes
 from trackops_outbox_relay.adapters.publisher import KafkaPublishers
 from trackops_outbox_relay.adapters.wake_ups import PostgresWakeUps
 from trackops_outbox_relay.application.get_checkpoint import GetCheckpoint
+from trackops_outbox_relay.application.list_operations import ListOperations
+from trackops_outbox_relay.application.list_quarantine import ListQuarantine
 from trackops_outbox_relay.application.list_sources import ListSources
+from trackops_outbox_relay.application.operate import Operate
+from trackops_outbox_relay.application.order_operation import OrderOperation
+from trackops_outbox_relay.application.plan_rebase import PlanRebase
 from trackops_outbox_relay.application.progress import Progress
+from trackops_outbox_relay.application.rebase_source import RebaseSource
 from trackops_outbox_relay.application.relay_source import Pace, RelaySource
+from trackops_outbox_relay.application.release_quarantine import ReleaseQuarantine
 from trackops_outbox_relay.application.start_source import StartSource
 from trackops_outbox_relay.entrypoints.errors import relay_failure
 from trackops_outbox_relay.entrypoints.relay_servicer import RelayServicer
@@ -30,6 +40,8 @@ from trackops_outbox_relay.settings import RelaySettings
 __all__ = ["bootstrap"]
 
 _QUERIES_PER_SECOND_AT_REST = 4
+_POLLS_TO_A_LOOK = 5
+"""Polls of an idle outbox to each look for operations that nobody has told of."""
 
 
 @asynccontextmanager
@@ -82,25 +94,39 @@ def _build(
     stack: AsyncExitStack,
 ) -> _Relay:
     servers, topic = settings.kafka_bootstrap_servers, settings.checkpoint_topic
+    clock, progress = SystemClock(), Progress()
+    pace = _pace(settings)
     checkpoints = KafkaCheckpoints(servers, topic=topic, partitions=partitions)
     publishers = KafkaPublishers(servers, checkpoint_topic=topic, partitions=partitions)
-    start_source = StartSource(checkpoints, PostgresKnownSources(database))
-    wake_ups = PostgresWakeUps(settings.database_url.get_secret_value(), settings.sources)
-    progress = Progress()
-    pace = _pace(settings)
+    known_sources = PostgresKnownSources(database)
+    operations = PostgresOperations(
+        database,
+        settings.sources,
+        look_every_seconds=_POLLS_TO_A_LOOK * pace.longest_poll_seconds,
+    )
+    wake_ups = PostgresWakeUps(
+        settings.database_url.get_secret_value(), settings.sources, on_operation=operations.tell
+    )
+    plan_rebase = PlanRebase(settings.sources, outboxes, checkpoints, KafkaEventLog(servers), clock)
+    rebase_source = RebaseSource(plan_rebase, publishers, checkpoints, known_sources, operations)
     reader = stack.enter_context(ThreadPoolExecutor(len(settings.sources), "read-ahead"))
 
     def work(lease: SourceLease) -> None:
+        outbox = outboxes.of(lease.source)
         with progress.leased(lease.source):
             RelaySource(
                 lease,
-                outbox=outboxes.of(lease.source),
+                outbox=outbox,
                 publishers=publishers,
-                start_source=start_source,
+                start_source=StartSource(checkpoints, known_sources),
+                operate=Operate(
+                    operations, ReleaseQuarantine(outbox, clock), rebase_source, progress
+                ),
                 wake_up=wake_ups.of(lease.source),
                 progress=progress,
                 pace=pace,
                 reader=reader,
+                clock=clock,
             ).run()
 
     leases = GroupLeases(
@@ -112,27 +138,29 @@ def _build(
         work=work,
         on_end=lambda source: wake_ups.of(source).ring(),
     )
-    return _Relay(leases, wake_ups, _rpc_service(settings, progress, checkpoints, outboxes))
+    get_checkpoint = GetCheckpoint(settings.sources, progress, checkpoints)
+    servicer = RelayServicer(
+        get_checkpoint,
+        ListSources(get_checkpoint, progress, outboxes),
+        ListQuarantine(get_checkpoint, outboxes),
+        ListOperations(settings.sources, operations),
+        plan_rebase,
+        OrderOperation(settings.sources, operations),
+    )
+    return _Relay(leases, wake_ups, _rpc_service(servicer))
 
 
 def _pace(settings: RelaySettings) -> Pace:
+    # Beside each source's polls there are the looks for operations.
+    queries = len(settings.sources) * (1 + 1 / _POLLS_TO_A_LOOK)
     return Pace(
         batch_rows=settings.relay_batch_rows,
         transaction_seconds=settings.relay_transaction_seconds,
-        longest_poll_seconds=max(1.0, len(settings.sources) / _QUERIES_PER_SECOND_AT_REST),
+        longest_poll_seconds=max(1.0, queries / _QUERIES_PER_SECOND_AT_REST),
     )
 
 
-def _rpc_service(
-    settings: RelaySettings,
-    progress: Progress,
-    checkpoints: KafkaCheckpoints,
-    outboxes: PostgresOutboxes,
-) -> RpcService:
-    get_checkpoint = GetCheckpoint(settings.sources, progress, checkpoints)
-    list_sources = ListSources(get_checkpoint, progress, outboxes)
+def _rpc_service(servicer: RelayServicer) -> RpcService:
     return RpcService(
-        relay_service_pb2.DESCRIPTOR.services_by_name["RelayService"],
-        RelayServicer(get_checkpoint, list_sources),
-        relay_failure,
+        relay_service_pb2.DESCRIPTOR.services_by_name["RelayService"], servicer, relay_failure
     )
