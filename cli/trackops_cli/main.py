@@ -13,10 +13,12 @@ from trackops_cli.local.errors import DiskFull, StackError
 from trackops_cli.local.home import Home
 from trackops_cli.local.ports import Ports
 from trackops_cli.local.stack import LocalStack, PartStatus
+from trackops_cli.outbox import commands as outbox
 
 __all__ = ["app", "local_stack"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(outbox.app, name="outbox")
 _out = Console()
 _err = Console(stderr=True)
 

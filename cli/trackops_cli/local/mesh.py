@@ -75,7 +75,14 @@ class ServiceSpec:
 
 
 SERVICES = (
-    ServiceSpec("order", settings=("TRACKOPS_REDIS_URL", "TRACKOPS_PAGE_TOKEN_KEY")),
+    ServiceSpec(
+        "order",
+        settings=(
+            "TRACKOPS_REDIS_URL",
+            "TRACKOPS_PAGE_TOKEN_KEY",
+            "TRACKOPS_OUTBOX_RELAY_TARGET",
+        ),
+    ),
     ServiceSpec(
         "saga_orchestrator",
         settings=(
@@ -86,8 +93,8 @@ SERVICES = (
         ),
     ),
     ServiceSpec("outbox_relay", settings=("TRACKOPS_KAFKA_BOOTSTRAP_SERVERS",)),
-    ServiceSpec("inventory"),
-    ServiceSpec("payment"),
+    ServiceSpec("inventory", settings=("TRACKOPS_OUTBOX_RELAY_TARGET",)),
+    ServiceSpec("payment", settings=("TRACKOPS_OUTBOX_RELAY_TARGET",)),
 )
 
 ROLES = tuple(spec.package for spec in SERVICES)

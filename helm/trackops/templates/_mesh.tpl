@@ -11,6 +11,7 @@ Usage: range (include "trackops.mesh" . | fromYamlArray)
 - name: order
   port: 5051
   uses: [redis, page-tokens]
+  calls: [outbox-relay]
 - name: saga-orchestrator
   port: 5052
   uses: [kafka]
@@ -20,8 +21,10 @@ Usage: range (include "trackops.mesh" . | fromYamlArray)
   uses: [kafka]
 - name: inventory
   port: 5054
+  calls: [outbox-relay]
 - name: payment
   port: 5055
+  calls: [outbox-relay]
 {{- end }}
 
 {{/*

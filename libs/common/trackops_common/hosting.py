@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TypeVar
 
 from trackops_common.batching import Batcher, in_thread
 from trackops_common.bounded_calls import BoundedCalls
 from trackops_common.database import Database
 from trackops_common.grpc.server import wait_for_dependency
-from trackops_common.housekeeping import housekeeping
+from trackops_common.housekeeping import OutboxRetention, housekeeping
+from trackops_common.relay_client import published_by_relay
 from trackops_common.settings import ServiceSettings
 
 __all__ = ["BatcherFactory", "batcher_factory", "own_database"]
@@ -27,6 +29,8 @@ async def own_database(
 ) -> AsyncIterator[tuple[Database, asyncio.Task[None]]]:
     """The service's database, answering and with its partitions made, and the task that tidies it.
 
+    `application_name` is also the name of its schema, as the relay knows it.
+
     Raises:
         DependencyUnavailable: Postgres stayed away for `settings.start_timeout_seconds`.
     """
@@ -40,11 +44,20 @@ async def own_database(
             "Postgres", database.check, timeout_seconds=settings.start_timeout_seconds
         )
         async with housekeeping(
-            database, request_retention_days=settings.request_retention_days
+            database,
+            request_retention_days=settings.request_retention_days,
+            outbox_retention=_outbox_retention(settings, source=application_name),
         ) as keeper:
             yield database, keeper
     finally:
         database.close()
+
+
+def _outbox_retention(settings: ServiceSettings, *, source: str) -> OutboxRetention | None:
+    if not settings.outbox_relay_target:
+        return None
+    published = partial(published_by_relay, settings.outbox_relay_target, source)
+    return OutboxRetention(published, settings.outbox_retention_hours)
 
 
 class BatcherFactory:

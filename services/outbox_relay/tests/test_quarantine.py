@@ -32,20 +32,19 @@ class Relays:
         self.bench = bench
         self.stubs = stubs
 
-    async def quarantine(self, *, keys: int) -> list[pb.QuarantinedKey]:
-        """What every replica lists, once so many keys wait."""
-        request = pb.ListQuarantineRequest(source=ORDER)
-        answers = [await self._listed(stub, request, keys) for stub in self.stubs]
+    async def quarantine(self, *, keys: int, rows: int = 0) -> list[pb.QuarantinedKey]:
+        """What every replica lists, once so many keys (and rows, at least) wait."""
+        answers = [await self._listed(stub, keys, rows) for stub in self.stubs]
         assert answers[0] == answers[-1]
         return answers[0]
 
-    async def _listed(
-        self, stub: Any, request: pb.ListQuarantineRequest, keys: int
-    ) -> list[pb.QuarantinedKey]:
+    async def _listed(self, stub: Any, keys: int, rows: int) -> list[pb.QuarantinedKey]:
         give_up = time.monotonic() + 20
-        while len(found := (await stub.ListQuarantine(request)).keys) != keys:
+        while True:
+            found = (await stub.ListQuarantine(pb.ListQuarantineRequest(source=ORDER))).keys
+            if len(found) == keys and sum(one.rows for one in found) >= rows:
+                return list(found)
             assert time.monotonic() < give_up, found
-        return list(found)
 
     async def replay(self, key: str, *, request_id: str = "") -> pb.ReplayQuarantineResponse:
         request = pb.ReplayQuarantineRequest(
@@ -106,7 +105,7 @@ async def test_an_unknown_topic_holds_up_its_key_until_the_topic_is_there(
     flows = bench.write(ORDER, 5, key="free")
     async with relays(bench) as both:
         await _published(bench, flows)
-        (held,) = await both.quarantine(keys=1)
+        (held,) = await both.quarantine(keys=1, rows=2)
         assert (held.key, held.first_seq, held.last_seq, held.rows) == ("held", 1, 2, 2)
         assert held.reason == pb.QUARANTINE_REASON_UNKNOWN_TOPIC
         assert wrong in held.detail
@@ -208,7 +207,7 @@ async def test_what_waits_is_known_after_a_restart_and_a_replay_keeps_the_order(
         await one.quarantine(keys=1)
     async with relays(bench) as both:
         ids += bench.write(ORDER, 5, key="held")
-        await both.quarantine(keys=1)
+        await both.quarantine(keys=1, rows=11)
         _make_topic(kafka, wrong)
         written = asyncio.create_task(asyncio.to_thread(_keep_writing, bench))
         assert (await both.replay("held")).published_rows >= 11
