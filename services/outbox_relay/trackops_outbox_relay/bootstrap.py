@@ -59,7 +59,11 @@ async def bootstrap(settings: RelaySettings) -> AsyncIterator[Application]:
         relay = _build(settings, database, outboxes, partitions, stack)
         loops = {"leases": relay.leases.run, "wake-ups": relay.wake_ups.run}
         tasks = await stack.enter_async_context(background.running(loops))
-        yield Application([relay.rpc_service], background=tasks)
+        yield Application(
+            [relay.rpc_service],
+            background=tasks,
+            dependencies={"Postgres": database.check, "Kafka": relay.checkpoints.check},
+        )
 
 
 async def _wait_for_dependencies(
@@ -83,6 +87,7 @@ async def _wait_for_dependencies(
 class _Relay:
     leases: GroupLeases
     wake_ups: PostgresWakeUps
+    checkpoints: KafkaCheckpoints
     rpc_service: RpcService
 
 
@@ -147,7 +152,7 @@ def _build(
         plan_rebase,
         OrderOperation(settings.sources, operations),
     )
-    return _Relay(leases, wake_ups, _rpc_service(servicer))
+    return _Relay(leases, wake_ups, checkpoints, _rpc_service(servicer))
 
 
 def _pace(settings: RelaySettings) -> Pace:

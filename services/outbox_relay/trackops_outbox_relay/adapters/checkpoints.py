@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from trackops_common import kafka
-from trackops_common.errors import TransientError
+from trackops_common.errors import DependencyUnavailable, TransientError
 from trackops_outbox_relay.adapters.records import (
     belongs_to,
     is_complete,
@@ -49,6 +49,13 @@ class KafkaCheckpoints:
 
     def topic_id(self) -> str:
         return kafka.topic_ids(self._admin, [self._topic])[self._topic]
+
+    def check(self) -> None:
+        """Raise `DependencyUnavailable` unless the broker answers and has the topic."""
+        try:
+            self.topic_id()
+        except TransientError as error:
+            raise DependencyUnavailable("Kafka") from error
 
     def last(self, source: str) -> Standing | None:
         return standing_of(source, self._records(source, enough=is_complete))
