@@ -207,6 +207,9 @@ class Relays:
     def send(self, number: int, what: signal.Signals) -> None:
         self.running[number].send_signal(what)
 
+    def all_alive(self) -> bool:
+        return all(process.poll() is None for process in self.running.values())
+
     def end(self, number: int, what: signal.Signals) -> None:
         """Returns once it is gone."""
         self.send(number, what)
@@ -318,6 +321,7 @@ def test_rounds_of_faults_lose_double_and_disorder_nothing(
                 name = list(by_name)[(number - 1) % len(by_name)]
                 began = time.monotonic()
                 by_name[name]()
+                assert relays.all_alive(), f"a relay went down by itself in round {number}: {name}"
                 verdict = all_seen(writers, reader)
                 pause = max(longest_pause(reader, one, began) for one in SOURCES)
                 table.add_row(str(number), name, *_figures(verdict), f"{pause:.1f} s")

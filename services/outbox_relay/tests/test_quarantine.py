@@ -177,6 +177,13 @@ async def test_a_row_that_the_broker_refuses_by_its_own_rule_is_found_among_many
         assert "RECORD_LIST_TOO_LARGE" in held.detail
 
 
+async def test_a_name_that_no_topic_can_have_is_an_unknown_topic(bench: RelayBench) -> None:
+    bench.write(ORDER, 1, key="held", topic="no topic/at all")
+    async with relays(bench, 1) as one:
+        (held,) = await one.quarantine(keys=1)
+        assert held.reason == pb.QUARANTINE_REASON_UNKNOWN_TOPIC
+
+
 async def test_a_topic_that_goes_while_the_relay_runs_is_noticed(
     bench: RelayBench, kafka: KafkaCluster
 ) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
 from trackops_cli.testing import wait_for
 from trackops_common.database import Database, Rows
+from trackops_common.testing import eventually
 from trackops_outbox_relay.adapters.wake_ups import PostgresWakeUps
+from trackops_outbox_relay.application.progress import Progress
 from trackops_outbox_relay.bootstrap import bootstrap
 from trackops_outbox_relay.testing import RelayBench
 
@@ -71,15 +73,23 @@ async def test_an_idle_relay_asks_postgres_four_times_a_second_at_most(
         return fetch(self, sql, parameters)
 
     monkeypatch.setattr(Database, "fetch", counting)
-    async with bootstrap(bench.settings):
-        await asyncio.to_thread(wait_for, lambda: _has_slowed_down(asked), what="rest")
+    async with bootstrap(bench.settings) as application:
+        servicer: Any = application.rpc_services[0].servicer
+        progress = servicer.get_checkpoint.progress
+        await eventually(lambda: all(map(_starts(progress), bench.databases)), seconds=30)
+        rest = time.monotonic() + 4  # the doubling intervals are at their longest by then
+        await asyncio.to_thread(wait_for, lambda: time.monotonic() > rest)
         began = time.monotonic()
         await asyncio.to_thread(wait_for, lambda: time.monotonic() - began > SECONDS)
         count = sum(began < at < began + SECONDS for at in asked)
     assert count <= 4 * SECONDS + 2, "each end of the interval may cut a burst"
 
 
-def _has_slowed_down(asked: Sequence[float]) -> bool:
-    """Three seconds at rest: while the intervals double, more is asked in less time."""
-    now = time.monotonic()
-    return bool(asked) and now - asked[0] > 3 and 0 < sum(at > now - 3 for at in asked) <= 12
+def _starts(progress: Progress) -> Callable[[str], bool]:
+    """Whether a source is published."""
+
+    def starts(source: str) -> bool:
+        here = progress.of(source)
+        return here is not None and here.standing is not None
+
+    return starts

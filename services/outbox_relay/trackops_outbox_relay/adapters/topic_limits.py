@@ -93,13 +93,20 @@ class TopicLimits:
             else:
                 detail = f"no topic can have the name {topic!r}"
                 faults[topic] = Fault(QuarantineReason.UNKNOWN_TOPIC, detail)
-        answers = self._admin.describe_configs(resources, request_timeout=_REQUEST_SECONDS)
-        for resource, answer in answers.items():
+        for resource, answer in self._describe(resources).items():
             fault = self._learn(resource.name, answer)
             if fault is not None:
                 faults[resource.name] = fault
         self._fit_batches()
         return faults
+
+    def _describe(self, resources: list[Any]) -> Mapping[Any, Future[Any]]:
+        if not resources:
+            return {}
+        answers: Mapping[Any, Future[Any]] = self._admin.describe_configs(
+            resources, request_timeout=_REQUEST_SECONDS
+        )
+        return answers
 
     def _learn(self, topic: str, answer: Future[Any]) -> Fault | None:
         try:
