@@ -29,6 +29,7 @@ from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 from bench.confirmed import Confirmed, confirmed_orders
 from bench.load import create_order_requests
 from bench.pgbench import orders_per_second
+from bench.relay import RelayFigures, measure_relay
 from trackops_cli.local.home import Home
 from trackops_cli.local.ports import Ports
 from trackops_cli.local.stack import LocalStack
@@ -82,6 +83,7 @@ def main() -> None:
         create = _create_order(stack)
         ordered = _pgbench(stack, ordered=True)
         get = _get_order(stack)
+    relay = _relay()
     with temporary_stack() as stack:
         _say(f"starting the whole mesh, for {_CONFIRM_RATE} orders/s from CreateOrder to CONFIRMED")
         stack.up()
@@ -95,7 +97,23 @@ def main() -> None:
         f" CONFIRMED at {confirmed.cpu_ms_per_order:.2f} ms of CPU each, all servers included;"
         f" the backlog grew by {confirmed.backlog_growth}"
     )
-    _write(create, get, ordered, confirmed)
+    _console.print(
+        f"relay_drain_per_s {relay.drain_per_s:.0f} (reading alone {relay.read_per_s:.0f},"
+        f" producing alone {relay.produce_per_s:.0f})"
+    )
+    _console.print(
+        f"relay_latency_ms median {relay.latency_p50_ms:.1f}, p99 {relay.latency_p99_ms:.1f}"
+        f" at {relay.commits_per_s:.0f} commits/s"
+    )
+    _write(create, get, ordered, confirmed, relay)
+
+
+def _relay() -> RelayFigures:
+    with temporary_stack() as stack:
+        _say("starting Postgres and Kafka, and draining a full outbox")
+        stack.start_servers()
+        stack.provision()
+        return measure_relay(stack)
 
 
 def _create_order(stack: LocalStack) -> Comparison:
@@ -202,7 +220,13 @@ def _table(*comparisons: Comparison) -> Table:
     return table
 
 
-def _write(create: Comparison, get: Comparison, ordered: float, confirmed: Confirmed) -> None:
+def _write(
+    create: Comparison,
+    get: Comparison,
+    ordered: float,
+    confirmed: Confirmed,
+    relay: RelayFigures,
+) -> None:
     path = Path(Home.from_environment().root, "bench.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     figures = {
@@ -215,6 +239,11 @@ def _write(create: Comparison, get: Comparison, ordered: float, confirmed: Confi
         "get_order_vs_echo": round(get.ratio, 3),
         "confirmed_orders_per_s": round(confirmed.per_s, 1),
         "cpu_ms_per_confirmed_order": round(confirmed.cpu_ms_per_order, 2),
+        "relay_drain_per_s": round(relay.drain_per_s, 1),
+        "relay_read_per_s": round(relay.read_per_s, 1),
+        "relay_produce_per_s": round(relay.produce_per_s, 1),
+        "relay_latency_p50_ms": round(relay.latency_p50_ms, 1),
+        "relay_latency_p99_ms": round(relay.latency_p99_ms, 1),
     }
     path.write_text(json.dumps(figures, indent=2) + "\n")
     _say(f"figures are in {path}")
