@@ -16,7 +16,7 @@ from trackops_common.grpc.endpoints import RpcService
 from trackops_common.grpc.server import Application, wait_for_dependency
 from trackops_outbox_relay.adapters.checkpoints import KafkaCheckpoints
 from trackops_outbox_relay.adapters.event_log import KafkaEventLog
-from trackops_outbox_relay.adapters.leases import GroupLeases, SourceLease
+from trackops_outbox_relay.adapters.leases import GroupLeases, SourceLease, Work
 from trackops_outbox_relay.adapters.operations import PostgresOperations
 from trackops_outbox_relay.adapters.postgres import PostgresKnownSources, PostgresOutboxes
 from trackops_outbox_relay.adapters.publisher import KafkaPublishers
@@ -91,6 +91,22 @@ class _Relay:
     rpc_service: RpcService
 
 
+@dataclass(frozen=True)
+class _Adapters:
+    """What the use cases share, but for what belongs to one lease."""
+
+    settings: RelaySettings
+    outboxes: PostgresOutboxes
+    checkpoints: KafkaCheckpoints
+    publishers: KafkaPublishers
+    known_sources: PostgresKnownSources
+    operations: PostgresOperations
+    wake_ups: PostgresWakeUps
+    plan_rebase: PlanRebase
+    progress: Progress
+    clock: SystemClock
+
+
 def _build(
     settings: RelaySettings,
     database: Database,
@@ -98,61 +114,93 @@ def _build(
     partitions: int,
     stack: AsyncExitStack,
 ) -> _Relay:
+    adapters = _adapters(settings, database, outboxes, partitions)
+    reader = stack.enter_context(ThreadPoolExecutor(len(settings.sources), "read-ahead"))
+    leases = GroupLeases(
+        settings.kafka_bootstrap_servers,
+        group=settings.relay_group,
+        topic=settings.checkpoint_topic,
+        partitions=partitions,
+        sources=settings.sources,
+        work=_work(adapters, reader),
+        on_end=lambda source: adapters.wake_ups.of(source).ring(),
+    )
+    service = RpcService(
+        relay_service_pb2.DESCRIPTOR.services_by_name["RelayService"],
+        _servicer(adapters),
+        relay_failure,
+    )
+    return _Relay(leases, adapters.wake_ups, adapters.checkpoints, service)
+
+
+def _adapters(
+    settings: RelaySettings, database: Database, outboxes: PostgresOutboxes, partitions: int
+) -> _Adapters:
     servers, topic = settings.kafka_bootstrap_servers, settings.checkpoint_topic
-    clock, progress = SystemClock(), Progress()
-    pace = _pace(settings)
+    clock = SystemClock()
     checkpoints = KafkaCheckpoints(servers, topic=topic, partitions=partitions)
-    publishers = KafkaPublishers(servers, checkpoint_topic=topic, partitions=partitions)
-    known_sources = PostgresKnownSources(database)
     operations = PostgresOperations(
         database,
         settings.sources,
-        look_every_seconds=_POLLS_TO_A_LOOK * pace.longest_poll_seconds,
+        look_every_seconds=_POLLS_TO_A_LOOK * _pace(settings).longest_poll_seconds,
     )
-    wake_ups = PostgresWakeUps(
-        settings.database_url.get_secret_value(), settings.sources, on_operation=operations.tell
+    return _Adapters(
+        settings,
+        outboxes,
+        checkpoints,
+        KafkaPublishers(servers, checkpoint_topic=topic, partitions=partitions),
+        PostgresKnownSources(database),
+        operations,
+        PostgresWakeUps(
+            settings.database_url.get_secret_value(),
+            settings.sources,
+            on_operation=operations.tell,
+        ),
+        PlanRebase(settings.sources, outboxes, checkpoints, KafkaEventLog(servers), clock),
+        Progress(),
+        clock,
     )
-    plan_rebase = PlanRebase(settings.sources, outboxes, checkpoints, KafkaEventLog(servers), clock)
-    rebase_source = RebaseSource(plan_rebase, publishers, checkpoints, known_sources, operations)
-    reader = stack.enter_context(ThreadPoolExecutor(len(settings.sources), "read-ahead"))
+
+
+def _work(adapters: _Adapters, reader: ThreadPoolExecutor) -> Work:
+    """What is done in the thread of a lease."""
+    checkpoints, known_sources = adapters.checkpoints, adapters.known_sources
+    operations, progress = adapters.operations, adapters.progress
+    rebase_source = RebaseSource(
+        adapters.plan_rebase, adapters.publishers, checkpoints, known_sources, operations
+    )
 
     def work(lease: SourceLease) -> None:
-        outbox = outboxes.of(lease.source)
+        outbox = adapters.outboxes.of(lease.source)
+        release = ReleaseQuarantine(outbox, adapters.clock)
         with progress.leased(lease.source):
             RelaySource(
                 lease,
                 outbox=outbox,
-                publishers=publishers,
+                publishers=adapters.publishers,
                 start_source=StartSource(checkpoints, known_sources),
-                operate=Operate(
-                    operations, ReleaseQuarantine(outbox, clock), rebase_source, progress
-                ),
-                wake_up=wake_ups.of(lease.source),
+                operate=Operate(operations, release, rebase_source, progress),
+                wake_up=adapters.wake_ups.of(lease.source),
                 progress=progress,
-                pace=pace,
+                pace=_pace(adapters.settings),
                 reader=reader,
-                clock=clock,
+                clock=adapters.clock,
             ).run()
 
-    leases = GroupLeases(
-        servers,
-        group=settings.relay_group,
-        topic=topic,
-        partitions=partitions,
-        sources=settings.sources,
-        work=work,
-        on_end=lambda source: wake_ups.of(source).ring(),
-    )
-    get_checkpoint = GetCheckpoint(settings.sources, progress, checkpoints)
-    servicer = RelayServicer(
+    return work
+
+
+def _servicer(adapters: _Adapters) -> RelayServicer:
+    sources = adapters.settings.sources
+    get_checkpoint = GetCheckpoint(sources, adapters.progress, adapters.checkpoints)
+    return RelayServicer(
         get_checkpoint,
-        ListSources(get_checkpoint, progress, outboxes),
-        ListQuarantine(get_checkpoint, outboxes),
-        ListOperations(settings.sources, operations),
-        plan_rebase,
-        OrderOperation(settings.sources, operations),
+        ListSources(get_checkpoint, adapters.progress, adapters.outboxes),
+        ListQuarantine(get_checkpoint, adapters.outboxes),
+        ListOperations(sources, adapters.operations),
+        adapters.plan_rebase,
+        OrderOperation(sources, adapters.operations),
     )
-    return _Relay(leases, wake_ups, checkpoints, _rpc_service(servicer))
 
 
 def _pace(settings: RelaySettings) -> Pace:
@@ -162,10 +210,4 @@ def _pace(settings: RelaySettings) -> Pace:
         batch_rows=settings.relay_batch_rows,
         transaction_seconds=settings.relay_transaction_seconds,
         longest_poll_seconds=max(1.0, queries / _QUERIES_PER_SECOND_AT_REST),
-    )
-
-
-def _rpc_service(servicer: RelayServicer) -> RpcService:
-    return RpcService(
-        relay_service_pb2.DESCRIPTOR.services_by_name["RelayService"], servicer, relay_failure
     )
