@@ -191,7 +191,8 @@ async def test_a_checkpoint_that_was_lost_is_found_again(bench: RelayBench) -> N
 async def test_a_checkpoint_topic_made_again_is_filled_from_the_log(bench: RelayBench) -> None:
     """What waited in quarantine is not forgotten with it."""
     ids = bench.write(ORDER, 50)
-    bench.write(ORDER, 2, key="held", topic="no.such.topic.v1")
+    bench.write(ORDER, 1, key="held", topic="no.such.topic.v1")
+    bench.write(ORDER, 1, key="held", topic="no topic/at all")
     ids += bench.write(ORDER, 50)
     await _publish(bench, ids)
     _make_again(bench)

@@ -121,9 +121,11 @@ class TopicLimits:
         return None
 
     def _fit_batches(self) -> None:
-        smallest = min(self._limits.values(), default=self._batch_bytes)
-        if smallest < self._batch_bytes + _BATCH_MARGIN:
-            wanted = max(1, smallest - _BATCH_MARGIN)
-            if wanted < self._batch_bytes:
-                self._needs_smaller_batches(wanted)
-                raise TransientError(f"a topic takes {smallest} bytes at once; opening anew")
+        """A broker measures batches: none may be larger than the smallest limit."""
+        if not self._limits:
+            return
+        smallest = min(self._limits.values())
+        wanted = max(1, smallest - _BATCH_MARGIN)
+        if wanted < self._batch_bytes:
+            self._needs_smaller_batches(wanted)
+            raise TransientError(f"a topic takes {smallest} bytes at once; opening anew")
