@@ -1,6 +1,6 @@
 # The two commands that matter: `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help venv up down reset status demo test lint format proto bench explain-listing clean
+.PHONY: help venv up down reset status demo test chaos lint format proto bench explain-listing clean
 BIN := .venv/bin
 
 help: ## What can be made
@@ -26,6 +26,9 @@ demo: venv ## 200 orders through every service, checked; `make up` if needed
 
 test: lint ## Lint, then every test, on servers of its own
 	$(BIN)/python -m pytest
+
+chaos: venv ## 20 rounds of faults on the relay, 5,000 events/s through replicas that come and go
+	TRACKOPS_CHAOS_ROUNDS=20 TRACKOPS_CHAOS_RATE=5000 $(BIN)/python -m pytest -s tests/chaos
 
 lint: venv ## ruff, mypy, import-linter, buf, stale stubs
 	@scripts/lint.sh

@@ -29,6 +29,7 @@ from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 from bench.confirmed import Confirmed, confirmed_orders
 from bench.load import create_order_requests
 from bench.pgbench import orders_per_second
+from bench.relay import RelayFigures, measure_relay
 from bench.sagas import SagaFigures, place_order_sagas
 from bench.watched import open_streams
 from trackops_cli.local.home import Home
@@ -88,6 +89,7 @@ def main() -> None:
         _say("starting the relay, whose events watchers hear of")
         stack.services["outbox_relay"].start()
         watched = _create_watched(stack)
+    relay = _relay()
     with temporary_stack() as stack:
         _say(f"starting the whole mesh, for {_CONFIRM_RATE} orders/s from CreateOrder to CONFIRMED")
         stack.up()
@@ -111,7 +113,23 @@ def main() -> None:
         f" {sagas.per_s:.0f} sagas/s at {sagas.cpu_ms:.2f} ms of the orchestrator's CPU each;"
         f" bare SQL: {sagas.sql_transactions_per_s:.0f} transactions/s"
     )
-    _write(create, get, watched, ordered, confirmed, sagas)
+    _console.print(
+        f"relay_drain_per_s {relay.drain_per_s:.0f} (reading alone {relay.read_per_s:.0f},"
+        f" producing alone {relay.produce_per_s:.0f})"
+    )
+    _console.print(
+        f"relay_latency_ms median {relay.latency_p50_ms:.1f}, p99 {relay.latency_p99_ms:.1f}"
+        f" at {relay.commits_per_s:.0f} commits/s"
+    )
+    _write(create, get, watched, ordered, confirmed, sagas, relay)
+
+
+def _relay() -> RelayFigures:
+    with temporary_stack() as stack:
+        _say("starting Postgres and Kafka, and draining a full outbox")
+        stack.start_servers()
+        stack.provision()
+        return measure_relay(stack)
 
 
 def _create_order(stack: LocalStack) -> Comparison:
@@ -241,6 +259,7 @@ def _write(
     ordered: float,
     confirmed: Confirmed,
     sagas: SagaFigures,
+    relay: RelayFigures,
 ) -> None:
     path = Path(Home.from_environment().root, "bench.json")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -260,6 +279,11 @@ def _write(
         "sagas_per_s": round(sagas.per_s, 1),
         "saga_cpu_ms": round(sagas.cpu_ms, 2),
         "bare_sql_transactions_per_s": round(sagas.sql_transactions_per_s, 1),
+        "relay_drain_per_s": round(relay.drain_per_s, 1),
+        "relay_read_per_s": round(relay.read_per_s, 1),
+        "relay_produce_per_s": round(relay.produce_per_s, 1),
+        "relay_latency_p50_ms": round(relay.latency_p50_ms, 1),
+        "relay_latency_p99_ms": round(relay.latency_p99_ms, 1),
     }
     path.write_text(json.dumps(figures, indent=2) + "\n")
     _say(f"figures are in {path}")

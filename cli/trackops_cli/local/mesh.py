@@ -86,6 +86,7 @@ SERVICES = (
             "TRACKOPS_REDIS_URL",
             "TRACKOPS_PAGE_TOKEN_KEY",
             "TRACKOPS_KAFKA_BOOTSTRAP_SERVERS",
+            "TRACKOPS_OUTBOX_RELAY_TARGET",
         ),
     ),
     ServiceSpec(
@@ -95,12 +96,20 @@ SERVICES = (
             "TRACKOPS_ORDER_TARGET",
             "TRACKOPS_INVENTORY_TARGET",
             "TRACKOPS_PAYMENT_TARGET",
+            "TRACKOPS_OUTBOX_RELAY_TARGET",
         ),
     ),
     ServiceSpec("outbox_relay", settings=("TRACKOPS_KAFKA_BOOTSTRAP_SERVERS",)),
-    ServiceSpec("inventory"),
-    ServiceSpec("payment"),
-    ServiceSpec("identity", settings=("TRACKOPS_TOKEN_SEAL_KEY", "TRACKOPS_KEY_ENCRYPTION_KEY")),
+    ServiceSpec("inventory", settings=("TRACKOPS_OUTBOX_RELAY_TARGET",)),
+    ServiceSpec("payment", settings=("TRACKOPS_OUTBOX_RELAY_TARGET",)),
+    ServiceSpec(
+        "identity",
+        settings=(
+            "TRACKOPS_TOKEN_SEAL_KEY",
+            "TRACKOPS_KEY_ENCRYPTION_KEY",
+            "TRACKOPS_OUTBOX_RELAY_TARGET",
+        ),
+    ),
 )
 
 ROLES = tuple(spec.package for spec in SERVICES)

@@ -12,20 +12,24 @@ Usage: range (include "trackops.mesh" . | fromYamlArray)
 - name: order
   port: 5051
   uses: [redis, page-tokens, kafka]
+  calls: [outbox-relay]
 - name: saga-orchestrator
   port: 5052
   uses: [kafka]
-  calls: [order, inventory, payment]
+  calls: [order, inventory, payment, outbox-relay]
 - name: outbox-relay
   port: 5053
   uses: [kafka]
 - name: inventory
   port: 5054
+  calls: [outbox-relay]
 - name: payment
   port: 5055
+  calls: [outbox-relay]
 - name: identity
   port: 5056
   uses: [identity-keys]
+  calls: [outbox-relay]
 {{- end }}
 
 {{/*

@@ -20,7 +20,7 @@ from trackops_cli.local.provision import connect
 from trackops_cli.testing import Database as FreshDatabase
 from trackops_cli.testing import wait_for
 from trackops_common.database import Database
-from trackops_common.errors import BatchRefused
+from trackops_common.errors import BatchRefused, TransientError
 from trackops_common.outbox import (
     INSERT_AND_COMMIT,
     WAKE_UP_CHANNEL,
@@ -28,8 +28,8 @@ from trackops_common.outbox import (
     insert_parameters,
 )
 
-WRITERS = 16
-TRANSACTIONS_EACH = 25
+WRITERS = 64
+TRANSACTIONS_EACH = 8
 
 
 def _event(key: str = "k", *, version: int = 1, event_type: str | None = "t") -> OutboxEvent:
@@ -135,6 +135,7 @@ def test_a_reader_never_misses_a_row_however_writers_interleave(
     rows = schema.fetch("SELECT seq, event_id FROM outbox ORDER BY seq")
     final = [(row[0], row[1]) for row in rows]
     assert follower.reads > TRANSACTIONS_EACH
+    # It only ever appends: what it had read at any moment was a prefix of this.
     assert follower.seen == final
     places = {event_id: place for place, (_, event_id) in enumerate(final)}
     assert len(places) == sum(map(len, batches))
@@ -144,14 +145,17 @@ def test_a_reader_never_misses_a_row_however_writers_interleave(
 
 
 def _write(database: Database, seed: int) -> Sequence[Sequence[uuid.UUID]]:
-    """Transactions that commit, are given up, or are refused after they took their numbers."""
+    """Transactions that commit, are given up, or are refused after they took their numbers.
+
+    Each takes its time before it ends.
+    """
     choose = random.Random(seed)
     batches = []
     for _ in range(TRANSACTIONS_EACH):
         events = [_event(version=number) for number in range(choose.randint(1, 20))]
         fate = choose.choice(["commit", "commit", "commit", "give up", "be refused"])
         with suppress(BatchRefused), database.transaction() as transaction:
-            transaction.execute("SELECT 1")
+            transaction.execute("SELECT pg_sleep(%(s)s)", {"s": choose.uniform(0, 0.02)})
             if fate == "commit":
                 transaction.commit(events)
                 batches.append([event.event_id for event in events])
@@ -188,6 +192,43 @@ def test_a_client_that_stalls_after_its_last_string_blocks_nobody(
         transaction.commit([_event("other")])
 
     assert _keys(schema) == ["stalled", "other"]
+
+
+def test_a_session_that_is_stuck_with_the_lock_is_ended_and_stops_nobody_for_long(
+    schema: Database, schema_url: str
+) -> None:
+    """A client that took the lock by itself and then sleeps, its transaction open."""
+    limits = schema.fetch(
+        "SELECT name, setting::int, unit FROM pg_settings WHERE name IN"
+        " ('lock_timeout', 'idle_in_transaction_session_timeout') ORDER BY name"
+    )
+    assert [tuple(row) for row in limits] == [
+        ("idle_in_transaction_session_timeout", 10_000, "ms"),
+        ("lock_timeout", 5_000, "ms"),
+    ]
+    with pytest.raises(TransientError), schema.transaction() as stuck:
+        stuck.execute("SET LOCAL idle_in_transaction_session_timeout = '300ms'")
+        stuck.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || '.outbox', 0))"
+        )
+        with schema.transaction() as transaction:
+            transaction.commit([_event("other")])
+        assert _keys(schema) == ["other"]
+        stuck.commit()
+
+
+def test_who_waits_too_long_for_the_lock_gives_up_and_leaves_nothing(schema: Database) -> None:
+    with schema.transaction() as holder:
+        holder.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || '.outbox', 0))"
+        )
+        with pytest.raises(TransientError), schema.transaction() as transaction:
+            transaction.execute("SET LOCAL lock_timeout = '100ms'")
+            transaction.execute("INSERT INTO things VALUES (1, 'a')")
+            transaction.commit([_event("late")])
+
+    assert schema.fetch("SELECT FROM things") == []
+    assert _keys(schema) == []
 
 
 def _keys(schema: Database) -> list[str]:

@@ -3,16 +3,20 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import date, timedelta
+from uuid import UUID
 
 import pytest
 from structlog.testing import capture_logs
 
 from trackops_common.database import Database
 from trackops_common.errors import BatchRefused, TransientError
-from trackops_common.housekeeping import housekeeping
+from trackops_common.housekeeping import OutboxRetention, housekeeping
 from trackops_common.partitions import (
     OUTBOX_PARTITION_ROWS,
+    OutboxNotAsPublished,
+    Published,
     drop_old_requests,
+    drop_published_outbox,
     maintain_outbox,
     maintain_requests,
 )
@@ -170,3 +174,76 @@ async def test_housekeeping_goes_on_after_a_lock_that_was_busy(
             await eventually(lambda: len(_partitions(schema, "requests")) == 3)
             await eventually(lambda: "outbox_000003" in _partitions(schema, "outbox"))
             assert not task.done()
+
+
+ROWS = OUTBOX_PARTITION_ROWS
+
+
+def _write_at(schema: Database, seq: int, *, hours_ago: int = 100) -> str:
+    """A row of that place and age; its id."""
+    rows = schema.fetch(
+        "INSERT INTO outbox (seq, event_id, topic, key, type, aggregate_version, payload,"
+        " occurred_at) VALUES (%(seq)s, gen_random_uuid(), '', '', '', 1, '',"
+        " now() - make_interval(hours => %(hours)s)) RETURNING event_id::text",
+        {"seq": seq, "hours": hours_ago},
+    )
+    event_id: str = rows[0][0]
+    return event_id
+
+
+@pytest.mark.parametrize(
+    ("seq", "quarantined", "hours_ago", "left"),
+    [
+        (ROWS + 5, 0, 100, 2),
+        (ROWS, 0, 100, 2),
+        (ROWS - 1, 0, 100, 3),  # the relay reads this row back
+        (2 * ROWS, 0, 100, 1),
+        (ROWS + 5, ROWS - 1, 100, 3),
+        (ROWS + 5, ROWS, 100, 2),
+        (ROWS + 5, 0, 71, 3),
+    ],
+)
+def test_outbox_partitions_go_when_published_whole_and_old(
+    schema: Database, seq: int, quarantined: int, hours_ago: int, left: int
+) -> None:
+    _write_at(schema, 1, hours_ago=400)
+    _write_at(schema, ROWS - 2, hours_ago=hours_ago)
+    published = Published(seq, _write_at(schema, seq, hours_ago=hours_ago), quarantined)
+
+    drop_published_outbox(schema, published, keep_hours=72)
+
+    assert len(_partitions(schema, "outbox")) == left
+
+
+def test_an_outbox_that_went_back_in_time_keeps_all_its_rows(schema: Database) -> None:
+    _write_at(schema, 1)
+    _write_at(schema, ROWS + 5)
+
+    with pytest.raises(OutboxNotAsPublished):
+        drop_published_outbox(schema, Published(ROWS + 5, str(UUID(int=1)), 0), keep_hours=72)
+
+    assert len(_partitions(schema, "outbox")) == 3
+
+
+def test_nothing_is_dropped_of_what_was_never_published(schema: Database) -> None:
+    drop_published_outbox(schema, Published(0, "", 0), keep_hours=0)
+
+    assert len(_partitions(schema, "outbox")) == 3
+
+
+async def test_housekeeping_asks_the_relay_and_goes_on_while_it_is_away(
+    schema: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trackops_common.housekeeping._INTERVAL_SECONDS", 0.01)
+    published = Published(ROWS + 5, _write_at(schema, ROWS + 5), 0)
+    failures = [TransientError("away")]
+
+    def ask() -> Published:
+        if failures:
+            raise failures.pop()
+        return published
+
+    retention = OutboxRetention(ask, keep_hours=72)
+    async with housekeeping(schema, request_retention_days=7, outbox_retention=retention) as task:
+        await eventually(lambda: len(_partitions(schema, "outbox")) == 2)
+        assert not task.done()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -14,10 +15,11 @@ from trackops_common.batching import Batcher, BatchLimits, in_thread
 from trackops_common.bounded_calls import BoundedCalls, CallLimits
 from trackops_common.database import Database
 from trackops_common.grpc.server import wait_for_dependency
-from trackops_common.housekeeping import housekeeping
+from trackops_common.housekeeping import OutboxRetention, housekeeping
+from trackops_common.relay_client import published_by_relay
 from trackops_common.settings import ServiceSettings
 
-__all__ = ["BatcherFactory", "batcher_factory", "own_database"]
+__all__ = ["BatcherFactory", "batcher_factory", "outbox_retention", "own_database"]
 
 _log = structlog.get_logger(__name__)
 
@@ -30,6 +32,8 @@ async def own_database(
     settings: ServiceSettings, *, application_name: str
 ) -> AsyncIterator[tuple[Database, asyncio.Task[None]]]:
     """The service's database, answering and with its partitions made, and the task that tidies it.
+
+    `application_name` is also the name of its schema, as the relay knows it.
 
     Raises:
         DependencyUnavailable: Postgres stayed away for `settings.start_timeout_seconds`.
@@ -44,11 +48,21 @@ async def own_database(
             "Postgres", database.check, timeout_seconds=settings.start_timeout_seconds
         )
         async with housekeeping(
-            database, request_retention_days=settings.request_retention_days
+            database,
+            request_retention_days=settings.request_retention_days,
+            outbox_retention=outbox_retention(settings, source=application_name),
         ) as keeper:
             yield database, keeper
     finally:
         database.close()
+
+
+def outbox_retention(settings: ServiceSettings, *, source: str) -> OutboxRetention | None:
+    """When partitions of the outbox of schema `source` are dropped; without a relay, never."""
+    if not settings.outbox_relay_target:
+        return None
+    published = partial(published_by_relay, settings.outbox_relay_target, source)
+    return OutboxRetention(published, settings.outbox_retention_hours)
 
 
 class BatcherFactory:

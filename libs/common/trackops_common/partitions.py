@@ -7,16 +7,47 @@ so it never stands in one transaction with the making of the next.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 from trackops_common.database import Database, Transaction
 
-__all__ = ["OUTBOX_PARTITION_ROWS", "drop_old_requests", "maintain_outbox", "maintain_requests"]
+__all__ = [
+    "OUTBOX_PARTITION_ROWS",
+    "OutboxNotAsPublished",
+    "Published",
+    "drop_old_requests",
+    "drop_published_outbox",
+    "maintain_outbox",
+    "maintain_requests",
+]
 
 OUTBOX_PARTITION_ROWS = 1_000_000
 _AHEAD = 2
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || '.partitions', 0))"
 _SHORT_WAIT = "SET LOCAL lock_timeout = '500ms'"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """How far the relay has published an outbox."""
+
+    seq: int
+    """Of the row at the checkpoint; 0 before the first."""
+    event_id: str
+    lowest_quarantined_seq: int
+    """The first row that waits to be published all the same; 0 where none does."""
+
+
+class OutboxNotAsPublished(Exception):
+    """The row at the relay's checkpoint is missing or another: the database went back in time."""
+
+    def __init__(self, published: Published) -> None:
+        super().__init__(
+            f"the outbox does not hold event {published.event_id} at seq {published.seq}, which"
+            " the relay has published; nothing of it is dropped"
+        )
 
 
 def maintain_outbox(database: Database) -> None:
@@ -67,6 +98,60 @@ def drop_old_requests(database: Database, *, keep_days: int) -> None:
             transaction.execute(_SHORT_WAIT)
             transaction.execute(f"DROP TABLE IF EXISTS {name}")
             transaction.commit()
+
+
+def drop_published_outbox(
+    database: Database, published: Published, *, keep_hours: int
+) -> Sequence[str]:
+    """Drop the partitions that nobody needs any more, each in a transaction of its own.
+
+    They lie wholly below the row at the checkpoint (the relay reads that row
+    back) and below whatever waits in quarantine, and their newest row is older
+    than `keep_hours`. Returns their names.
+
+    Raises:
+        OutboxNotAsPublished: it is not the outbox that was published.
+        TransientError: somebody reads the table; what is left is for later.
+    """
+    bound = min(published.seq, published.lowest_quarantined_seq or published.seq)
+    with database.transaction() as transaction:
+        below = [
+            name
+            for name in sorted(_attached(transaction, "outbox"))
+            if _end_of_outbox_partition(name) <= bound
+        ]
+        if below and not _holds(transaction, published):
+            raise OutboxNotAsPublished(published)
+        old = [name for name in below if _is_older(transaction, name, keep_hours)]
+    for name in old:
+        with database.transaction() as transaction:
+            transaction.execute(_SHORT_WAIT)
+            transaction.execute(f"DROP TABLE IF EXISTS {name}")
+            transaction.commit()
+    return old
+
+
+def _end_of_outbox_partition(name: str) -> int:
+    """The least `seq` beyond it."""
+    return (int(name.removeprefix("outbox_")) + 1) * OUTBOX_PARTITION_ROWS
+
+
+def _holds(transaction: Transaction, published: Published) -> bool:
+    rows = transaction.execute(
+        "SELECT FROM outbox WHERE seq = %(seq)s AND event_id = %(event_id)s",
+        {"seq": published.seq, "event_id": published.event_id},
+    )
+    return bool(rows)
+
+
+def _is_older(transaction: Transaction, partition: str, hours: int) -> bool:
+    """Whether its newest row is, by Postgres's clock; an empty one is."""
+    newest = f"SELECT occurred_at FROM {partition} ORDER BY seq DESC LIMIT 1"  # noqa: S608 - ours
+    return not transaction.execute(
+        f"SELECT FROM ({newest}) AS newest"
+        " WHERE occurred_at > now() - make_interval(hours => %(hours)s)",
+        {"hours": hours},
+    )
 
 
 def _today(transaction: Transaction) -> date:

@@ -37,6 +37,11 @@ class ServiceSettings(BaseSettings):
     """Streams of responses that are open at a time, at most; above it callers are told to wait."""
     request_retention_days: int = 7
     """How long a `request_id` is remembered."""
+    outbox_relay_target: str = ""
+    """The relay, as host:port or any gRPC name: it says which partitions of the outbox are
+    published. Empty: none of them is ever dropped."""
+    outbox_retention_hours: int = 72
+    """How long a published row stays in the outbox, at least."""
     log_format: Literal["auto", "json", "console"] = "auto"
     """`auto`: colour on a terminal, JSON elsewhere."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

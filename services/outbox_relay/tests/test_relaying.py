@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, TopicPartition
-from pydantic import SecretStr
 from trackops.relay.v1 import relay_service_pb2 as pb
 
-from trackops_cli.testing import Database as MigratedDatabase
-from trackops_cli.testing import KafkaCluster, wait_for
-from trackops_common import envelope
-from trackops_common.database import Database
-from trackops_common.outbox import OutboxEvent
-from trackops_common.partitions import maintain_outbox
+from trackops_cli.testing import wait_for
 from trackops_outbox_relay.adapters.checkpoints import KafkaCheckpoints
 from trackops_outbox_relay.adapters.postgres import PostgresOutbox
 from trackops_outbox_relay.adapters.publisher import KafkaPublisher, KafkaPublishers
@@ -34,119 +22,19 @@ from trackops_outbox_relay.application.ports import Fenced
 from trackops_outbox_relay.bootstrap import bootstrap
 from trackops_outbox_relay.domain.checkpoint import START, Checkpoint, OutboxRow
 from trackops_outbox_relay.domain.errors import OutboxDiverged, SourceNotFound
-from trackops_outbox_relay.settings import RelaySettings
+from trackops_outbox_relay.domain.standing import Standing, Step, advance
+from trackops_outbox_relay.testing import RelayBench
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ORDER, INVENTORY, PAYMENT = "trackops_order", "trackops_inventory", "trackops_payment"
-SOURCES = (ORDER, INVENTORY, PAYMENT)
+FEW_ROWS = {"TRACKOPS_RELAY_BATCH_ROWS": "5"}
 
 
-@dataclass(frozen=True)
-class Bench:
-    """Everything around one relay."""
-
-    settings: RelaySettings
-    topic: str
-    databases: dict[str, Database]
-    """Of each source, as its owner."""
-    own: Database
-    """As the relay itself."""
-
-    def write(self, source: str, count: int) -> list[str]:
-        """Commit that many events; their ids."""
-        events = [self._event(number) for number in range(count)]
-        with self.databases[source].transaction() as transaction:
-            transaction.commit(events)
-        return [str(event.event_id) for event in events]
-
-    def published(self, source: str) -> list[str]:
-        """Ids of the source's committed events, in their order and as often as they are there."""
-        return [event.id for event in self.read() if event.source == f"/trackops/{source}"]
-
-    def read(self) -> list[envelope.Attributes]:
-        """Every committed event, in order."""
-        return [envelope.parse(headers) for headers in self._records()]
-
-    def has_events(self) -> bool:
-        """Whether one is committed."""
-        return next(self._records(), None) is not None
-
-    def wait_until_published(self, source: str, ids: Sequence[str]) -> None:
-        """Return once that many are there and they are exactly these, in this order."""
-        wait_for(lambda: len(self.published(source)) >= len(ids), what=f"events of {source}")
-        assert self.published(source) == list(ids)
-
-    def _event(self, number: int) -> OutboxEvent:
-        return OutboxEvent(
-            event_id=uuid.uuid4(),
-            topic=self.topic,
-            key=f"key-{number % 7}",
-            type="trackops.order.v1.OrderPlaced",
-            aggregate_version=number,
-            payload=b"payload",
-            occurred_at=datetime.now(UTC),
-        )
-
-    def _records(self) -> Iterator[list[tuple[str, bytes]]]:
-        consumer = Consumer(
-            {
-                "bootstrap.servers": self.settings.kafka_bootstrap_servers,
-                "group.id": "test-reader",
-                "isolation.level": "read_committed",
-                "enable.partition.eof": True,
-            }
-        )
-        try:
-            consumer.assign([TopicPartition(self.topic, 0, 0)])
-            while True:
-                message = consumer.poll(10)
-                assert message is not None, "the broker does not answer"
-                error = message.error()
-                if error is not None:
-                    assert error.code() == KafkaError._PARTITION_EOF, error
-                    return
-                yield message.headers()  # type: ignore[misc]
-        finally:
-            consumer.close()
-
-
-BenchMaker = Callable[..., Bench]
-
-
-@pytest.fixture
-def make_bench(database: MigratedDatabase, kafka: KafkaCluster) -> Iterator[BenchMaker]:
-    opened: list[Database] = []
-
-    def database_of(role: str) -> Database:
-        opened.append(Database(database.url(role), application_name="test"))
-        return opened[-1]
-
-    def make(*, checkpoint_partitions: int = 8) -> Bench:
-        databases = {source: database_of(source) for source in SOURCES}
-        for source in databases.values():
-            maintain_outbox(source)
-        settings = RelaySettings(
-            listen="127.0.0.1:0",
-            database_url=SecretStr(database.url("trackops_outbox_relay")),
-            kafka_bootstrap_servers=kafka.bootstrap,
-            checkpoint_topic=kafka.topic(checkpoint_partitions, cleanup_policy="compact"),
-            relay_group=f"test-{uuid.uuid4().hex}",
-            relay_batch_rows=50,
-            sources=SOURCES,
-        )
-        return Bench(settings, kafka.topic(), databases, database_of("trackops_outbox_relay"))
-
-    yield make
-    for one in opened:
-        one.close()
-
-
-@pytest.fixture
-def bench(make_bench: BenchMaker) -> Bench:
-    return make_bench()
+BenchMaker = Callable[..., RelayBench]
 
 
 @asynccontextmanager
-async def _relaying(bench: Bench) -> AsyncIterator[Any]:
+async def _relaying(bench: RelayBench) -> AsyncIterator[Any]:
     """The relay in this process; its servicer."""
     async with bootstrap(bench.settings) as application:
         yield application.rpc_services[0].servicer
@@ -158,8 +46,14 @@ async def _until(condition: Callable[[], object], what: str) -> None:
     await asyncio.to_thread(wait_for, condition, what=what)
 
 
-async def _published(bench: Bench, source: str, ids: list[str]) -> None:
-    await asyncio.to_thread(bench.wait_until_published, source, ids)
+async def _published(bench: RelayBench, source: str, ids: list[str]) -> None:
+    await asyncio.to_thread(_wait_until_published, bench, source, ids)
+
+
+def _wait_until_published(bench: RelayBench, source: str, ids: list[str]) -> None:
+    """Return once that many are there and they are exactly these, in this order."""
+    wait_for(lambda: len(bench.published(source)) >= len(ids), what=f"events of {source}")
+    assert bench.published(source) == ids
 
 
 @pytest.mark.parametrize("checkpoint_partitions", [8, 1])
@@ -176,10 +70,15 @@ async def test_events_of_several_sources_arrive_once_and_in_order(
         await _shows(servicer, ORDER, seq=123, event_id=later[-1])
 
 
+def _seq(servicer: Any, source: str) -> int:
+    seq: int = servicer.get_checkpoint(source).checkpoint.seq
+    return seq
+
+
 async def _shows(servicer: Any, source: str, *, seq: int, event_id: str) -> None:
     """What the RPCs say about a source once its events are in Kafka."""
 
-    await _until(lambda: servicer.get_checkpoint(source).seq >= seq, f"the checkpoint {seq}")
+    await _until(lambda: _seq(servicer, source) >= seq, f"the checkpoint {seq}")
     response = await servicer.ListSources(pb.ListSourcesRequest(), None)
     listed = next(one for one in response.sources if one.name == source)
     assert (listed.leased_here, listed.rows_behind) == (True, 0)
@@ -189,7 +88,7 @@ async def _shows(servicer: Any, source: str, *, seq: int, event_id: str) -> None
         await servicer.GetCheckpoint(pb.GetCheckpointRequest(source="elsewhere"), None)
 
 
-async def test_a_restarted_relay_goes_on_from_the_checkpoint(bench: Bench) -> None:
+async def test_a_restarted_relay_goes_on_from_the_checkpoint(bench: RelayBench) -> None:
     ids = bench.write(ORDER, 120)
     async with _relaying(bench):
         await _published(bench, ORDER, ids)
@@ -199,22 +98,22 @@ async def test_a_restarted_relay_goes_on_from_the_checkpoint(bench: Bench) -> No
 
 
 async def test_an_abandoned_transaction_is_ended_and_its_rows_are_published_once(
-    bench: Bench,
+    bench: RelayBench,
 ) -> None:
     ids = bench.write(ORDER, 120)
     rows = PostgresOutbox(bench.own, ORDER).read(START, limit=60)
     with _publishers(bench).open(ORDER) as abandoned:
-        abandoned.publish(rows)
+        abandoned.begin(advance(Standing(), rows, {}, at=NOW))
         abandoned._producer.flush(10)  # sent, but not committed
         async with _relaying(bench) as servicer:
             # Long before the broker would end the transaction by itself.
-            await _until(lambda: servicer.get_checkpoint(ORDER).seq == 120, "the checkpoint")
+            await _until(lambda: _seq(servicer, ORDER) == 120, "the checkpoint")
             with pytest.raises(Fenced):
                 abandoned.commit()
             await _published(bench, ORDER, ids)
 
 
-async def test_a_publisher_that_slept_wakes_up_fenced(bench: Bench) -> None:
+async def test_a_publisher_that_slept_wakes_up_fenced(bench: RelayBench) -> None:
     ids = bench.write(ORDER, 60)
     rows = PostgresOutbox(bench.own, ORDER).read(START, limit=60)
     with _publishers(bench).open(ORDER) as asleep:
@@ -227,11 +126,13 @@ async def test_a_publisher_that_slept_wakes_up_fenced(bench: Bench) -> None:
 
 
 def _publish(publisher: KafkaPublisher, rows: Sequence[OutboxRow]) -> None:
-    publisher.publish(rows)
+    publisher.begin(advance(Standing(), rows, {}, at=NOW))
     publisher.commit()
 
 
-async def test_a_relay_that_is_fenced_starts_over_while_it_holds_the_lease(bench: Bench) -> None:
+async def test_a_fenced_relay_starts_over_while_it_holds_the_lease(
+    bench: RelayBench,
+) -> None:
     ids = bench.write(ORDER, 10)
     async with _relaying(bench):
         await _published(bench, ORDER, ids)
@@ -240,7 +141,7 @@ async def test_a_relay_that_is_fenced_starts_over_while_it_holds_the_lease(bench
             await _published(bench, ORDER, ids)
 
 
-async def test_a_checkpoint_topic_that_was_made_again_is_refused(bench: Bench) -> None:
+async def test_a_checkpoint_topic_that_was_made_again_is_refused(bench: RelayBench) -> None:
     bench.own.execute("INSERT INTO known_sources VALUES ('trackops_order', 'another id', now())")
     bench.write(ORDER, 10)
     others = bench.write(INVENTORY, 10)
@@ -250,7 +151,7 @@ async def test_a_checkpoint_topic_that_was_made_again_is_refused(bench: Bench) -
     assert bench.published(ORDER) == []
 
 
-async def test_a_known_source_without_a_checkpoint_is_refused(bench: Bench) -> None:
+async def test_a_known_source_without_a_checkpoint_is_refused(bench: RelayBench) -> None:
     bench.own.execute(
         "INSERT INTO known_sources VALUES ('trackops_order', %(id)s, now())",
         {"id": _checkpoints(bench).topic_id()},
@@ -268,7 +169,7 @@ async def test_a_known_source_without_a_checkpoint_is_refused(bench: Bench) -> N
         "UPDATE outbox SET event_id = gen_random_uuid() WHERE seq = 120",
     ],
 )
-async def test_a_database_of_an_older_state_is_refused(bench: Bench, restore: str) -> None:
+async def test_a_database_of_an_older_state_is_refused(bench: RelayBench, restore: str) -> None:
     ids = bench.write(ORDER, 120)
     async with _relaying(bench):
         await _published(bench, ORDER, ids)
@@ -279,7 +180,9 @@ async def test_a_database_of_an_older_state_is_refused(bench: Bench, restore: st
     assert bench.published(ORDER) == ids
 
 
-async def test_a_database_that_goes_back_under_a_running_relay_is_refused(bench: Bench) -> None:
+async def test_a_database_that_goes_back_under_a_relay_is_refused(
+    bench: RelayBench,
+) -> None:
     ids = bench.write(ORDER, 120)
     async with _relaying(bench) as servicer:
         await _published(bench, ORDER, ids)
@@ -301,39 +204,16 @@ async def _refused(servicer: Any, source: str, reason: str) -> None:
     assert reason in listed.refusal
 
 
-def test_a_killed_relay_loses_and_doubles_nothing(bench: Bench, tmp_path: Path) -> None:
+def test_a_killed_relay_loses_and_doubles_nothing(bench: RelayBench, tmp_path: Path) -> None:
     ids = bench.write(ORDER, 3_000)
-    with _process(bench, tmp_path / "first.log") as first:
+    with bench.process(tmp_path / "first.log", FEW_ROWS) as first:
         wait_for(bench.has_events, what="the first events")
         first.send_signal(signal.SIGKILL)
         first.wait(10)
     assert len(bench.published(ORDER)) < len(ids), "it was killed too late to show anything"
     ids += bench.write(ORDER, 100)
-    with _process(bench, tmp_path / "second.log"):
-        bench.wait_until_published(ORDER, ids)
-
-
-@contextmanager
-def _process(bench: Bench, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    settings = bench.settings
-    environment = {
-        **os.environ,
-        "TRACKOPS_LISTEN": "127.0.0.1:0",
-        "TRACKOPS_DATABASE_URL": settings.database_url.get_secret_value(),
-        "TRACKOPS_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
-        "TRACKOPS_CHECKPOINT_TOPIC": settings.checkpoint_topic,
-        "TRACKOPS_RELAY_GROUP": settings.relay_group,
-        "TRACKOPS_RELAY_BATCH_ROWS": "5",
-    }
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "trackops_outbox_relay"], env=environment, stderr=output
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait(10)
+    with bench.process(tmp_path / "second.log", FEW_ROWS):
+        _wait_until_published(bench, ORDER, ids)
 
 
 def test_a_checkpoint_is_seen_behind_the_open_transaction_of_another_source(
@@ -343,37 +223,36 @@ def test_a_checkpoint_is_seen_behind_the_open_transaction_of_another_source(
     bench = make_bench(checkpoint_partitions=1)
     publishers = _publishers(bench, partitions=1)
     with publishers.open(ORDER) as order, publishers.open(PAYMENT) as payment:
-        order.begin(Checkpoint(1, "first"))
+        order.begin(_at(1, "first"))
         order.commit()
-        payment.begin(Checkpoint(1, "open"))
+        payment.begin(_at(1, "open"))
         payment._producer.flush(10)
-        order.begin(Checkpoint(2, "second"))
+        order.begin(_at(2, "second"))
         order.commit()
         with ThreadPoolExecutor(1) as pool:
             found = pool.submit(_checkpoints(bench, partitions=1).last, ORDER)
             with pytest.raises(TimeoutError):
                 found.result(3)  # what is visible so far is not the last
             with publishers.open(PAYMENT):  # its new owner ends the transaction
-                assert found.result(30) == Checkpoint(2, "second")
+                assert found.result(30) == _at(2, "second").standing
 
 
 def test_a_checkpoint_is_found_far_from_the_end(make_bench: BenchMaker) -> None:
     bench = make_bench(checkpoint_partitions=1)
     publishers = _publishers(bench, partitions=1)
     with publishers.open(ORDER) as order, publishers.open(PAYMENT) as payment:
-        order.begin(Checkpoint(1, "only"))
+        order.begin(_at(1, "only"))
         order.commit()
-        payment.begin(START)
-        for seq in range(2_000):
-            payment._produce_checkpoint(Checkpoint(seq, "newer"))
-        payment.commit()
+        for seq in range(600):
+            payment.begin(_at(seq, "newer"))
+            payment.commit()
     checkpoints = _checkpoints(bench, partitions=1)
-    wait_for(lambda: checkpoints.last(PAYMENT) == Checkpoint(1_999, "newer"))
-    assert checkpoints.last(ORDER) == Checkpoint(1, "only")
+    wait_for(lambda: checkpoints.last(PAYMENT) == _at(599, "newer").standing)
+    assert checkpoints.last(ORDER) == _at(1, "only").standing
     assert checkpoints.last(INVENTORY) is None
 
 
-def test_the_outbox_is_read_after_the_checkpoint_and_proves_it(bench: Bench) -> None:
+def test_the_outbox_is_read_after_the_checkpoint_and_proves_it(bench: RelayBench) -> None:
     ids = bench.write(ORDER, 5)
     outbox = PostgresOutbox(bench.own, ORDER)
     rows = outbox.read(START, limit=3)
@@ -385,7 +264,12 @@ def test_the_outbox_is_read_after_the_checkpoint_and_proves_it(bench: Bench) -> 
     assert outbox.backlog(Checkpoint(5, ids[4])).oldest_time is None
 
 
-def _publishers(bench: Bench, *, partitions: int = 8) -> KafkaPublishers:
+def _at(seq: int, event_id: str) -> Step:
+    """A checkpoint alone."""
+    return Step(Standing(Checkpoint(seq, event_id)))
+
+
+def _publishers(bench: RelayBench, *, partitions: int = 8) -> KafkaPublishers:
     return KafkaPublishers(
         bench.settings.kafka_bootstrap_servers,
         checkpoint_topic=bench.settings.checkpoint_topic,
@@ -393,6 +277,6 @@ def _publishers(bench: Bench, *, partitions: int = 8) -> KafkaPublishers:
     )
 
 
-def _checkpoints(bench: Bench, *, partitions: int = 8) -> KafkaCheckpoints:
+def _checkpoints(bench: RelayBench, *, partitions: int = 8) -> KafkaCheckpoints:
     servers, topic = bench.settings.kafka_bootstrap_servers, bench.settings.checkpoint_topic
     return KafkaCheckpoints(servers, topic=topic, partitions=partitions)

@@ -10,18 +10,28 @@ from dataclasses import dataclass
 from trackops.relay.v1 import relay_service_pb2
 
 from trackops_common import background, kafka
+from trackops_common.clock import SystemClock
 from trackops_common.database import Database
 from trackops_common.grpc.endpoints import RpcService
 from trackops_common.grpc.server import Application, wait_for_dependency
 from trackops_outbox_relay.adapters.checkpoints import KafkaCheckpoints
-from trackops_outbox_relay.adapters.leases import GroupLeases, SourceLease
+from trackops_outbox_relay.adapters.event_log import KafkaEventLog
+from trackops_outbox_relay.adapters.leases import GroupLeases, SourceLease, Work
+from trackops_outbox_relay.adapters.operations import PostgresOperations
 from trackops_outbox_relay.adapters.postgres import PostgresKnownSources, PostgresOutboxes
 from trackops_outbox_relay.adapters.publisher import KafkaPublishers
 from trackops_outbox_relay.adapters.wake_ups import PostgresWakeUps
 from trackops_outbox_relay.application.get_checkpoint import GetCheckpoint
+from trackops_outbox_relay.application.list_operations import ListOperations
+from trackops_outbox_relay.application.list_quarantine import ListQuarantine
 from trackops_outbox_relay.application.list_sources import ListSources
+from trackops_outbox_relay.application.operate import Operate
+from trackops_outbox_relay.application.order_operation import OrderOperation
+from trackops_outbox_relay.application.plan_rebase import PlanRebase
 from trackops_outbox_relay.application.progress import Progress
+from trackops_outbox_relay.application.rebase_source import RebaseSource
 from trackops_outbox_relay.application.relay_source import Pace, RelaySource
+from trackops_outbox_relay.application.release_quarantine import ReleaseQuarantine
 from trackops_outbox_relay.application.start_source import StartSource
 from trackops_outbox_relay.entrypoints.errors import relay_failure
 from trackops_outbox_relay.entrypoints.relay_servicer import RelayServicer
@@ -30,6 +40,8 @@ from trackops_outbox_relay.settings import RelaySettings
 __all__ = ["bootstrap"]
 
 _QUERIES_PER_SECOND_AT_REST = 4
+_POLLS_TO_A_LOOK = 5
+"""Polls of an idle outbox to each look for operations that nobody has told of."""
 
 
 @asynccontextmanager
@@ -47,7 +59,11 @@ async def bootstrap(settings: RelaySettings) -> AsyncIterator[Application]:
         relay = _build(settings, database, outboxes, partitions, stack)
         loops = {"leases": relay.leases.run, "wake-ups": relay.wake_ups.run}
         tasks = await stack.enter_async_context(background.running(loops))
-        yield Application([relay.rpc_service], background=tasks)
+        yield Application(
+            [relay.rpc_service],
+            background=tasks,
+            dependencies={"Postgres": database.check, "Kafka": relay.checkpoints.check},
+        )
 
 
 async def _wait_for_dependencies(
@@ -71,7 +87,24 @@ async def _wait_for_dependencies(
 class _Relay:
     leases: GroupLeases
     wake_ups: PostgresWakeUps
+    checkpoints: KafkaCheckpoints
     rpc_service: RpcService
+
+
+@dataclass(frozen=True)
+class _Adapters:
+    """What the use cases share, but for what belongs to one lease."""
+
+    settings: RelaySettings
+    outboxes: PostgresOutboxes
+    checkpoints: KafkaCheckpoints
+    publishers: KafkaPublishers
+    known_sources: PostgresKnownSources
+    operations: PostgresOperations
+    wake_ups: PostgresWakeUps
+    plan_rebase: PlanRebase
+    progress: Progress
+    clock: SystemClock
 
 
 def _build(
@@ -81,58 +114,100 @@ def _build(
     partitions: int,
     stack: AsyncExitStack,
 ) -> _Relay:
-    servers, topic = settings.kafka_bootstrap_servers, settings.checkpoint_topic
-    checkpoints = KafkaCheckpoints(servers, topic=topic, partitions=partitions)
-    publishers = KafkaPublishers(servers, checkpoint_topic=topic, partitions=partitions)
-    start_source = StartSource(checkpoints, PostgresKnownSources(database))
-    wake_ups = PostgresWakeUps(settings.database_url.get_secret_value(), settings.sources)
-    progress = Progress()
-    pace = _pace(settings)
+    adapters = _adapters(settings, database, outboxes, partitions)
     reader = stack.enter_context(ThreadPoolExecutor(len(settings.sources), "read-ahead"))
+    leases = GroupLeases(
+        settings.kafka_bootstrap_servers,
+        group=settings.relay_group,
+        topic=settings.checkpoint_topic,
+        partitions=partitions,
+        sources=settings.sources,
+        work=_work(adapters, reader),
+        on_end=lambda source: adapters.wake_ups.of(source).ring(),
+    )
+    service = RpcService(
+        relay_service_pb2.DESCRIPTOR.services_by_name["RelayService"],
+        _servicer(adapters),
+        relay_failure,
+    )
+    return _Relay(leases, adapters.wake_ups, adapters.checkpoints, service)
+
+
+def _adapters(
+    settings: RelaySettings, database: Database, outboxes: PostgresOutboxes, partitions: int
+) -> _Adapters:
+    servers, topic = settings.kafka_bootstrap_servers, settings.checkpoint_topic
+    clock = SystemClock()
+    checkpoints = KafkaCheckpoints(servers, topic=topic, partitions=partitions)
+    operations = PostgresOperations(
+        database,
+        settings.sources,
+        look_every_seconds=_POLLS_TO_A_LOOK * _pace(settings).longest_poll_seconds,
+    )
+    return _Adapters(
+        settings,
+        outboxes,
+        checkpoints,
+        KafkaPublishers(servers, checkpoint_topic=topic, partitions=partitions),
+        PostgresKnownSources(database),
+        operations,
+        PostgresWakeUps(
+            settings.database_url.get_secret_value(),
+            settings.sources,
+            on_operation=operations.tell,
+        ),
+        PlanRebase(settings.sources, outboxes, checkpoints, KafkaEventLog(servers), clock),
+        Progress(),
+        clock,
+    )
+
+
+def _work(adapters: _Adapters, reader: ThreadPoolExecutor) -> Work:
+    """What is done in the thread of a lease."""
+    checkpoints, known_sources = adapters.checkpoints, adapters.known_sources
+    operations, progress = adapters.operations, adapters.progress
+    rebase_source = RebaseSource(
+        adapters.plan_rebase, adapters.publishers, checkpoints, known_sources, operations
+    )
 
     def work(lease: SourceLease) -> None:
+        outbox = adapters.outboxes.of(lease.source)
+        release = ReleaseQuarantine(outbox, adapters.clock)
         with progress.leased(lease.source):
             RelaySource(
                 lease,
-                outbox=outboxes.of(lease.source),
-                publishers=publishers,
-                start_source=start_source,
-                wake_up=wake_ups.of(lease.source),
+                outbox=outbox,
+                publishers=adapters.publishers,
+                start_source=StartSource(checkpoints, known_sources),
+                operate=Operate(operations, release, rebase_source, progress),
+                wake_up=adapters.wake_ups.of(lease.source),
                 progress=progress,
-                pace=pace,
+                pace=_pace(adapters.settings),
                 reader=reader,
+                clock=adapters.clock,
             ).run()
 
-    leases = GroupLeases(
-        servers,
-        group=settings.relay_group,
-        topic=topic,
-        partitions=partitions,
-        sources=settings.sources,
-        work=work,
-        on_end=lambda source: wake_ups.of(source).ring(),
+    return work
+
+
+def _servicer(adapters: _Adapters) -> RelayServicer:
+    sources = adapters.settings.sources
+    get_checkpoint = GetCheckpoint(sources, adapters.progress, adapters.checkpoints)
+    return RelayServicer(
+        get_checkpoint,
+        ListSources(get_checkpoint, adapters.progress, adapters.outboxes),
+        ListQuarantine(get_checkpoint, adapters.outboxes),
+        ListOperations(sources, adapters.operations),
+        adapters.plan_rebase,
+        OrderOperation(sources, adapters.operations),
     )
-    return _Relay(leases, wake_ups, _rpc_service(settings, progress, checkpoints, outboxes))
 
 
 def _pace(settings: RelaySettings) -> Pace:
+    # Beside each source's polls there are the looks for operations.
+    queries = len(settings.sources) * (1 + 1 / _POLLS_TO_A_LOOK)
     return Pace(
         batch_rows=settings.relay_batch_rows,
         transaction_seconds=settings.relay_transaction_seconds,
-        longest_poll_seconds=max(1.0, len(settings.sources) / _QUERIES_PER_SECOND_AT_REST),
-    )
-
-
-def _rpc_service(
-    settings: RelaySettings,
-    progress: Progress,
-    checkpoints: KafkaCheckpoints,
-    outboxes: PostgresOutboxes,
-) -> RpcService:
-    get_checkpoint = GetCheckpoint(settings.sources, progress, checkpoints)
-    list_sources = ListSources(get_checkpoint, progress, outboxes)
-    return RpcService(
-        relay_service_pb2.DESCRIPTOR.services_by_name["RelayService"],
-        RelayServicer(get_checkpoint, list_sources),
-        relay_failure,
+        longest_poll_seconds=max(1.0, queries / _QUERIES_PER_SECOND_AT_REST),
     )

@@ -14,7 +14,7 @@ from trackops_common.database import Database
 from trackops_common.grpc.channels import open_channel
 from trackops_common.grpc.endpoints import RpcService
 from trackops_common.grpc.server import Application, wait_for_dependency
-from trackops_common.hosting import BatcherFactory, batcher_factory
+from trackops_common.hosting import BatcherFactory, batcher_factory, outbox_retention
 from trackops_common.housekeeping import housekeeping
 from trackops_common.inbox import DeadLetterPolicy, Inbox, InboxSettings
 from trackops_common.kafka import check_topics
@@ -44,6 +44,8 @@ from trackops_saga_orchestrator.entrypoints.order_events import OrderEvents
 from trackops_saga_orchestrator.entrypoints.saga_servicer import OperatorCommands, SagaServicer
 
 __all__ = ["SagaSettings", "bootstrap"]
+
+_SCHEMA = "trackops_saga_orchestrator"
 
 
 class SagaSettings(ServiceSettings):
@@ -109,7 +111,11 @@ async def bootstrap(settings: SagaSettings) -> AsyncIterator[Application]:
     async with AsyncExitStack() as stack:
         database = await _open_database(settings, stack)
         keeper = await stack.enter_async_context(
-            housekeeping(database, request_retention_days=settings.request_retention_days)
+            housekeeping(
+                database,
+                request_retention_days=settings.request_retention_days,
+                outbox_retention=outbox_retention(settings, source=_SCHEMA),
+            )
         )
         await _wait_for_topics(settings)
         threads = stack.enter_context(
@@ -134,7 +140,7 @@ async def bootstrap(settings: SagaSettings) -> AsyncIterator[Application]:
 async def _open_database(settings: SagaSettings, stack: AsyncExitStack) -> Database:
     database = Database(
         settings.database_url.get_secret_value(),
-        application_name="trackops_saga_orchestrator",
+        application_name=_SCHEMA,
         pool_size=settings.database_pool_size + 2,
     )
     stack.callback(database.close)

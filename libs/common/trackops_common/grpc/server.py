@@ -13,9 +13,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import grpc
@@ -28,6 +28,7 @@ from grpc_reflection.v1alpha import reflection
 from trackops_common import settings as settings_module
 from trackops_common.errors import DependencyUnavailable, StartRefused
 from trackops_common.grpc.endpoints import Context, RpcService, handlers_of
+from trackops_common.grpc.readiness import DependencyCheck, watch_dependencies
 from trackops_common.grpc.streams import OpenStreams
 from trackops_common.observability import configure_logging
 from trackops_common.settings import ServiceSettings
@@ -37,6 +38,7 @@ __all__ = ["Application", "BindError", "run", "wait_for_dependency"]
 _log = structlog.get_logger(__name__)
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _BIND_SECONDS = 5.0
 _SERVER_OPTIONS = (
     ("grpc.so_reuseport", 0),
@@ -65,6 +67,8 @@ class Application:
 
     rpc_services: Sequence[RpcService]
     background: Sequence[asyncio.Task[None]] = ()
+    dependencies: Mapping[str, DependencyCheck] = field(default_factory=dict)
+    """By name, what must answer for health to say SERVING."""
 
 
 Bootstrap = Callable[[S], AbstractAsyncContextManager[Application]]
@@ -118,13 +122,21 @@ async def _serve(settings: S, bootstrap: Bootstrap[S]) -> None:
         await _bind(server, settings.listen)
         await server.start()
         names = [s.descriptor.full_name for s in application.rpc_services]
-        for name in ("", *names):
-            await health_servicer.set(name, _SERVING)
+
+        async def set_ready(ready: bool) -> None:
+            for name in ("", *names):
+                await health_servicer.set(name, _SERVING if ready else _NOT_SERVING)
+
+        await set_ready(True)
+        watch = asyncio.create_task(
+            watch_dependencies(application.dependencies, set_ready), name="dependencies"
+        )
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
         _log.info("serving", address=settings.listen, services=names)
         await _until_stopped(stop, application.background)
+        watch.cancel()
         await health_servicer.enter_graceful_shutdown()
         await asyncio.sleep(settings.stop_delay_seconds)
         health_servicer.end_watches()

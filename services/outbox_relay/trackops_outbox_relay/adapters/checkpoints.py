@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
-from trackops.relay.v1.relay_service_pb2 import CheckpointRecord
 
 from trackops_common import kafka
-from trackops_common.errors import TransientError
-from trackops_outbox_relay.domain.checkpoint import Checkpoint
+from trackops_common.errors import DependencyUnavailable, TransientError
+from trackops_outbox_relay.adapters.records import (
+    belongs_to,
+    is_complete,
+    remains_of,
+    standing_of,
+)
 from trackops_outbox_relay.domain.sources import partition_of
+from trackops_outbox_relay.domain.standing import Standing
 
 __all__ = ["KafkaCheckpoints"]
 
@@ -23,10 +28,11 @@ _SCAN_SECONDS = 30.0
 """An open transaction may hide the end for `transaction.timeout.ms` and the broker's interval
 of looking for such (10 s each)."""
 _FIRST_STEP = 500
+_SCAN_MESSAGES = 1_000
 
 
 class KafkaCheckpoints:
-    """Reads each source's last record from the end of its partition backwards."""
+    """Reads each source's last records from the end of its partition backwards."""
 
     def __init__(self, bootstrap_servers: str, *, topic: str, partitions: int) -> None:
         settings = kafka.client_settings(bootstrap_servers, "trackops-relay-checkpoints")
@@ -36,6 +42,7 @@ class KafkaCheckpoints:
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
+            "fetch.wait.max.ms": 20,
         }
         self._topic = topic
         self._partitions = partitions
@@ -43,21 +50,34 @@ class KafkaCheckpoints:
     def topic_id(self) -> str:
         return kafka.topic_ids(self._admin, [self._topic])[self._topic]
 
-    def last(self, source: str) -> Checkpoint | None:
+    def check(self) -> None:
+        """Raise `DependencyUnavailable` unless the broker answers and has the topic."""
+        try:
+            self.topic_id()
+        except TransientError as error:
+            raise DependencyUnavailable("Kafka") from error
+
+    def last(self, source: str) -> Standing | None:
+        return standing_of(source, self._records(source, enough=is_complete))
+
+    def found(self, source: str) -> Standing:
+        return remains_of(source, self._records(source, enough=lambda *_: False))
+
+    def _records(
+        self, source: str, *, enough: Callable[[str, Mapping[bytes, bytes | None]], bool]
+    ) -> Mapping[bytes, bytes | None]:
+        """The source's last committed records by key, as far back as it takes."""
         partition = partition_of(source, self._partitions)
         low, end = self._watermarks(partition)
         step = _FIRST_STEP
+        records: Mapping[bytes, bytes | None] = {}
         with self._consumer("read_committed") as consumer:
-            while low < end:
+            start = end
+            while start > low and not enough(source, records):
                 start = max(low, end - step)
-                value = self._scan(consumer, source.encode(), partition, start, end)
-                if value is not None:
-                    record = CheckpointRecord.FromString(value)
-                    return Checkpoint(record.seq, record.event_id)
-                if start == low:
-                    break
+                records = self._scan(consumer, source, partition, start, end)
                 step *= 8
-        return None
+        return records
 
     def _watermarks(self, partition: int) -> tuple[int, int]:
         """Begin and end of the log, open transactions included.
@@ -84,21 +104,24 @@ class KafkaCheckpoints:
             consumer.close()
 
     def _scan(
-        self, consumer: Consumer, key: bytes, partition: int, start: int, end: int
-    ) -> bytes | None:
-        """The last committed value of `key` from `start` on; reads at least up to `end`."""
+        self, consumer: Consumer, source: str, partition: int, start: int, end: int
+    ) -> Mapping[bytes, bytes | None]:
+        """The source's last committed records from `start` on, by key; reads at least up to `end`.
+
+        A tombstone is None.
+        """
         consumer.assign([TopicPartition(self._topic, partition, start)])
         give_up = time.monotonic() + _SCAN_SECONDS
-        value: bytes | None = None
+        records: dict[bytes, bytes | None] = {}
         while time.monotonic() < give_up:
-            message: Any = consumer.poll(0.5)
-            if message is None:
-                continue
-            error = message.error()
-            if error is None:
-                value = message.value() if message.key() == key else value
-            elif error.code() != error._PARTITION_EOF:
-                raise TransientError(f"checkpoints cannot be read: {error.str()}")
-            elif message.offset() >= end:
-                return value
+            messages: Sequence[Any] = consumer.consume(_SCAN_MESSAGES, timeout=0.5)
+            for message in messages:
+                error = message.error()
+                if error is None:
+                    if belongs_to(source, message.key()):
+                        records[message.key()] = message.value()
+                elif error.code() != error._PARTITION_EOF:
+                    raise TransientError(f"checkpoints cannot be read: {error.str()}")
+                elif message.offset() >= end:
+                    return records
         raise TransientError("the end of the checkpoint topic was not reached in time")

@@ -17,7 +17,7 @@ from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 from trackops_common import kafka
 from trackops_outbox_relay.domain.sources import partition_of
 
-__all__ = ["GroupLeases", "SourceLease"]
+__all__ = ["GroupLeases", "SourceLease", "Work"]
 
 _log = structlog.get_logger(__name__)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import select
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import psycopg2
 import structlog
 
 from trackops_common.outbox import WAKE_UP_CHANNEL
+from trackops_outbox_relay.adapters.operations import OPERATIONS_CHANNEL
 
 __all__ = ["Bell", "PostgresWakeUps"]
 
@@ -43,8 +44,12 @@ class PostgresWakeUps:
     find new rows when they poll.
     """
 
-    def __init__(self, database_url: str, sources: Iterable[str]) -> None:
+    def __init__(
+        self, database_url: str, sources: Iterable[str], *, on_operation: Callable[[str], None]
+    ) -> None:
+        """`on_operation` is told the source of which an operator may ask something."""
         self._database_url = database_url
+        self._on_operation = on_operation
         self._bells = {source: Bell() for source in sources}
 
     def of(self, source: str) -> Bell:
@@ -67,8 +72,9 @@ class PostgresWakeUps:
         try:
             connection.autocommit = True
             with connection.cursor() as cursor:
-                cursor.execute(f"LISTEN {WAKE_UP_CHANNEL}")
-            for bell in self._bells.values():
+                cursor.execute(f"LISTEN {WAKE_UP_CHANNEL}; LISTEN {OPERATIONS_CHANNEL}")
+            for source, bell in self._bells.items():
+                self._on_operation(source)
                 bell.ring()
             while not stop.is_set():
                 if select.select([connection], [], [], _SELECT_SECONDS)[0]:
@@ -80,7 +86,9 @@ class PostgresWakeUps:
 
     def _ring_for(self, connection: Any) -> None:
         connection.poll()
-        for source in {notification.payload for notification in connection.notifies}:
+        for channel, source in {(one.channel, one.payload) for one in connection.notifies}:
             if source in self._bells:
+                if channel == OPERATIONS_CHANNEL:
+                    self._on_operation(source)
                 self._bells[source].ring()
         connection.notifies.clear()

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from trackops_outbox_relay.application.get_checkpoint import GetCheckpoint
 from trackops_outbox_relay.application.ports import Outboxes
 from trackops_outbox_relay.application.progress import Progress
-from trackops_outbox_relay.domain.checkpoint import Backlog, Checkpoint
+from trackops_outbox_relay.domain.checkpoint import Backlog
 from trackops_outbox_relay.domain.errors import SourceRefused
+from trackops_outbox_relay.domain.standing import Standing
 
 __all__ = ["ListSources", "SourceStatus"]
 
@@ -19,11 +20,13 @@ class SourceStatus:
     """A source as this replica sees it."""
 
     name: str
-    checkpoint: Checkpoint
+    standing: Standing
     backlog: Backlog
     leased_here: bool
     refusal: SourceRefused | None
     """Why it stands still, where this replica holds its lease and refuses it."""
+    publish_seconds: float | None
+    """What the last transaction took from begin to commit; None where none was made here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +43,19 @@ class ListSources:
 
     def _status(self, source: str) -> SourceStatus:
         here = self.progress.of(source)
-        checkpoint = self.get_checkpoint(source)
+        standing = self._standing(source)
         return SourceStatus(
             name=source,
-            checkpoint=checkpoint,
-            backlog=self.outboxes.of(source).backlog(checkpoint),
+            standing=standing,
+            backlog=self.outboxes.of(source).backlog(standing.checkpoint),
             leased_here=here is not None,
             refusal=here.refusal if here else None,
+            publish_seconds=here.publish_seconds if here else None,
         )
+
+    def _standing(self, source: str) -> Standing:
+        """Also of a source whose records are incomplete: its owner says so in `refusal`."""
+        try:
+            return self.get_checkpoint(source)
+        except SourceRefused:
+            return self.get_checkpoint.checkpoints.found(source)

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from trackops_common.errors import TransientError
 from trackops_outbox_relay.domain.checkpoint import Backlog, Checkpoint, OutboxRow
+from trackops_outbox_relay.domain.errors import OperationRefused
+from trackops_outbox_relay.domain.operations import Operation, OperationRecord
+from trackops_outbox_relay.domain.quarantine import Fault, Quarantined
+from trackops_outbox_relay.domain.rebase import LogSpan, RowPlace
+from trackops_outbox_relay.domain.standing import Standing, Step
 
 __all__ = [
     "Checkpoints",
+    "EventLog",
     "Fenced",
     "KnownSources",
     "Lease",
+    "LogSpan",
+    "Operations",
     "Outbox",
     "Outboxes",
     "Publisher",
     "Publishers",
+    "RowsRefused",
+    "WaitingRows",
     "WakeUp",
 ]
 
@@ -27,6 +39,22 @@ class Fenced(TransientError):
 
     def __init__(self, source: str) -> None:
         super().__init__(f"another relay publishes from {source}")
+
+
+class RowsRefused(Exception):
+    """The broker refuses at least one row of a transaction for good; none of it was done."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"the broker refuses a row: {detail}")
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRows:
+    """What waits of one key."""
+
+    rows: int
+    last_seq: int
 
 
 class Outbox(Protocol):
@@ -49,6 +77,20 @@ class Outbox(Protocol):
         """
         ...
 
+    def of_key(self, key: str, *, first: int, last: int, limit: int) -> Sequence[OutboxRow]:
+        """Rows of one key with `first <= seq <= last`, by `seq`; raises as `backlog` does."""
+        ...
+
+    def waiting(
+        self, keys: Sequence[Quarantined], checkpoint: Checkpoint
+    ) -> Mapping[str, WaitingRows]:
+        """What waits of each key up to the checkpoint; raises as `backlog` does."""
+        ...
+
+    def places(self) -> Sequence[RowPlace]:
+        """Every row by `seq`, without its payload; raises as `backlog` does."""
+        ...
+
 
 class Outboxes(Protocol):
     """The outboxes of all sources."""
@@ -69,15 +111,20 @@ class Checkpoints(Protocol):
         """
         ...
 
-    def last(self, source: str) -> Checkpoint | None:
-        """The source's last committed checkpoint; None where there never was one.
+    def last(self, source: str) -> Standing | None:
+        """The source's last committed checkpoint and quarantine; None where there never was one.
 
-        Sees every checkpoint committed before the call, also while another
-        source's transaction is open in the same partition.
+        Sees everything committed before the call, also while another source's
+        transaction is open in the same partition.
 
         Raises:
+            QuarantineLost: records of quarantined keys are missing.
             TransientError: the broker does not answer.
         """
+        ...
+
+    def found(self, source: str) -> Standing:
+        """What is there of it, whether it is all that should be; raises `TransientError`."""
         ...
 
 
@@ -88,21 +135,29 @@ class Publisher(Protocol):
     opening ends what this one left undone.
     """
 
-    def publish(self, rows: Sequence[OutboxRow]) -> None:
-        """Begin a transaction with these rows, in order, and the checkpoint after the last.
+    def faults(self, rows: Sequence[OutboxRow]) -> Mapping[int, Fault]:
+        """The rows, by `seq`, that the broker would refuse by their topic or size.
+
+        A fault is only told of metadata that were asked for in this call; a
+        row without one may still be refused, where metadata have changed.
 
         Raises:
-            Fenced: another publisher was opened.
             TransientError: the broker does not answer.
         """
         ...
 
-    def begin(self, checkpoint: Checkpoint) -> None:
-        """Begin a transaction with a checkpoint only; raises as `publish` does."""
+    def begin(self, step: Step) -> None:
+        """Begin a transaction with all that the step changes.
+
+        Raises:
+            Fenced: another publisher was opened.
+            RowsRefused: the broker will never take one of the rows.
+            TransientError: the broker does not answer.
+        """
         ...
 
     def commit(self) -> None:
-        """Make what was begun visible, all at once; raises as `publish` does."""
+        """Make what was begun visible, all at once; raises as `begin` does."""
         ...
 
 
@@ -130,7 +185,52 @@ class KnownSources(Protocol):
         ...
 
     def remember(self, source: str, checkpoint_topic_id: str) -> None:
-        """From now on the source is known; raises as `checkpoint_topic_id` does."""
+        """From now on the source is known by this topic; raises as `checkpoint_topic_id` does."""
+        ...
+
+
+class Operations(Protocol):
+    """What operators ask for, and what became of it: orders and audit in one."""
+
+    def submit(self, operation: Operation) -> None:
+        """Put it on record. One that was submitted before stays as it is, unless it had failed.
+
+        Raises:
+            RequestIdReused: the same id was submitted with another content.
+            TransientError: the database does not answer.
+        """
+        ...
+
+    def find(self, operation_id: str) -> OperationRecord:
+        """Its record; raises `TransientError`, or `OperationRefused` where it was refused."""
+        ...
+
+    def next(self, source: str) -> Operation | None:
+        """The oldest that waits for the source's owner; cheap to ask, and may tell it late."""
+        ...
+
+    def finish(self, operation_id: str, outcome: str) -> None:
+        """It was done; repeating this changes nothing."""
+        ...
+
+    def fail(self, operation_id: str, refusal: OperationRefused) -> None:
+        """It cannot be done, and nothing was changed."""
+        ...
+
+    def history(self, source: str, *, before: int, limit: int) -> Sequence[OperationRecord]:
+        """The newest with a number less than `before` (0: the newest of all), newest first."""
+        ...
+
+
+class EventLog(Protocol):
+    """The events of a source that consumers can see."""
+
+    def events(self, source: str, topics: Sequence[str], *, since: datetime) -> LogSpan:
+        """Every committed event of the source since a time.
+
+        Raises:
+            TransientError: the broker does not answer.
+        """
         ...
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from trackops_outbox_relay.domain.checkpoint import Checkpoint
 from trackops_outbox_relay.domain.errors import SourceRefused
+from trackops_outbox_relay.domain.standing import Standing
 
 __all__ = ["Progress", "SourceProgress"]
 
@@ -17,10 +17,12 @@ __all__ = ["Progress", "SourceProgress"]
 class SourceProgress:
     """A source that is leased here."""
 
-    checkpoint: Checkpoint | None = None
+    standing: Standing | None = None
     """None until the place to start from was found."""
     refusal: SourceRefused | None = None
     """Why it stands still, where it does."""
+    publish_seconds: float | None = None
+    """What the last transaction took from begin to commit."""
 
 
 class Progress:
@@ -45,10 +47,12 @@ class Progress:
             with self._lock:
                 self._sources.pop(source, None)
 
-    def reached(self, source: str, checkpoint: Checkpoint) -> None:
-        """The checkpoint was committed, or found committed."""
+    def reached(
+        self, source: str, standing: Standing, *, publish_seconds: float | None = None
+    ) -> None:
+        """The standing was committed, or found committed."""
         with self._lock:
-            self._sources[source] = SourceProgress(checkpoint)
+            self._sources[source] = SourceProgress(standing, publish_seconds=publish_seconds)
 
     def refused(self, source: str, refusal: SourceRefused) -> None:
         """The source stands still."""

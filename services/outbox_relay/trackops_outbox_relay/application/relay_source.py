@@ -10,19 +10,24 @@ from dataclasses import dataclass
 
 import structlog
 
+from trackops_common.clock import Clock
 from trackops_common.errors import TransientError
+from trackops_outbox_relay.application.bisection import Bisection
+from trackops_outbox_relay.application.operate import Operate
 from trackops_outbox_relay.application.ports import (
     Fenced,
     Lease,
     Outbox,
     Publisher,
     Publishers,
+    RowsRefused,
     WakeUp,
 )
 from trackops_outbox_relay.application.progress import Progress
 from trackops_outbox_relay.application.start_source import StartSource
 from trackops_outbox_relay.domain.checkpoint import Checkpoint, OutboxRow
 from trackops_outbox_relay.domain.errors import SourceRefused
+from trackops_outbox_relay.domain.standing import Standing, Step, advance
 
 __all__ = ["Pace", "RelaySource"]
 
@@ -63,10 +68,12 @@ class RelaySource:
         outbox: Outbox,
         publishers: Publishers,
         start_source: StartSource,
+        operate: Operate,
         wake_up: WakeUp,
         progress: Progress,
         pace: Pace,
         reader: Executor,
+        clock: Clock,
     ) -> None:
         """`reader` runs the read of the next batch during the commit of this one."""
         self._lease = lease
@@ -74,63 +81,101 @@ class RelaySource:
         self._outbox = outbox
         self._publishers = publishers
         self._start_source = start_source
+        self._operate = operate
         self._wake_up = wake_up
         self._progress = progress
         self._pace = pace
         self._reader = reader
+        self._clock = clock
+        self._bisection = Bisection(pace.batch_rows)
+        self._refusal: SourceRefused | None = None
         self._failures = 0
 
     def run(self) -> None:
         """Publish until the lease ends, waiting for a broker or a database that is away."""
         while not self._lease.ended:
             try:
+                self._stand_still()
                 with self._publishers.open(self._source) as publisher:
                     self._publish_from(self._start_source(self._source, publisher), publisher)
             except Fenced as error:
                 _log.warning("fenced", source=self._source, error=str(error))
                 if not self._lease.confirm(pause_seconds=self._pace.fenced_pause_seconds):
                     return
+            except RowsRefused as error:
+                _log.warning("looking for a refused row", source=self._source, error=str(error))
+                self._bisection.refused(error.detail)
             except TransientError as error:
                 self._wait_after(error)
             except SourceRefused as error:
                 _log.critical("source refused", source=self._source, error=str(error))
                 self._progress.refused(self._source, error)
-                self._lease.wait(self._pace.refused_pause_seconds)
+                self._refusal = error
 
-    def _publish_from(self, checkpoint: Checkpoint, publisher: Publisher) -> None:
-        rows = self._read(checkpoint)
-        self._progress.reached(self._source, checkpoint)
-        _log.info("publishing", source=self._source, seq=checkpoint.seq)
+    def _publish_from(self, standing: Standing, publisher: Publisher) -> None:
+        rows = self._read(standing.checkpoint)
+        self._progress.reached(self._source, standing)
+        self._operate.settle(standing)
+        _log.info("publishing", source=self._source, seq=standing.checkpoint.seq)
         idle_seconds = self._pace.shortest_poll_seconds
         while not self._lease.ended:
+            standing = self._operate(self._source, standing, publisher)
             if rows:
-                checkpoint = rows[-1].checkpoint
-                rows = self._publish(rows, publisher)
+                standing, rows = self._publish(rows, standing, publisher)
                 idle_seconds = self._pace.shortest_poll_seconds
             elif self._wake_up.wait(idle_seconds):
                 idle_seconds = self._pace.shortest_poll_seconds
             else:
                 idle_seconds = min(idle_seconds * 2, self._pace.longest_poll_seconds)
             self._failures = 0
-            rows = rows or self._read(checkpoint)
+            rows = rows or self._read(standing.checkpoint)
 
-    def _publish(self, rows: Sequence[OutboxRow], publisher: Publisher) -> Sequence[OutboxRow]:
-        """Publish a batch; the next one, where it was read meanwhile because this one was full."""
+    def _publish(
+        self, rows: Sequence[OutboxRow], standing: Standing, publisher: Publisher
+    ) -> tuple[Standing, Sequence[OutboxRow]]:
+        """Publish a batch; the standing after it, and the next rows where they are at hand."""
         began = time.monotonic()
-        checkpoint = rows[-1].checkpoint
-        publisher.publish(rows)
+        now, later = self._bisection.cut(rows)
+        faults = {**publisher.faults(now), **self._bisection.faults}
+        step = advance(standing, now, faults, at=self._clock.now())
+        self._bisection.trying(step)
+        publisher.begin(step)
         following: Future[Sequence[OutboxRow]] | None = None
-        if len(rows) == self._pace.batch_rows:
-            following = self._reader.submit(self._read, checkpoint)
+        if len(rows) == self._pace.batch_rows and not later:
+            following = self._reader.submit(self._read, step.standing.checkpoint)
         publisher.commit()
-        self._progress.reached(self._source, checkpoint)
+        self._committed(step, seconds=time.monotonic() - began)
         if following is not None:
-            return following.result()
-        self._lease.wait(began + self._pace.transaction_seconds - time.monotonic())
-        return ()
+            return step.standing, following.result()
+        if not later:
+            self._lease.wait(began + self._pace.transaction_seconds - time.monotonic())
+        return step.standing, later
+
+    def _committed(self, step: Step, *, seconds: float) -> None:
+        self._bisection.committed()
+        self._progress.reached(self._source, step.standing, publish_seconds=seconds)
+        for key, entry in step.changes.items():
+            if entry is not None:
+                _log.error(
+                    "key quarantined",
+                    source=self._source,
+                    key=key,
+                    seq=entry.first_seq,
+                    reason=entry.fault.reason.value,
+                    detail=entry.fault.detail,
+                )
 
     def _read(self, checkpoint: Checkpoint) -> Sequence[OutboxRow]:
         return self._outbox.read(checkpoint, limit=self._pace.batch_rows)
+
+    def _stand_still(self) -> None:
+        """After a refusal: wait until a rebase was done, or it is time to look again."""
+        refusal, self._refusal = self._refusal, None
+        look_again = time.monotonic() + self._pace.refused_pause_seconds
+        while refusal is not None and not self._lease.ended and time.monotonic() < look_again:
+            if self._operate.on_refused(self._source, refusal):
+                return
+            self._wake_up.wait(self._pace.shortest_poll_seconds)
 
     def _wait_after(self, error: TransientError) -> None:
         longest = self._pace.longest_pause_seconds

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trackops_outbox_relay.application.ports import Checkpoints, KnownSources, Publisher
-from trackops_outbox_relay.domain.checkpoint import START, Checkpoint
 from trackops_outbox_relay.domain.errors import CheckpointLost, TopicReplaced
+from trackops_outbox_relay.domain.standing import Standing, Step
 
 __all__ = ["StartSource"]
 
@@ -18,26 +18,26 @@ class StartSource:
     checkpoints: Checkpoints
     known_sources: KnownSources
 
-    def __call__(self, source: str, publisher: Publisher) -> Checkpoint:
-        """The checkpoint to go on from, to be asked after the publisher was opened.
+    def __call__(self, source: str, publisher: Publisher) -> Standing:
+        """The checkpoint to go on from and what waits; to be asked once the publisher is open.
 
         Raises:
-            CheckpointLost, TopicReplaced: a known source without its checkpoint.
+            CheckpointLost, QuarantineLost, TopicReplaced: a known source without its records.
             TransientError: the broker or the database does not answer.
         """
         topic_id = self.checkpoints.topic_id()
         known_id = self.known_sources.checkpoint_topic_id(source)
         if known_id is not None and known_id != topic_id:
             raise TopicReplaced(source, expected_id=known_id, found_id=topic_id)
-        checkpoint = self.checkpoints.last(source)
-        if checkpoint is None:
+        standing = self.checkpoints.last(source)
+        if standing is None:
             if known_id is not None:
                 raise CheckpointLost(source)
-            checkpoint = START
-            publisher.begin(checkpoint)
+            standing = Standing()
+            publisher.begin(Step(standing))
             publisher.commit()
         if known_id is None:
             # After the first checkpoint: the other way round, a crash between them would leave
             # a known source without a checkpoint, which is refused for ever.
             self.known_sources.remember(source, topic_id)
-        return checkpoint
+        return standing

@@ -2,17 +2,24 @@
 
 RelayError
 ├── SourceNotFound        no source has this name
+├── OperationRefused      what an operator asks for cannot be done; `problem` says why
 └── SourceRefused         the source stands still until an operator decides
     ├── CheckpointLost    it was relayed before, but Kafka holds no checkpoint of it
+    ├── QuarantineLost    its checkpoint counts more quarantined keys than Kafka holds
     ├── TopicReplaced     its checkpoint stands in another topic than it was left in
     └── OutboxDiverged    its outbox does not hold the event that was published last
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 __all__ = [
     "CheckpointLost",
+    "OperationProblem",
+    "OperationRefused",
     "OutboxDiverged",
+    "QuarantineLost",
     "RelayError",
     "SourceNotFound",
     "SourceRefused",
@@ -32,6 +39,26 @@ class SourceNotFound(RelayError):
         self.source = source
 
 
+class OperationProblem(StrEnum):
+    """Why an operation is refused."""
+
+    KEY_NOT_QUARANTINED = "KEY_NOT_QUARANTINED"
+    ROW_NOT_QUARANTINED = "ROW_NOT_QUARANTINED"
+    STILL_UNPUBLISHABLE = "STILL_UNPUBLISHABLE"
+    SOURCE_STANDS_STILL = "SOURCE_STANDS_STILL"
+    SOURCE_NOT_REFUSED = "SOURCE_NOT_REFUSED"
+    REBASE_PLAN_CHANGED = "REBASE_PLAN_CHANGED"
+
+
+class OperationRefused(RelayError):
+    """What an operator asks for cannot be done as things are; nothing was changed."""
+
+    def __init__(self, source: str, problem: OperationProblem, message: str) -> None:
+        super().__init__(message)
+        self.source = source
+        self.problem = problem
+
+
 class SourceRefused(RelayError):
     """To publish from this source could lose events or double them."""
 
@@ -48,6 +75,17 @@ class CheckpointLost(SourceRefused):
 
     def __init__(self, source: str) -> None:
         super().__init__(source, "it was relayed before, but the checkpoint topic has no record")
+
+
+class QuarantineLost(SourceRefused):
+    """The checkpoint counts more quarantined keys than there are records of."""
+
+    def __init__(self, source: str, *, expected: int, found: int) -> None:
+        super().__init__(
+            source,
+            f"{expected} of its keys are in quarantine, but the checkpoint topic holds only"
+            f" {found} of their records",
+        )
 
 
 class TopicReplaced(SourceRefused):

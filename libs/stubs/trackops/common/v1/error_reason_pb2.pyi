@@ -169,6 +169,39 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     Sample: {"reason": "SOURCE_NOT_FOUND", "domain": "trackops",
     "metadata": {"source": "trackops_order"}}
     """
+    ERROR_REASON_KEY_NOT_QUARANTINED: _ErrorReason.ValueType  # 51
+    """FAILED_PRECONDITION. No rows of this key wait in quarantine.
+    Sample: {"reason": "KEY_NOT_QUARANTINED", "domain": "trackops",
+    "metadata": {"source": "trackops_order"}}
+    """
+    ERROR_REASON_ROW_NOT_QUARANTINED: _ErrorReason.ValueType  # 52
+    """FAILED_PRECONDITION. No row of the key waits at this place.
+    Sample: {"reason": "ROW_NOT_QUARANTINED", "domain": "trackops",
+    "metadata": {"source": "trackops_order"}}
+    """
+    ERROR_REASON_STILL_UNPUBLISHABLE: _ErrorReason.ValueType  # 53
+    """FAILED_PRECONDITION. The first row that waits is refused again.
+    Sample: {"reason": "STILL_UNPUBLISHABLE", "domain": "trackops",
+    "metadata": {"source": "trackops_order"}}
+    """
+    ERROR_REASON_SOURCE_STANDS_STILL: _ErrorReason.ValueType  # 54
+    """FAILED_PRECONDITION. Nothing is published from the source until it was
+    rebased.
+    Sample: {"reason": "SOURCE_STANDS_STILL", "domain": "trackops",
+    "metadata": {"source": "trackops_order"}}
+    """
+    ERROR_REASON_SOURCE_NOT_REFUSED: _ErrorReason.ValueType  # 55
+    """FAILED_PRECONDITION. The source is published as it should be; there is
+    nothing to rebase.
+    Sample: {"reason": "SOURCE_NOT_REFUSED", "domain": "trackops",
+    "metadata": {"source": "trackops_order"}}
+    """
+    ERROR_REASON_REBASE_PLAN_CHANGED: _ErrorReason.ValueType  # 56
+    """FAILED_PRECONDITION. The outbox or the log changed since the plan was
+    made; make another one and look at it.
+    Sample: {"reason": "REBASE_PLAN_CHANGED", "domain": "trackops",
+    "metadata": {"source": "trackops_order"}}
+    """
     ERROR_REASON_CREDENTIALS_INVALID: _ErrorReason.ValueType  # 70
     """UNAUTHENTICATED. No account or client has these credentials.
     Sample: {"reason": "CREDENTIALS_INVALID", "domain": "trackops"}
@@ -353,6 +386,39 @@ Sample: {"reason": "SAGA_TRIGGER_UNKNOWN", "domain": "trackops",
 ERROR_REASON_SOURCE_NOT_FOUND: ErrorReason.ValueType  # 50
 """NOT_FOUND. The relay does not serve a source of this name.
 Sample: {"reason": "SOURCE_NOT_FOUND", "domain": "trackops",
+"metadata": {"source": "trackops_order"}}
+"""
+ERROR_REASON_KEY_NOT_QUARANTINED: ErrorReason.ValueType  # 51
+"""FAILED_PRECONDITION. No rows of this key wait in quarantine.
+Sample: {"reason": "KEY_NOT_QUARANTINED", "domain": "trackops",
+"metadata": {"source": "trackops_order"}}
+"""
+ERROR_REASON_ROW_NOT_QUARANTINED: ErrorReason.ValueType  # 52
+"""FAILED_PRECONDITION. No row of the key waits at this place.
+Sample: {"reason": "ROW_NOT_QUARANTINED", "domain": "trackops",
+"metadata": {"source": "trackops_order"}}
+"""
+ERROR_REASON_STILL_UNPUBLISHABLE: ErrorReason.ValueType  # 53
+"""FAILED_PRECONDITION. The first row that waits is refused again.
+Sample: {"reason": "STILL_UNPUBLISHABLE", "domain": "trackops",
+"metadata": {"source": "trackops_order"}}
+"""
+ERROR_REASON_SOURCE_STANDS_STILL: ErrorReason.ValueType  # 54
+"""FAILED_PRECONDITION. Nothing is published from the source until it was
+rebased.
+Sample: {"reason": "SOURCE_STANDS_STILL", "domain": "trackops",
+"metadata": {"source": "trackops_order"}}
+"""
+ERROR_REASON_SOURCE_NOT_REFUSED: ErrorReason.ValueType  # 55
+"""FAILED_PRECONDITION. The source is published as it should be; there is
+nothing to rebase.
+Sample: {"reason": "SOURCE_NOT_REFUSED", "domain": "trackops",
+"metadata": {"source": "trackops_order"}}
+"""
+ERROR_REASON_REBASE_PLAN_CHANGED: ErrorReason.ValueType  # 56
+"""FAILED_PRECONDITION. The outbox or the log changed since the plan was
+made; make another one and look at it.
+Sample: {"reason": "REBASE_PLAN_CHANGED", "domain": "trackops",
 "metadata": {"source": "trackops_order"}}
 """
 ERROR_REASON_CREDENTIALS_INVALID: ErrorReason.ValueType  # 70

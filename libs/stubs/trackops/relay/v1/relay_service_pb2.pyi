@@ -8,6 +8,7 @@ from google.protobuf import descriptor as descriptor
 from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
+from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 import builtins as builtins
 import sys
 import typing as typing
@@ -18,6 +19,37 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: descriptor.FileDescriptor
+
+class _QuarantineReason:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _QuarantineReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_QuarantineReason.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    QUARANTINE_REASON_UNSPECIFIED: _QuarantineReason.ValueType  # 0
+    """Never sent."""
+    QUARANTINE_REASON_TOO_LARGE: _QuarantineReason.ValueType  # 1
+    """The row is larger than its topic allows a message to be."""
+    QUARANTINE_REASON_UNKNOWN_TOPIC: _QuarantineReason.ValueType  # 2
+    """Its topic does not exist, or has a name that no topic can have."""
+    QUARANTINE_REASON_REFUSED_BY_BROKER: _QuarantineReason.ValueType  # 3
+    """The broker refused it by a rule or a right of its own."""
+    QUARANTINE_REASON_NOT_IN_LOG: _QuarantineReason.ValueType  # 4
+    """A rebase found that the log lacks it."""
+
+class QuarantineReason(_QuarantineReason, metaclass=_QuarantineReasonEnumTypeWrapper):
+    """Why rows wait."""
+
+QUARANTINE_REASON_UNSPECIFIED: QuarantineReason.ValueType  # 0
+"""Never sent."""
+QUARANTINE_REASON_TOO_LARGE: QuarantineReason.ValueType  # 1
+"""The row is larger than its topic allows a message to be."""
+QUARANTINE_REASON_UNKNOWN_TOPIC: QuarantineReason.ValueType  # 2
+"""Its topic does not exist, or has a name that no topic can have."""
+QUARANTINE_REASON_REFUSED_BY_BROKER: QuarantineReason.ValueType  # 3
+"""The broker refused it by a rule or a right of its own."""
+QUARANTINE_REASON_NOT_IN_LOG: QuarantineReason.ValueType  # 4
+"""A rebase found that the log lacks it."""
 
 @typing.final
 class Checkpoint(message.Message):
@@ -55,6 +87,7 @@ class Source(message.Message):
     OLDEST_UNPUBLISHED_TIME_FIELD_NUMBER: builtins.int
     LEASED_HERE_FIELD_NUMBER: builtins.int
     REFUSAL_FIELD_NUMBER: builtins.int
+    QUARANTINED_KEYS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The schema's name, such as "trackops_order"."""
     rows_behind: builtins.int
@@ -66,6 +99,8 @@ class Source(message.Message):
     lease and must not publish from it; empty otherwise. An operator decides
     what comes next.
     """
+    quarantined_keys: builtins.int
+    """Keys in quarantine."""
     @builtins.property
     def checkpoint(self) -> Checkpoint: ...
     @builtins.property
@@ -81,10 +116,11 @@ class Source(message.Message):
         oldest_unpublished_time: timestamp_pb2.Timestamp | None = ...,
         leased_here: builtins.bool = ...,
         refusal: builtins.str = ...,
+        quarantined_keys: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["checkpoint", b"checkpoint", "oldest_unpublished_time", b"oldest_unpublished_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["checkpoint", b"checkpoint", "leased_here", b"leased_here", "name", b"name", "oldest_unpublished_time", b"oldest_unpublished_time", "refusal", b"refusal", "rows_behind", b"rows_behind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["checkpoint", b"checkpoint", "leased_here", b"leased_here", "name", b"name", "oldest_unpublished_time", b"oldest_unpublished_time", "quarantined_keys", b"quarantined_keys", "refusal", b"refusal", "rows_behind", b"rows_behind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -111,16 +147,20 @@ class GetCheckpointResponse(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     CHECKPOINT_FIELD_NUMBER: builtins.int
+    LOWEST_QUARANTINED_SEQ_FIELD_NUMBER: builtins.int
+    lowest_quarantined_seq: builtins.int
+    """The least `seq` of a row that waits in quarantine; 0 where none does."""
     @builtins.property
     def checkpoint(self) -> Checkpoint: ...
     def __init__(
         self,
         *,
         checkpoint: Checkpoint | None = ...,
+        lowest_quarantined_seq: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["checkpoint", b"checkpoint", "lowest_quarantined_seq", b"lowest_quarantined_seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -158,6 +198,485 @@ class ListSourcesResponse(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class QuarantinedKey(message.Message):
+    """A key of one source whose rows wait."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    DETAIL_FIELD_NUMBER: builtins.int
+    FIRST_SEQ_FIELD_NUMBER: builtins.int
+    LAST_SEQ_FIELD_NUMBER: builtins.int
+    ROWS_FIELD_NUMBER: builtins.int
+    QUARANTINE_TIME_FIELD_NUMBER: builtins.int
+    key: builtins.str
+    reason: QuarantineReason.ValueType
+    detail: builtins.str
+    """What exactly is wrong with the first row."""
+    first_seq: builtins.int
+    """The row that cannot be published."""
+    last_seq: builtins.int
+    """The last row of the key that waits behind it; `through_seq` of
+    DiscardQuarantine names such a row.
+    """
+    rows: builtins.int
+    """Rows that wait, the first included."""
+    @builtins.property
+    def quarantine_time(self) -> timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        key: builtins.str = ...,
+        reason: QuarantineReason.ValueType = ...,
+        detail: builtins.str = ...,
+        first_seq: builtins.int = ...,
+        last_seq: builtins.int = ...,
+        rows: builtins.int = ...,
+        quarantine_time: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["quarantine_time", b"quarantine_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["detail", b"detail", "first_seq", b"first_seq", "key", b"key", "last_seq", b"last_seq", "quarantine_time", b"quarantine_time", "reason", b"reason", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListQuarantineRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    source: builtins.str
+    page_size: builtins.int
+    """Keys at most; 0 means 100."""
+    page_token: builtins.str
+    """Of the page before; a key that came or went between the pages is in its
+    place.
+    """
+    def __init__(
+        self,
+        *,
+        source: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["page_size", b"page_size", "page_token", b"page_token", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListQuarantineResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Empty on the last page."""
+    @builtins.property
+    def keys(self) -> containers.RepeatedCompositeFieldContainer[QuarantinedKey]:
+        """By `first_seq`."""
+
+    def __init__(
+        self,
+        *,
+        keys: abc.Iterable[QuarantinedKey] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["keys", b"keys", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ReplayQuarantineRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    SOURCE_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """Makes the call safe to repeat (AIP-155). UUID."""
+    source: builtins.str
+    key: builtins.str
+    reason: builtins.str
+    """Why; kept for the audit."""
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        source: builtins.str = ...,
+        key: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "reason", b"reason", "request_id", b"request_id", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ReplayQuarantineResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    PUBLISHED_ROWS_FIELD_NUMBER: builtins.int
+    REMAINING_FIELD_NUMBER: builtins.int
+    published_rows: builtins.int
+    @builtins.property
+    def remaining(self) -> QuarantinedKey:
+        """Present where a later row of the key cannot be published either (or more
+        waited than one transaction takes): what still waits begins there.
+        """
+
+    def __init__(
+        self,
+        *,
+        published_rows: builtins.int = ...,
+        remaining: QuarantinedKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["remaining", b"remaining"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["published_rows", b"published_rows", "remaining", b"remaining"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DiscardQuarantineRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    SOURCE_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    THROUGH_SEQ_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """Makes the call safe to repeat (AIP-155). UUID."""
+    source: builtins.str
+    key: builtins.str
+    through_seq: builtins.int
+    """The last row to give up; a row of the key that waits."""
+    reason: builtins.str
+    """Why; kept for the audit."""
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        source: builtins.str = ...,
+        key: builtins.str = ...,
+        through_seq: builtins.int = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "reason", b"reason", "request_id", b"request_id", "source", b"source", "through_seq", b"through_seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DiscardQuarantineResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    DISCARDED_ROWS_FIELD_NUMBER: builtins.int
+    PUBLISHED_ROWS_FIELD_NUMBER: builtins.int
+    REMAINING_FIELD_NUMBER: builtins.int
+    discarded_rows: builtins.int
+    published_rows: builtins.int
+    """Rows behind `through_seq` that were published."""
+    @builtins.property
+    def remaining(self) -> QuarantinedKey:
+        """As in ReplayQuarantineResponse."""
+
+    def __init__(
+        self,
+        *,
+        discarded_rows: builtins.int = ...,
+        published_rows: builtins.int = ...,
+        remaining: QuarantinedKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["remaining", b"remaining"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["discarded_rows", b"discarded_rows", "published_rows", b"published_rows", "remaining", b"remaining"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RebasePlan(message.Message):
+    """Where a source's outbox and the log part."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    CHECKPOINT_FIELD_NUMBER: builtins.int
+    ROWS_TO_PUBLISH_FIELD_NUMBER: builtins.int
+    ROWS_IN_LOG_FIELD_NUMBER: builtins.int
+    ROWS_PASSED_OVER_FIELD_NUMBER: builtins.int
+    KEYS_TO_QUARANTINE_FIELD_NUMBER: builtins.int
+    EVENTS_NOT_IN_OUTBOX_FIELD_NUMBER: builtins.int
+    FIRST_EVENT_NOT_IN_OUTBOX_FIELD_NUMBER: builtins.int
+    LAST_EVENT_NOT_IN_OUTBOX_FIELD_NUMBER: builtins.int
+    JUDGED_FROM_SEQ_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    rows_to_publish: builtins.int
+    """Rows above it, which are published next. May grow while services write."""
+    rows_in_log: builtins.int
+    """Rows up to the checkpoint that the log has."""
+    rows_passed_over: builtins.int
+    """Rows up to the checkpoint that the log lacks while it has a later row of
+    their key: they were given up once, and stay so.
+    """
+    keys_to_quarantine: builtins.int
+    """Keys that go into quarantine, or stay there, because the log lacks rows of
+    them.
+    """
+    events_not_in_outbox: builtins.int
+    """Events of the log that the outbox does not have (any more)."""
+    first_event_not_in_outbox: builtins.int
+    """Least and greatest `ce_outboxseq` of those; 0 where there are none."""
+    last_event_not_in_outbox: builtins.int
+    judged_from_seq: builtins.int
+    """Rows below were not judged: the log does not reach that far back."""
+    digest: builtins.str
+    """Names this outcome in RebaseRequest."""
+    @builtins.property
+    def checkpoint(self) -> Checkpoint:
+        """What the checkpoint becomes: the last row of the outbox that the log has."""
+
+    def __init__(
+        self,
+        *,
+        checkpoint: Checkpoint | None = ...,
+        rows_to_publish: builtins.int = ...,
+        rows_in_log: builtins.int = ...,
+        rows_passed_over: builtins.int = ...,
+        keys_to_quarantine: builtins.int = ...,
+        events_not_in_outbox: builtins.int = ...,
+        first_event_not_in_outbox: builtins.int = ...,
+        last_event_not_in_outbox: builtins.int = ...,
+        judged_from_seq: builtins.int = ...,
+        digest: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["checkpoint", b"checkpoint", "digest", b"digest", "events_not_in_outbox", b"events_not_in_outbox", "first_event_not_in_outbox", b"first_event_not_in_outbox", "judged_from_seq", b"judged_from_seq", "keys_to_quarantine", b"keys_to_quarantine", "last_event_not_in_outbox", b"last_event_not_in_outbox", "rows_in_log", b"rows_in_log", "rows_passed_over", b"rows_passed_over", "rows_to_publish", b"rows_to_publish"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PlanRebaseRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: builtins.int
+    source: builtins.str
+    def __init__(
+        self,
+        *,
+        source: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PlanRebaseResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: builtins.int
+    CURRENT_CHECKPOINT_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def plan(self) -> RebasePlan: ...
+    @builtins.property
+    def current_checkpoint(self) -> Checkpoint:
+        """The checkpoint as it is; absent where there is none."""
+
+    def __init__(
+        self,
+        *,
+        plan: RebasePlan | None = ...,
+        current_checkpoint: Checkpoint | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["current_checkpoint", b"current_checkpoint", "plan", b"plan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["current_checkpoint", b"current_checkpoint", "plan", b"plan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RebaseRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    SOURCE_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """Makes the call safe to repeat (AIP-155). UUID."""
+    source: builtins.str
+    digest: builtins.str
+    """Of the plan that was seen."""
+    reason: builtins.str
+    """Why; kept for the audit."""
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        source: builtins.str = ...,
+        digest: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["digest", b"digest", "reason", b"reason", "request_id", b"request_id", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RebaseResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    CHECKPOINT_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def checkpoint(self) -> Checkpoint:
+        """Where publishing goes on from."""
+
+    def __init__(
+        self,
+        *,
+        checkpoint: Checkpoint | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Operation(message.Message):
+    """What an operator asked for."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    class _State:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[Operation._State.ValueType], builtins.type):
+        DESCRIPTOR: descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: Operation._State.ValueType  # 0
+        """Never sent."""
+        STATE_PENDING: Operation._State.ValueType  # 1
+        """The owner of the source has not taken it up."""
+        STATE_DONE: Operation._State.ValueType  # 2
+        STATE_FAILED: Operation._State.ValueType  # 3
+        """Refused; `outcome` says why, and nothing was changed."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """How far it came."""
+
+    STATE_UNSPECIFIED: Operation.State.ValueType  # 0
+    """Never sent."""
+    STATE_PENDING: Operation.State.ValueType  # 1
+    """The owner of the source has not taken it up."""
+    STATE_DONE: Operation.State.ValueType  # 2
+    STATE_FAILED: Operation.State.ValueType  # 3
+    """Refused; `outcome` says why, and nothing was changed."""
+
+    KIND_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    THROUGH_SEQ_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    PRINCIPAL_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    OUTCOME_FIELD_NUMBER: builtins.int
+    REQUEST_TIME_FIELD_NUMBER: builtins.int
+    FINISH_TIME_FIELD_NUMBER: builtins.int
+    kind: builtins.str
+    """"replay", "discard" or "rebase"."""
+    key: builtins.str
+    through_seq: builtins.int
+    reason: builtins.str
+    principal: builtins.str
+    """Who asked for it."""
+    state: Operation.State.ValueType
+    outcome: builtins.str
+    @builtins.property
+    def request_time(self) -> timestamp_pb2.Timestamp: ...
+    @builtins.property
+    def finish_time(self) -> timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        kind: builtins.str = ...,
+        key: builtins.str = ...,
+        through_seq: builtins.int = ...,
+        reason: builtins.str = ...,
+        principal: builtins.str = ...,
+        state: Operation.State.ValueType = ...,
+        outcome: builtins.str = ...,
+        request_time: timestamp_pb2.Timestamp | None = ...,
+        finish_time: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["finish_time", b"finish_time", "request_time", b"request_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["finish_time", b"finish_time", "key", b"key", "kind", b"kind", "outcome", b"outcome", "principal", b"principal", "reason", b"reason", "request_time", b"request_time", "state", b"state", "through_seq", b"through_seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListOperationsRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    source: builtins.str
+    page_size: builtins.int
+    """Operations at most; 0 means 100."""
+    page_token: builtins.str
+    """Of the page before."""
+    def __init__(
+        self,
+        *,
+        source: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["page_size", b"page_size", "page_token", b"page_token", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListOperationsResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    OPERATIONS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Empty on the last page."""
+    @builtins.property
+    def operations(self) -> containers.RepeatedCompositeFieldContainer[Operation]:
+        """The newest first."""
+
+    def __init__(
+        self,
+        *,
+        operations: abc.Iterable[Operation] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["next_page_token", b"next_page_token", "operations", b"operations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class CheckpointRecord(message.Message):
     """What the relay keeps in the checkpoint topic for each source: the value of
     the record whose key is the source's name.
@@ -167,16 +686,59 @@ class CheckpointRecord(message.Message):
 
     SEQ_FIELD_NUMBER: builtins.int
     EVENT_ID_FIELD_NUMBER: builtins.int
+    QUARANTINED_KEYS_FIELD_NUMBER: builtins.int
+    LAST_OPERATION_ID_FIELD_NUMBER: builtins.int
+    LAST_OPERATION_OUTCOME_FIELD_NUMBER: builtins.int
     seq: builtins.int
     event_id: builtins.str
+    quarantined_keys: builtins.int
+    """How many QuarantineRecords of the source stand in the partition."""
+    last_operation_id: builtins.str
+    """The operation that was done last, by which a successor knows that it was."""
+    last_operation_outcome: builtins.str
+    """Its outcome, as the operation's record has it."""
     def __init__(
         self,
         *,
         seq: builtins.int = ...,
         event_id: builtins.str = ...,
+        quarantined_keys: builtins.int = ...,
+        last_operation_id: builtins.str = ...,
+        last_operation_outcome: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["event_id", b"event_id", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["event_id", b"event_id", "last_operation_id", b"last_operation_id", "last_operation_outcome", b"last_operation_outcome", "quarantined_keys", b"quarantined_keys", "seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class QuarantineRecord(message.Message):
+    """What the relay keeps there for each quarantined key: the value of the record
+    whose key is "<source>/<key>". Its tombstone ends the quarantine.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    FIRST_SEQ_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    DETAIL_FIELD_NUMBER: builtins.int
+    QUARANTINE_TIME_FIELD_NUMBER: builtins.int
+    first_seq: builtins.int
+    reason: QuarantineReason.ValueType
+    detail: builtins.str
+    @builtins.property
+    def quarantine_time(self) -> timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        first_seq: builtins.int = ...,
+        reason: QuarantineReason.ValueType = ...,
+        detail: builtins.str = ...,
+        quarantine_time: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["quarantine_time", b"quarantine_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["detail", b"detail", "first_seq", b"first_seq", "quarantine_time", b"quarantine_time", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -26,9 +26,18 @@ if _version_not_supported:
 
 
 class RelayServiceStub:
-    """Shows how far the relay has published each outbox.
+    """Shows how far the relay has published each outbox, and lets an operator
+    decide about rows that cannot be published.
 
-    Every RPC may answer INVALID_ARGUMENT, UNAVAILABLE and DEADLINE_EXCEEDED.
+    Any replica answers. What changes a source is done by the replica that
+    holds its lease, between two of its transactions; the call waits for it
+    within its deadline. A call that ends with DEADLINE_EXCEEDED is on record
+    all the same and is done as soon as the source has an owner: sent again
+    with its `request_id`, it gets the answer.
+
+    Every RPC may answer INVALID_ARGUMENT (REQUEST_ID_REUSED too), UNAVAILABLE
+    and DEADLINE_EXCEEDED, and NOT_FOUND with reason SOURCE_NOT_FOUND where it
+    names a source.
     """
 
     def __init__(self, channel):
@@ -47,18 +56,55 @@ class RelayServiceStub:
                 request_serializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListSourcesRequest.SerializeToString,
                 response_deserializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListSourcesResponse.FromString,
                 _registered_method=True)
+        self.ListQuarantine = channel.unary_unary(
+                '/trackops.relay.v1.RelayService/ListQuarantine',
+                request_serializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListQuarantineRequest.SerializeToString,
+                response_deserializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListQuarantineResponse.FromString,
+                _registered_method=True)
+        self.ReplayQuarantine = channel.unary_unary(
+                '/trackops.relay.v1.RelayService/ReplayQuarantine',
+                request_serializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ReplayQuarantineRequest.SerializeToString,
+                response_deserializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ReplayQuarantineResponse.FromString,
+                _registered_method=True)
+        self.DiscardQuarantine = channel.unary_unary(
+                '/trackops.relay.v1.RelayService/DiscardQuarantine',
+                request_serializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.DiscardQuarantineRequest.SerializeToString,
+                response_deserializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.DiscardQuarantineResponse.FromString,
+                _registered_method=True)
+        self.PlanRebase = channel.unary_unary(
+                '/trackops.relay.v1.RelayService/PlanRebase',
+                request_serializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.PlanRebaseRequest.SerializeToString,
+                response_deserializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.PlanRebaseResponse.FromString,
+                _registered_method=True)
+        self.Rebase = channel.unary_unary(
+                '/trackops.relay.v1.RelayService/Rebase',
+                request_serializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.RebaseRequest.SerializeToString,
+                response_deserializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.RebaseResponse.FromString,
+                _registered_method=True)
+        self.ListOperations = channel.unary_unary(
+                '/trackops.relay.v1.RelayService/ListOperations',
+                request_serializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListOperationsRequest.SerializeToString,
+                response_deserializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListOperationsResponse.FromString,
+                _registered_method=True)
 
 
 class RelayServiceServicer:
-    """Shows how far the relay has published each outbox.
+    """Shows how far the relay has published each outbox, and lets an operator
+    decide about rows that cannot be published.
 
-    Every RPC may answer INVALID_ARGUMENT, UNAVAILABLE and DEADLINE_EXCEEDED.
+    Any replica answers. What changes a source is done by the replica that
+    holds its lease, between two of its transactions; the call waits for it
+    within its deadline. A call that ends with DEADLINE_EXCEEDED is on record
+    all the same and is done as soon as the source has an owner: sent again
+    with its `request_id`, it gets the answer.
+
+    Every RPC may answer INVALID_ARGUMENT (REQUEST_ID_REUSED too), UNAVAILABLE
+    and DEADLINE_EXCEEDED, and NOT_FOUND with reason SOURCE_NOT_FOUND where it
+    names a source.
     """
 
     def GetCheckpoint(self, request, context):
         """The last position published from one source, as it stands in Kafka.
-
-        NOT_FOUND with reason SOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -66,6 +112,64 @@ class RelayServiceServicer:
 
     def ListSources(self, request, context):
         """Every source, with what waits in it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListQuarantine(self, request, context):
+        """The keys of one source whose rows wait because one of them cannot be
+        published, by the place of that row.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayQuarantine(self, request, context):
+        """Publishes the waiting rows of one key, in order and exactly once, up to
+        the first that still cannot be published.
+
+        FAILED_PRECONDITION with reason KEY_NOT_QUARANTINED, or
+        STILL_UNPUBLISHABLE: already the first row is refused again, or
+        SOURCE_STANDS_STILL: the source is refused as a whole.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiscardQuarantine(self, request, context):
+        """Gives up the waiting rows of one key up to a named one, and publishes the
+        rest as ReplayQuarantine does. What is given up never reaches Kafka.
+
+        FAILED_PRECONDITION with reason KEY_NOT_QUARANTINED, or
+        ROW_NOT_QUARANTINED: no row of the key waits at `through_seq`, or
+        SOURCE_STANDS_STILL.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanRebase(self, request, context):
+        """Compares a source's outbox with the log; nothing is changed. Reads every
+        event since the outbox's oldest row, so give it minutes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rebase(self, request, context):
+        """Sets the checkpoint of a source that stands still to where the outbox and
+        the log part, by the plan that PlanRebase showed.
+
+        FAILED_PRECONDITION with reason SOURCE_NOT_REFUSED, or
+        REBASE_PLAN_CHANGED: the comparison has another outcome now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOperations(self, request, context):
+        """What operators did to a source, the newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,6 +188,36 @@ def add_RelayServiceServicer_to_server(servicer, server):
                     request_deserializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListSourcesRequest.FromString,
                     response_serializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListSourcesResponse.SerializeToString,
             ),
+            'ListQuarantine': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQuarantine,
+                    request_deserializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListQuarantineRequest.FromString,
+                    response_serializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListQuarantineResponse.SerializeToString,
+            ),
+            'ReplayQuarantine': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayQuarantine,
+                    request_deserializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ReplayQuarantineRequest.FromString,
+                    response_serializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ReplayQuarantineResponse.SerializeToString,
+            ),
+            'DiscardQuarantine': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiscardQuarantine,
+                    request_deserializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.DiscardQuarantineRequest.FromString,
+                    response_serializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.DiscardQuarantineResponse.SerializeToString,
+            ),
+            'PlanRebase': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanRebase,
+                    request_deserializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.PlanRebaseRequest.FromString,
+                    response_serializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.PlanRebaseResponse.SerializeToString,
+            ),
+            'Rebase': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rebase,
+                    request_deserializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.RebaseRequest.FromString,
+                    response_serializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.RebaseResponse.SerializeToString,
+            ),
+            'ListOperations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOperations,
+                    request_deserializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListOperationsRequest.FromString,
+                    response_serializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListOperationsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'trackops.relay.v1.RelayService', rpc_method_handlers)
@@ -93,9 +227,18 @@ def add_RelayServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RelayService:
-    """Shows how far the relay has published each outbox.
+    """Shows how far the relay has published each outbox, and lets an operator
+    decide about rows that cannot be published.
 
-    Every RPC may answer INVALID_ARGUMENT, UNAVAILABLE and DEADLINE_EXCEEDED.
+    Any replica answers. What changes a source is done by the replica that
+    holds its lease, between two of its transactions; the call waits for it
+    within its deadline. A call that ends with DEADLINE_EXCEEDED is on record
+    all the same and is done as soon as the source has an owner: sent again
+    with its `request_id`, it gets the answer.
+
+    Every RPC may answer INVALID_ARGUMENT (REQUEST_ID_REUSED too), UNAVAILABLE
+    and DEADLINE_EXCEEDED, and NOT_FOUND with reason SOURCE_NOT_FOUND where it
+    names a source.
     """
 
     @staticmethod
@@ -142,6 +285,168 @@ class RelayService:
             '/trackops.relay.v1.RelayService/ListSources',
             trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListSourcesRequest.SerializeToString,
             trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListSourcesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQuarantine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.relay.v1.RelayService/ListQuarantine',
+            trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListQuarantineRequest.SerializeToString,
+            trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListQuarantineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayQuarantine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.relay.v1.RelayService/ReplayQuarantine',
+            trackops_dot_relay_dot_v1_dot_relay__service__pb2.ReplayQuarantineRequest.SerializeToString,
+            trackops_dot_relay_dot_v1_dot_relay__service__pb2.ReplayQuarantineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiscardQuarantine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.relay.v1.RelayService/DiscardQuarantine',
+            trackops_dot_relay_dot_v1_dot_relay__service__pb2.DiscardQuarantineRequest.SerializeToString,
+            trackops_dot_relay_dot_v1_dot_relay__service__pb2.DiscardQuarantineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanRebase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.relay.v1.RelayService/PlanRebase',
+            trackops_dot_relay_dot_v1_dot_relay__service__pb2.PlanRebaseRequest.SerializeToString,
+            trackops_dot_relay_dot_v1_dot_relay__service__pb2.PlanRebaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rebase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.relay.v1.RelayService/Rebase',
+            trackops_dot_relay_dot_v1_dot_relay__service__pb2.RebaseRequest.SerializeToString,
+            trackops_dot_relay_dot_v1_dot_relay__service__pb2.RebaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOperations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.relay.v1.RelayService/ListOperations',
+            trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListOperationsRequest.SerializeToString,
+            trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListOperationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

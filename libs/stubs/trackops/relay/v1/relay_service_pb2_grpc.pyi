@@ -27,9 +27,18 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RelayServiceStub:
-    """Shows how far the relay has published each outbox.
+    """Shows how far the relay has published each outbox, and lets an operator
+    decide about rows that cannot be published.
 
-    Every RPC may answer INVALID_ARGUMENT, UNAVAILABLE and DEADLINE_EXCEEDED.
+    Any replica answers. What changes a source is done by the replica that
+    holds its lease, between two of its transactions; the call waits for it
+    within its deadline. A call that ends with DEADLINE_EXCEEDED is on record
+    all the same and is done as soon as the source has an owner: sent again
+    with its `request_id`, it gets the answer.
+
+    Every RPC may answer INVALID_ARGUMENT (REQUEST_ID_REUSED too), UNAVAILABLE
+    and DEADLINE_EXCEEDED, and NOT_FOUND with reason SOURCE_NOT_FOUND where it
+    names a source.
     """
 
     @_typing.overload
@@ -37,33 +46,111 @@ class RelayServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RelayServiceAsyncStub: ...
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_relay_service_pb2.GetCheckpointRequest, _relay_service_pb2.GetCheckpointResponse]
-    """The last position published from one source, as it stands in Kafka.
-
-    NOT_FOUND with reason SOURCE_NOT_FOUND.
-    """
+    """The last position published from one source, as it stands in Kafka."""
     ListSources: _grpc.UnaryUnaryMultiCallable[_relay_service_pb2.ListSourcesRequest, _relay_service_pb2.ListSourcesResponse]
     """Every source, with what waits in it."""
+    ListQuarantine: _grpc.UnaryUnaryMultiCallable[_relay_service_pb2.ListQuarantineRequest, _relay_service_pb2.ListQuarantineResponse]
+    """The keys of one source whose rows wait because one of them cannot be
+    published, by the place of that row.
+    """
+    ReplayQuarantine: _grpc.UnaryUnaryMultiCallable[_relay_service_pb2.ReplayQuarantineRequest, _relay_service_pb2.ReplayQuarantineResponse]
+    """Publishes the waiting rows of one key, in order and exactly once, up to
+    the first that still cannot be published.
+
+    FAILED_PRECONDITION with reason KEY_NOT_QUARANTINED, or
+    STILL_UNPUBLISHABLE: already the first row is refused again, or
+    SOURCE_STANDS_STILL: the source is refused as a whole.
+    """
+    DiscardQuarantine: _grpc.UnaryUnaryMultiCallable[_relay_service_pb2.DiscardQuarantineRequest, _relay_service_pb2.DiscardQuarantineResponse]
+    """Gives up the waiting rows of one key up to a named one, and publishes the
+    rest as ReplayQuarantine does. What is given up never reaches Kafka.
+
+    FAILED_PRECONDITION with reason KEY_NOT_QUARANTINED, or
+    ROW_NOT_QUARANTINED: no row of the key waits at `through_seq`, or
+    SOURCE_STANDS_STILL.
+    """
+    PlanRebase: _grpc.UnaryUnaryMultiCallable[_relay_service_pb2.PlanRebaseRequest, _relay_service_pb2.PlanRebaseResponse]
+    """Compares a source's outbox with the log; nothing is changed. Reads every
+    event since the outbox's oldest row, so give it minutes.
+    """
+    Rebase: _grpc.UnaryUnaryMultiCallable[_relay_service_pb2.RebaseRequest, _relay_service_pb2.RebaseResponse]
+    """Sets the checkpoint of a source that stands still to where the outbox and
+    the log part, by the plan that PlanRebase showed.
+
+    FAILED_PRECONDITION with reason SOURCE_NOT_REFUSED, or
+    REBASE_PLAN_CHANGED: the comparison has another outcome now.
+    """
+    ListOperations: _grpc.UnaryUnaryMultiCallable[_relay_service_pb2.ListOperationsRequest, _relay_service_pb2.ListOperationsResponse]
+    """What operators did to a source, the newest first."""
 
 @_typing.type_check_only
 class RelayServiceAsyncStub(RelayServiceStub):
-    """Shows how far the relay has published each outbox.
+    """Shows how far the relay has published each outbox, and lets an operator
+    decide about rows that cannot be published.
 
-    Every RPC may answer INVALID_ARGUMENT, UNAVAILABLE and DEADLINE_EXCEEDED.
+    Any replica answers. What changes a source is done by the replica that
+    holds its lease, between two of its transactions; the call waits for it
+    within its deadline. A call that ends with DEADLINE_EXCEEDED is on record
+    all the same and is done as soon as the source has an owner: sent again
+    with its `request_id`, it gets the answer.
+
+    Every RPC may answer INVALID_ARGUMENT (REQUEST_ID_REUSED too), UNAVAILABLE
+    and DEADLINE_EXCEEDED, and NOT_FOUND with reason SOURCE_NOT_FOUND where it
+    names a source.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_relay_service_pb2.GetCheckpointRequest, _relay_service_pb2.GetCheckpointResponse]  # type: ignore[assignment]
-    """The last position published from one source, as it stands in Kafka.
-
-    NOT_FOUND with reason SOURCE_NOT_FOUND.
-    """
+    """The last position published from one source, as it stands in Kafka."""
     ListSources: _aio.UnaryUnaryMultiCallable[_relay_service_pb2.ListSourcesRequest, _relay_service_pb2.ListSourcesResponse]  # type: ignore[assignment]
     """Every source, with what waits in it."""
+    ListQuarantine: _aio.UnaryUnaryMultiCallable[_relay_service_pb2.ListQuarantineRequest, _relay_service_pb2.ListQuarantineResponse]  # type: ignore[assignment]
+    """The keys of one source whose rows wait because one of them cannot be
+    published, by the place of that row.
+    """
+    ReplayQuarantine: _aio.UnaryUnaryMultiCallable[_relay_service_pb2.ReplayQuarantineRequest, _relay_service_pb2.ReplayQuarantineResponse]  # type: ignore[assignment]
+    """Publishes the waiting rows of one key, in order and exactly once, up to
+    the first that still cannot be published.
+
+    FAILED_PRECONDITION with reason KEY_NOT_QUARANTINED, or
+    STILL_UNPUBLISHABLE: already the first row is refused again, or
+    SOURCE_STANDS_STILL: the source is refused as a whole.
+    """
+    DiscardQuarantine: _aio.UnaryUnaryMultiCallable[_relay_service_pb2.DiscardQuarantineRequest, _relay_service_pb2.DiscardQuarantineResponse]  # type: ignore[assignment]
+    """Gives up the waiting rows of one key up to a named one, and publishes the
+    rest as ReplayQuarantine does. What is given up never reaches Kafka.
+
+    FAILED_PRECONDITION with reason KEY_NOT_QUARANTINED, or
+    ROW_NOT_QUARANTINED: no row of the key waits at `through_seq`, or
+    SOURCE_STANDS_STILL.
+    """
+    PlanRebase: _aio.UnaryUnaryMultiCallable[_relay_service_pb2.PlanRebaseRequest, _relay_service_pb2.PlanRebaseResponse]  # type: ignore[assignment]
+    """Compares a source's outbox with the log; nothing is changed. Reads every
+    event since the outbox's oldest row, so give it minutes.
+    """
+    Rebase: _aio.UnaryUnaryMultiCallable[_relay_service_pb2.RebaseRequest, _relay_service_pb2.RebaseResponse]  # type: ignore[assignment]
+    """Sets the checkpoint of a source that stands still to where the outbox and
+    the log part, by the plan that PlanRebase showed.
+
+    FAILED_PRECONDITION with reason SOURCE_NOT_REFUSED, or
+    REBASE_PLAN_CHANGED: the comparison has another outcome now.
+    """
+    ListOperations: _aio.UnaryUnaryMultiCallable[_relay_service_pb2.ListOperationsRequest, _relay_service_pb2.ListOperationsResponse]  # type: ignore[assignment]
+    """What operators did to a source, the newest first."""
 
 class RelayServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Shows how far the relay has published each outbox.
+    """Shows how far the relay has published each outbox, and lets an operator
+    decide about rows that cannot be published.
 
-    Every RPC may answer INVALID_ARGUMENT, UNAVAILABLE and DEADLINE_EXCEEDED.
+    Any replica answers. What changes a source is done by the replica that
+    holds its lease, between two of its transactions; the call waits for it
+    within its deadline. A call that ends with DEADLINE_EXCEEDED is on record
+    all the same and is done as soon as the source has an owner: sent again
+    with its `request_id`, it gets the answer.
+
+    Every RPC may answer INVALID_ARGUMENT (REQUEST_ID_REUSED too), UNAVAILABLE
+    and DEADLINE_EXCEEDED, and NOT_FOUND with reason SOURCE_NOT_FOUND where it
+    names a source.
     """
 
     @_abc_1.abstractmethod
@@ -72,10 +159,7 @@ class RelayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _relay_service_pb2.GetCheckpointRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_relay_service_pb2.GetCheckpointResponse, _abc.Awaitable[_relay_service_pb2.GetCheckpointResponse]]:
-        """The last position published from one source, as it stands in Kafka.
-
-        NOT_FOUND with reason SOURCE_NOT_FOUND.
-        """
+        """The last position published from one source, as it stands in Kafka."""
 
     @_abc_1.abstractmethod
     def ListSources(
@@ -84,5 +168,74 @@ class RelayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_relay_service_pb2.ListSourcesResponse, _abc.Awaitable[_relay_service_pb2.ListSourcesResponse]]:
         """Every source, with what waits in it."""
+
+    @_abc_1.abstractmethod
+    def ListQuarantine(
+        self,
+        request: _relay_service_pb2.ListQuarantineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_relay_service_pb2.ListQuarantineResponse, _abc.Awaitable[_relay_service_pb2.ListQuarantineResponse]]:
+        """The keys of one source whose rows wait because one of them cannot be
+        published, by the place of that row.
+        """
+
+    @_abc_1.abstractmethod
+    def ReplayQuarantine(
+        self,
+        request: _relay_service_pb2.ReplayQuarantineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_relay_service_pb2.ReplayQuarantineResponse, _abc.Awaitable[_relay_service_pb2.ReplayQuarantineResponse]]:
+        """Publishes the waiting rows of one key, in order and exactly once, up to
+        the first that still cannot be published.
+
+        FAILED_PRECONDITION with reason KEY_NOT_QUARANTINED, or
+        STILL_UNPUBLISHABLE: already the first row is refused again, or
+        SOURCE_STANDS_STILL: the source is refused as a whole.
+        """
+
+    @_abc_1.abstractmethod
+    def DiscardQuarantine(
+        self,
+        request: _relay_service_pb2.DiscardQuarantineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_relay_service_pb2.DiscardQuarantineResponse, _abc.Awaitable[_relay_service_pb2.DiscardQuarantineResponse]]:
+        """Gives up the waiting rows of one key up to a named one, and publishes the
+        rest as ReplayQuarantine does. What is given up never reaches Kafka.
+
+        FAILED_PRECONDITION with reason KEY_NOT_QUARANTINED, or
+        ROW_NOT_QUARANTINED: no row of the key waits at `through_seq`, or
+        SOURCE_STANDS_STILL.
+        """
+
+    @_abc_1.abstractmethod
+    def PlanRebase(
+        self,
+        request: _relay_service_pb2.PlanRebaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_relay_service_pb2.PlanRebaseResponse, _abc.Awaitable[_relay_service_pb2.PlanRebaseResponse]]:
+        """Compares a source's outbox with the log; nothing is changed. Reads every
+        event since the outbox's oldest row, so give it minutes.
+        """
+
+    @_abc_1.abstractmethod
+    def Rebase(
+        self,
+        request: _relay_service_pb2.RebaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_relay_service_pb2.RebaseResponse, _abc.Awaitable[_relay_service_pb2.RebaseResponse]]:
+        """Sets the checkpoint of a source that stands still to where the outbox and
+        the log part, by the plan that PlanRebase showed.
+
+        FAILED_PRECONDITION with reason SOURCE_NOT_REFUSED, or
+        REBASE_PLAN_CHANGED: the comparison has another outcome now.
+        """
+
+    @_abc_1.abstractmethod
+    def ListOperations(
+        self,
+        request: _relay_service_pb2.ListOperationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_relay_service_pb2.ListOperationsResponse, _abc.Awaitable[_relay_service_pb2.ListOperationsResponse]]:
+        """What operators did to a source, the newest first."""
 
 def add_RelayServiceServicer_to_server(servicer: RelayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,1 @@
+"""`trackops outbox`: what an operator does about the relay."""

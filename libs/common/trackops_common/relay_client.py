@@ -1,0 +1,33 @@
+"""The relay, asked how far it has published an outbox."""
+
+from __future__ import annotations
+
+import grpc
+from trackops.relay.v1.relay_service_pb2 import GetCheckpointRequest
+from trackops.relay.v1.relay_service_pb2_grpc import RelayServiceStub
+
+from trackops_common.errors import TransientError
+from trackops_common.partitions import Published
+
+__all__ = ["published_by_relay"]
+
+_SECONDS = 10.0
+
+
+def published_by_relay(target: str, source: str) -> Published:
+    """How far the relay at `target` (host:port, or any gRPC name) has published a schema's outbox.
+
+    Raises:
+        TransientError: it does not answer, or not with a checkpoint.
+    """
+    options = [("grpc.enable_http_proxy", 0)]
+    with grpc.insecure_channel(target, options=options) as channel:
+        try:
+            answer = RelayServiceStub(channel).GetCheckpoint(
+                GetCheckpointRequest(source=source), timeout=_SECONDS
+            )
+        except grpc.RpcError as error:
+            raise TransientError(f"the relay does not tell its checkpoint: {error}") from error
+    return Published(
+        answer.checkpoint.seq, answer.checkpoint.event_id, answer.lowest_quarantined_seq
+    )

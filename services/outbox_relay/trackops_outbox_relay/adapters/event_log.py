@@ -1,0 +1,131 @@
+"""The events of a source, as consumers find them in Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from trackops_common import kafka
+from trackops_common.errors import TransientError
+from trackops_outbox_relay.domain.rebase import LogSpan
+
+__all__ = ["KafkaEventLog"]
+
+_REQUEST_SECONDS = 5.0
+_SILENCE_SECONDS = 15.0
+_BATCH = 5_000
+
+
+class KafkaEventLog:
+    """Reads topics from a time to their end."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._settings = kafka.client_settings(bootstrap_servers, "trackops-relay-log") | {
+            "group.id": "trackops-relay-log",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "error",
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+        }
+
+    def events(self, source: str, topics: Sequence[str], *, since: datetime) -> LogSpan:
+        with self._consumer() as consumer:
+            starts = _starts(consumer, topics, since)
+            trimmed = {
+                (place.topic, place.partition)
+                for place in starts
+                if 0 < place.offset == _watermarks(consumer, place)[0]
+            }
+            reading = _Reading(source, since, trimmed)
+            consumer.assign(starts)
+            reading.read(consumer, {(place.topic, place.partition) for place in starts})
+        return LogSpan(reading.seqs, reading.complete_since)
+
+    @contextmanager
+    def _consumer(self) -> Iterator[Consumer]:
+        consumer = Consumer(self._settings)
+        try:
+            yield consumer
+        except KafkaException as error:
+            raise TransientError(f"the log cannot be read: {error}") from error
+        finally:
+            consumer.close()
+
+
+class _Reading:
+    """What was found so far."""
+
+    def __init__(self, source: str, since: datetime, trimmed: set[tuple[str, int]]) -> None:
+        """`trimmed` partitions may have lost events since that time."""
+        self.seqs: dict[str, int] = {}
+        self.complete_since = since
+        self._ce_source = f"/trackops/{source}".encode()
+        self._trimmed = trimmed
+
+    def read(self, consumer: Consumer, unfinished: set[tuple[str, int]]) -> None:
+        """Read to the end of every partition.
+
+        Raises:
+            TransientError: the broker does not answer, or reports an error.
+        """
+        while unfinished:
+            messages: Sequence[Any] = consumer.consume(_BATCH, timeout=_SILENCE_SECONDS)
+            if not messages:
+                raise TransientError("the log's end was not reached in time")
+            for message in messages:
+                error = message.error()
+                if error is None:
+                    self._take(message)
+                elif error.code() == error._PARTITION_EOF:
+                    place = (message.topic(), message.partition())
+                    unfinished.discard(place)
+                    self._note_age(place, datetime.now(UTC))
+                else:
+                    raise TransientError(f"the log cannot be read: {error.str()}")
+
+    def _take(self, message: Any) -> None:
+        place = (message.topic(), message.partition())
+        if place in self._trimmed:
+            self._note_age(place, datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC))
+        headers: Mapping[str, bytes] = dict(message.headers() or ())
+        if headers.get("ce_source") == self._ce_source:
+            self.seqs[headers["ce_id"].decode()] = int(headers["ce_outboxseq"])
+
+    def _note_age(self, place: tuple[str, int], oldest: datetime) -> None:
+        """The first message of a trimmed partition (or, where there is none, now) is its age."""
+        if place in self._trimmed:
+            self._trimmed.discard(place)
+            self.complete_since = max(self.complete_since, oldest)
+
+
+def _starts(consumer: Consumer, topics: Sequence[str], since: datetime) -> list[TopicPartition]:
+    """Where the messages since that time begin; the end where there are none."""
+    places = []
+    for topic in topics:
+        found = consumer.list_topics(topic, timeout=_REQUEST_SECONDS).topics[topic]
+        if found.error is None:
+            at = int(since.timestamp() * 1000)
+            places += [TopicPartition(topic, number, at) for number in found.partitions]
+    starts = consumer.offsets_for_times(places, timeout=_REQUEST_SECONDS) if places else []
+    return [_begin(consumer, start) for start in starts]
+
+
+def _begin(consumer: Consumer, start: TopicPartition) -> TopicPartition:
+    if start.error is not None:
+        raise TransientError(f"the log cannot be read: {start.error}")
+    if start.offset >= 0:
+        return start
+    return TopicPartition(start.topic, start.partition, _watermarks(consumer, start)[1])
+
+
+def _watermarks(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    marks = consumer.get_watermark_offsets(
+        TopicPartition(place.topic, place.partition), timeout=_REQUEST_SECONDS
+    )
+    if marks is None:
+        raise TransientError("no offsets of the log in time")
+    return marks
