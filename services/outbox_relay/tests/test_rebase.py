@@ -16,7 +16,9 @@ from trackops.relay.v1 import relay_service_pb2 as pb
 from trackops.relay.v1.relay_service_pb2_grpc import RelayServiceStub
 
 from trackops_cli.testing import wait_for
+from trackops_common.errors import TransientError
 from trackops_common.testing import error_details, eventually, serving
+from trackops_outbox_relay.adapters.checkpoints import KafkaCheckpoints
 from trackops_outbox_relay.bootstrap import bootstrap
 from trackops_outbox_relay.domain.checkpoint import START, Checkpoint
 from trackops_outbox_relay.domain.quarantine import Fault, Quarantined, QuarantineReason
@@ -209,4 +211,15 @@ def _make_again(bench: RelayBench) -> None:
     config = {"cleanup.policy": "compact"}
     made = NewTopic(topic, num_partitions=8, replication_factor=1, config=config)
     admin.create_topics([made])[topic].result(10)
-    wait_for(lambda: topic in admin.list_topics(timeout=5).topics)
+    wait_for(lambda: _is_led(bench), what="leaders of the new topic's partitions")
+
+
+def _is_led(bench: RelayBench) -> bool:
+    settings = bench.settings
+    checkpoints = KafkaCheckpoints(
+        settings.kafka_bootstrap_servers, topic=settings.checkpoint_topic, partitions=8
+    )
+    try:
+        return all(checkpoints.found(source) == Standing() for source in bench.databases)
+    except TransientError:
+        return False
