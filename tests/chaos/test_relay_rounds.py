@@ -33,21 +33,17 @@ from rich.table import Table
 
 from trackops_cli.local.mesh import is_serving
 from trackops_cli.local.ports import Ports
-from trackops_cli.local.provision import connect
 from trackops_cli.local.stack import LocalStack
 from trackops_cli.testing import Database as MigratedDatabase
 from trackops_cli.testing import KafkaCluster, wait_for
 from trackops_common import envelope
 from trackops_common.database import Database
-from trackops_common.migrations.tables import OUTBOX_V1
 from trackops_common.partitions import maintain_outbox
 from trackops_common.testing import TcpLink
 from trackops_outbox_relay.settings import RelaySettings
 from trackops_outbox_relay.testing import RelayBench
 
-FOURTH = "trackops_saga_orchestrator"
-"""It publishes nothing in earnest; here its schema gets an outbox."""
-SOURCES = ("trackops_order", "trackops_inventory", "trackops_payment", FOURTH)
+SOURCES = ("trackops_order", "trackops_inventory", "trackops_payment", "trackops_saga_orchestrator")
 PARTITIONS = 3
 ROUNDS = int(os.environ.get("TRACKOPS_CHAOS_ROUNDS", "4"))
 RATE = float(os.environ.get("TRACKOPS_CHAOS_RATE", "600"))
@@ -231,8 +227,6 @@ def bench(database: MigratedDatabase, kafka: KafkaCluster, link: TcpLink) -> Ite
             made = Database(database.url(role), application_name="chaos")
             return stack.enter_context(closing(made))
 
-        with connect(database.url(FOURTH)) as connection, connection.cursor() as cursor:
-            cursor.execute(OUTBOX_V1)
         databases = {source: opened(source) for source in SOURCES}
         for one in databases.values():
             maintain_outbox(one)
