@@ -39,6 +39,7 @@ def make_bench(database: MigratedDatabase, kafka: KafkaCluster) -> Iterator[Benc
             checkpoint_topic=kafka.topic(checkpoint_partitions, cleanup_policy="compact"),
             relay_group=f"test-{uuid.uuid4().hex}",
             relay_batch_rows=50,
+            unknown_topic_seconds=0.5,
             sources=SOURCES,
         )
         return RelayBench(settings, kafka.topic(), databases, database_of("trackops_outbox_relay"))

@@ -274,6 +274,7 @@ def _publishers(bench: RelayBench, *, partitions: int = 8) -> KafkaPublishers:
         bench.settings.kafka_bootstrap_servers,
         checkpoint_topic=bench.settings.checkpoint_topic,
         partitions=partitions,
+        unknown_topic_seconds=bench.settings.unknown_topic_seconds,
     )
 
 

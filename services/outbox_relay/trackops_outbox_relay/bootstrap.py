@@ -148,7 +148,12 @@ def _adapters(
         settings,
         outboxes,
         checkpoints,
-        KafkaPublishers(servers, checkpoint_topic=topic, partitions=partitions),
+        KafkaPublishers(
+            servers,
+            checkpoint_topic=topic,
+            partitions=partitions,
+            unknown_topic_seconds=settings.unknown_topic_seconds,
+        ),
         PostgresKnownSources(database),
         operations,
         PostgresWakeUps(

@@ -32,6 +32,9 @@ class RelaySettings(ServiceSettings):
     checkpoint_topic: str = RELAY_CHECKPOINTS.name
     relay_group: str = "trackops-outbox-relay"
     """The consumer group by which replicas share out the sources."""
+    unknown_topic_seconds: float = 5.0
+    """How long Kafka has to say that there is no such topic until rows for it are quarantined;
+    their source waits so long. A broker that has just started may not know every topic yet."""
     relay_batch_rows: int = 2_000
     """Rows in one Kafka transaction, at most."""
     relay_transaction_seconds: float = 0.01

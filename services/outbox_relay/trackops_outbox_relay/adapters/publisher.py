@@ -14,7 +14,7 @@ from trackops_common import kafka
 from trackops_common.envelope import HeaderWriter
 from trackops_common.errors import TransientError
 from trackops_outbox_relay.adapters.records import records_of
-from trackops_outbox_relay.adapters.topic_limits import TopicLimits
+from trackops_outbox_relay.adapters.topic_limits import MissingTopics, TopicLimits
 from trackops_outbox_relay.application.ports import Fenced, RowsRefused
 from trackops_outbox_relay.domain.checkpoint import OutboxRow
 from trackops_outbox_relay.domain.quarantine import Fault
@@ -130,11 +130,20 @@ class Deliveries:
 class KafkaPublishers:
     """Opens publishers: the transactional id, made from the source, is the fence."""
 
-    def __init__(self, bootstrap_servers: str, *, checkpoint_topic: str, partitions: int) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        *,
+        checkpoint_topic: str,
+        partitions: int,
+        unknown_topic_seconds: float,
+    ) -> None:
+        """A topic is missing once the broker has said so for `unknown_topic_seconds`."""
         self._bootstrap_servers = bootstrap_servers
         self._checkpoint_topic = checkpoint_topic
         self._partitions = partitions
         self._admin = AdminClient(kafka.client_settings(bootstrap_servers, "trackops-relay-topics"))
+        self._missing = MissingTopics(believe_after_seconds=unknown_topic_seconds)
         self._batch_bytes: dict[str, int] = {}
 
     @contextmanager
@@ -144,6 +153,7 @@ class KafkaPublishers:
         producer = Producer(self._settings(source, batch_bytes) | {"on_delivery": deliveries})
         limits = TopicLimits(
             self._admin,
+            missing=self._missing,
             batch_bytes=batch_bytes,
             needs_smaller_batches=partial(self._batch_bytes.__setitem__, source),
         )

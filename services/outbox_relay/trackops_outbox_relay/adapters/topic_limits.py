@@ -6,6 +6,7 @@ A refusal by the broker poisons the whole request and its transaction.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -21,7 +22,7 @@ from trackops_common.errors import TransientError
 from trackops_outbox_relay.domain.checkpoint import OutboxRow
 from trackops_outbox_relay.domain.quarantine import Fault, QuarantineReason
 
-__all__ = ["TopicLimits", "greatest_size"]
+__all__ = ["MissingTopics", "TopicLimits", "greatest_size"]
 
 _REQUEST_SECONDS = 5.0
 _TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
@@ -38,6 +39,30 @@ def greatest_size(row: OutboxRow) -> int:
     return len(row.payload) + sum(len(text.encode()) for text in texts) + _CONSTANT_BYTES
 
 
+class MissingTopics:
+    """Topics that the broker says do not exist, and since when it has said so.
+
+    One that has just started, or lags behind the others, may not know a topic
+    yet; so it is believed only after it has said the same for some time.
+    """
+
+    def __init__(
+        self, *, believe_after_seconds: float, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._believe_after_seconds = believe_after_seconds
+        self._now = now
+        self._since: dict[str, float] = {}
+
+    def is_missing(self, topic: str) -> bool:
+        """The broker said that there is no `topic`; whether to believe it by now."""
+        since = self._since.setdefault(topic, self._now())
+        return self._now() - since >= self._believe_after_seconds
+
+    def is_there(self, topic: str) -> None:
+        """The broker knows `topic`."""
+        self._since.pop(topic, None)
+
+
 class TopicLimits:
     """What topics exist and how large their messages may be, remembered for one publisher."""
 
@@ -45,11 +70,17 @@ class TopicLimits:
         self,
         admin: AdminClient,
         *,
+        missing: MissingTopics,
         batch_bytes: int,
         needs_smaller_batches: Callable[[int], object],
     ) -> None:
-        """`needs_smaller_batches` is told where a topic takes less than `batch_bytes` at once."""
+        """`missing` is shared by all publishers of a process.
+
+        `needs_smaller_batches` is told where a topic takes less than
+        `batch_bytes` at once.
+        """
         self._admin = admin
+        self._missing = missing
         self._batch_bytes = batch_bytes
         self._needs_smaller_batches = needs_smaller_batches
         self._limits: dict[str, int] = {}
@@ -58,8 +89,9 @@ class TopicLimits:
         """See `Publisher.faults`.
 
         Raises:
-            TransientError: the broker does not answer, or a publisher with
-                smaller batches is needed.
+            TransientError: the broker does not answer, or says for the first
+                time that a topic is missing, or a publisher with smaller
+                batches is needed.
         """
         new = {row.topic for row in rows} - self._limits.keys()
         faults = self._ask(new) if new else {}
@@ -114,10 +146,15 @@ class TopicLimits:
         except KafkaException as exception:
             error = exception.args[0]
             if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                return Fault(QuarantineReason.UNKNOWN_TOPIC, f"there is no topic {topic}")
+                if self._missing.is_missing(topic):
+                    return Fault(QuarantineReason.UNKNOWN_TOPIC, f"there is no topic {topic}")
+                raise TransientError(
+                    f"Kafka does not know topic {topic}, or not yet"
+                ) from exception
             if error.code() != KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 raise TransientError(f"Kafka does not describe {topic}: {error}") from exception
             self._limits[topic] = _KAFKAS_DEFAULT
+        self._missing.is_there(topic)
         return None
 
     def _fit_batches(self) -> None:
