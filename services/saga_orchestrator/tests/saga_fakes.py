@@ -176,7 +176,9 @@ class FakeSagaStore:
         woken = {one for one, row in self.rows.items() if row.snapshot.waits_for in ended}
         for saga_id in woken:
             row = self.rows[saga_id]
-            row.snapshot = altered(row.snapshot, state=SagaState.RUNNING, waits_for=None)
+            state = row.snapshot.state
+            turn = SagaState.RUNNING if state is SagaState.QUEUED else state
+            row.snapshot = altered(row.snapshot, state=turn, waits_for=None)
             row.wake_at = self.clock.now()
         return woken
 

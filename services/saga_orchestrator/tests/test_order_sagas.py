@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 from google.protobuf.message import Message
 from trackops.order.v1 import order_events_pb2, order_pb2
 
+from trackops_common import inbox
+from trackops_common.database import Transaction
+from trackops_common.envelope import Attributes
+from trackops_saga_orchestrator.application.start_sagas import StartSagas
 from trackops_saga_orchestrator.domain.cancel_order import CANCEL_ORDER
 from trackops_saga_orchestrator.domain.definitions import DEFINITIONS
 from trackops_saga_orchestrator.domain.fulfil_order import FULFIL_ORDER
@@ -15,9 +21,12 @@ from trackops_saga_orchestrator.domain.progress import SagaState, StepState, Unk
 from trackops_saga_orchestrator.domain.return_order import RETURN_ORDER
 from trackops_saga_orchestrator.domain.saga import Saga
 from trackops_saga_orchestrator.domain.settle_order import SETTLE_ORDER
+from trackops_saga_orchestrator.domain.steps import Step, WaitFor
+from trackops_saga_orchestrator.entrypoints.order_events import OrderEvents
 from trackops_saga_orchestrator.entrypoints.triggers import triggered_by
 
 from .engine_mesh import Mesh, refuse
+from .saga_fakes import START
 
 SHIPMENT = order_pb2.Shipment(
     shipment_id="ship-1", lines=[order_pb2.Pieces(sku="TEA-1", quantity=2)]
@@ -155,3 +164,35 @@ async def test_silent_participant_is_asked_for_ever(definition: Saga, step: str)
     assert mesh.states() == {SagaState.COMPLETED}
     assert len({one.request_id for one in mesh.participants.commands(step)}) == 1
     assert set(mesh.participants.effects.values()) == {1}
+
+
+def message(event: Message) -> inbox.Message:
+    attributes = Attributes(
+        id="event-1",
+        type=event.DESCRIPTOR.full_name,
+        source="/trackops/trackops_order",
+        subject="o",
+        time=START,
+        outboxseq=1,
+        aggregateversion=1,
+        traceparent="",
+    )
+    return inbox.Message("topic", 0, 0, "o", event.SerializeToString(), attributes)
+
+
+def test_events_that_sagas_wait_for_are_remembered() -> None:
+    delivered = order_events_pb2.OrderDelivered.DESCRIPTOR.full_name
+    waiting = Saga("waiting", version=1, steps=[Step("w", WaitFor(delivered, timeout_seconds=60))])
+    mesh = Mesh(waiting)
+    handler = OrderEvents(
+        mesh.definitions, StartSagas(mesh.clock, 10), lambda _: mesh.store, lambda _: None
+    )
+    transaction = cast("Transaction", None)
+    handler(
+        transaction,
+        [
+            message(order_events_pb2.OrderDelivered(order_id="o")),
+            message(order_events_pb2.OrderConfirmed(order_id="o")),
+        ],
+    )
+    assert mesh.store.events == {("o", delivered)}

@@ -330,6 +330,17 @@ def test_end_of_the_earlier_saga_makes_the_next_due(world: World) -> None:
     assert (claimed.snapshot.state, claimed.snapshot.waits_for) == (SagaState.RUNNING, None)
 
 
+def test_paused_saga_whose_turn_has_come_stays_paused(world: World) -> None:
+    first = new_saga()
+    second = waiting_for(first)
+    paused = altered(second.snapshot(), state=SagaState.PAUSED)
+    world.insert([first.snapshot(), paused])
+    world.store.write([write(end(first))])
+    now = found(world, second).snapshot
+    assert (now.state, now.waits_for) == (SagaState.PAUSED, None)
+    assert not world.store.claim([FULFIL_ORDER.hash], limit=9, lease_seconds=10)
+
+
 def test_end_that_is_not_ours_to_write_wakes_nobody(world: World) -> None:
     first = new_saga()
     second = waiting_for(first)

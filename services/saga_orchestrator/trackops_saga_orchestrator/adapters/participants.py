@@ -71,9 +71,11 @@ def grpc_participants(
     order_channel: grpc.aio.Channel,
 ) -> Participants:
     """Every action that a saga may name."""
-    stock = inventory_service_pb2_grpc.InventoryServiceStub(inventory_channel)
-    money = payment_service_pb2_grpc.PaymentServiceStub(payment_channel)
-    orders = order_saga_service_pb2_grpc.OrderSagaServiceStub(order_channel)
+    return {**_stock(inventory_channel), **_money(payment_channel), **_orders(order_channel)}
+
+
+def _stock(channel: grpc.aio.Channel) -> Participants:
+    stock = inventory_service_pb2_grpc.InventoryServiceStub(channel)
     return {
         inventory.reserve: GrpcBatchAction(
             stock.BatchReserveStock, inventory_service_pb2.BatchReserveStockRequest, _reserve
@@ -87,6 +89,12 @@ def grpc_participants(
         inventory.restock: GrpcBatchAction(
             stock.BatchRestockItems, inventory_service_pb2.BatchRestockItemsRequest, _restock
         ),
+    }
+
+
+def _money(channel: grpc.aio.Channel) -> Participants:
+    money = payment_service_pb2_grpc.PaymentServiceStub(channel)
+    return {
         payment.authorize: GrpcBatchAction(
             money.BatchAuthorizePayments,
             payment_service_pb2.BatchAuthorizePaymentsRequest,
@@ -101,6 +109,12 @@ def grpc_participants(
         payment.refund: GrpcBatchAction(
             money.BatchRefundPayments, payment_service_pb2.BatchRefundPaymentsRequest, _refund
         ),
+    }
+
+
+def _orders(channel: grpc.aio.Channel) -> Participants:
+    orders = order_saga_service_pb2_grpc.OrderSagaServiceStub(channel)
+    return {
         order.confirm: GrpcBatchAction(
             orders.BatchConfirmOrders, order_saga_service_pb2.BatchConfirmOrdersRequest, _confirm
         ),

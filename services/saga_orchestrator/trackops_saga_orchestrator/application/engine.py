@@ -104,11 +104,12 @@ class Engine:
         self._stopping = asyncio.Event()
         self._timers = Timers(clock, timedelta(seconds=self._limits.poll_seconds))
         self._operator_calls = 0
-        self._recovered: set[str] = set()
         self._breakers = {
             name: Breaker(name, clock, self._limits.breaker, self._recover)
             for name in sorted({action.participant for action in definitions.actions})
         }
+        self._recovered = set(self._breakers)
+        """Whose steps may still be parked: at first everybody's, by engines before this one."""
         self._lanes = {action: self._lane(participants, action) for action in definitions.actions}
 
     @property
