@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from typing import cast
 
 import pytest
@@ -185,7 +186,7 @@ def test_events_that_sagas_wait_for_are_remembered() -> None:
     waiting = Saga("waiting", version=1, steps=[Step("w", WaitFor(delivered, timeout_seconds=60))])
     mesh = Mesh(waiting)
     handler = OrderEvents(
-        mesh.definitions, StartSagas(mesh.clock, 10), lambda _: mesh.store, lambda _: None
+        mesh.definitions, StartSagas(mesh.clock, 10), lambda _: mesh.store, lambda _: Future()
     )
     transaction = cast("Transaction", None)
     handler(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,11 +17,12 @@ from trackops_common.auth import principal_of
 from trackops_common.batching import Batcher
 from trackops_common.grpc.endpoints import Context, Encoded, unwrap
 from trackops_saga_orchestrator.application.breakers import ParticipantHealth
-from trackops_saga_orchestrator.application.ports import SagaFilter
+from trackops_saga_orchestrator.application.ports import SagaFilter, SagaView
 from trackops_saga_orchestrator.application.show_sagas import GetSaga, ListSagas
 from trackops_saga_orchestrator.application.start_by_hand import StartByHand
 from trackops_saga_orchestrator.application.steer_many import SteerMany
 from trackops_saga_orchestrator.application.steer_sagas import SteerSaga
+from trackops_saga_orchestrator.application.watch_sagas import WatchSagas
 from trackops_saga_orchestrator.domain.steering import Operation
 from trackops_saga_orchestrator.entrypoints.converters import (
     page_position,
@@ -37,6 +39,7 @@ from trackops_saga_orchestrator.entrypoints.operator_converters import (
 
 __all__ = ["OperatorCommands", "SagaServicer"]
 
+_LOOK_SECONDS = 0.5
 _Answer = Callable[[Any, Context], Awaitable[Encoded]]
 
 
@@ -66,6 +69,7 @@ class SagaServicer:
         self._threads = threads
         self._commands = commands
         self._participants = participants
+        self._watch_sagas = WatchSagas(self._find, lambda: asyncio.sleep(_LOOK_SECONDS))
         self.PauseSaga = self._steering(Operation.PAUSE)
         self.ResumeSaga = self._steering(Operation.RESUME)
         self.RetryStep = self._steering(Operation.RETRY)
@@ -77,9 +81,19 @@ class SagaServicer:
     async def GetSaga(
         self, request: saga_service_pb2.GetSagaRequest, _context: Context
     ) -> saga_service_pb2.GetSagaResponse:
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, self._get_saga, UUID(request.saga_id))
+        found = await self._find(UUID(request.saga_id))
         return saga_service_pb2.GetSagaResponse(saga=saga_message(found))
+
+    async def WatchSaga(
+        self, request: saga_service_pb2.WatchSagaRequest, _context: Context
+    ) -> AsyncGenerator[saga_service_pb2.WatchSagaResponse, None]:
+        async with aclosing(self._watch_sagas(UUID(request.saga_id))) as views:
+            async for found in views:
+                yield saga_service_pb2.WatchSagaResponse(saga=saga_message(found))
+
+    async def _find(self, saga_id: UUID) -> SagaView:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._get_saga, saga_id)
 
     async def ListSagas(
         self, request: saga_service_pb2.ListSagasRequest, _context: Context

@@ -56,6 +56,41 @@ class GetSagaResponse(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class WatchSagaRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    SAGA_ID_FIELD_NUMBER: builtins.int
+    saga_id: builtins.str
+    def __init__(
+        self,
+        *,
+        saga_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["saga_id", b"saga_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WatchSagaResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    SAGA_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def saga(self) -> saga_pb2.Saga: ...
+    def __init__(
+        self,
+        *,
+        saga: saga_pb2.Saga | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["saga", b"saga"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["saga", b"saga"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class ListSagasRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 

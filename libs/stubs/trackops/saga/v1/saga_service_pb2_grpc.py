@@ -50,6 +50,11 @@ class SagaServiceStub:
                 request_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.GetSagaRequest.SerializeToString,
                 response_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.GetSagaResponse.FromString,
                 _registered_method=True)
+        self.WatchSaga = channel.unary_stream(
+                '/trackops.saga.v1.SagaService/WatchSaga',
+                request_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.WatchSagaRequest.SerializeToString,
+                response_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.WatchSagaResponse.FromString,
+                _registered_method=True)
         self.ListSagas = channel.unary_unary(
                 '/trackops.saga.v1.SagaService/ListSagas',
                 request_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.ListSagasRequest.SerializeToString,
@@ -118,6 +123,21 @@ class SagaServiceServicer:
 
     def GetSaga(self, request, context):
         """NOT_FOUND with reason SAGA_NOT_FOUND: no saga has this id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchSaga(self, request, context):
+        """A saga as it is, and then as it is each time it was found changed, until it
+        has ended. It is looked at twice a second: what comes and goes between two
+        looks is not shown, the state it comes to rest in is.
+
+        NOT_FOUND with reason SAGA_NOT_FOUND: no saga has this id.
+        RESOURCE_EXHAUSTED with reason OVERLOADED: this server has as many streams
+        open as it is told to; `RetryInfo` says when to come back.
+        UNAVAILABLE, also in the middle: this server stops, or the database is
+        away. Watch again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -215,6 +235,11 @@ def add_SagaServiceServicer_to_server(servicer, server):
                     request_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.GetSagaRequest.FromString,
                     response_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.GetSagaResponse.SerializeToString,
             ),
+            'WatchSaga': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchSaga,
+                    request_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.WatchSagaRequest.FromString,
+                    response_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.WatchSagaResponse.SerializeToString,
+            ),
             'ListSagas': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSagas,
                     request_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.ListSagasRequest.FromString,
@@ -304,6 +329,33 @@ class SagaService:
             '/trackops.saga.v1.SagaService/GetSaga',
             trackops_dot_saga_dot_v1_dot_saga__service__pb2.GetSagaRequest.SerializeToString,
             trackops_dot_saga_dot_v1_dot_saga__service__pb2.GetSagaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchSaga(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/trackops.saga.v1.SagaService/WatchSaga',
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.WatchSagaRequest.SerializeToString,
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.WatchSagaResponse.FromString,
             options,
             channel_credentials,
             insecure,

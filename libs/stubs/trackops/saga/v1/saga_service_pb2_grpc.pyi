@@ -46,6 +46,17 @@ class SagaServiceStub:
     def __new__(cls, channel: _aio.Channel) -> SagaServiceAsyncStub: ...
     GetSaga: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.GetSagaRequest, _saga_service_pb2.GetSagaResponse]
     """NOT_FOUND with reason SAGA_NOT_FOUND: no saga has this id."""
+    WatchSaga: _grpc.UnaryStreamMultiCallable[_saga_service_pb2.WatchSagaRequest, _saga_service_pb2.WatchSagaResponse]
+    """A saga as it is, and then as it is each time it was found changed, until it
+    has ended. It is looked at twice a second: what comes and goes between two
+    looks is not shown, the state it comes to rest in is.
+
+    NOT_FOUND with reason SAGA_NOT_FOUND: no saga has this id.
+    RESOURCE_EXHAUSTED with reason OVERLOADED: this server has as many streams
+    open as it is told to; `RetryInfo` says when to come back.
+    UNAVAILABLE, also in the middle: this server stops, or the database is
+    away. Watch again.
+    """
     ListSagas: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.ListSagasRequest, _saga_service_pb2.ListSagasResponse]
     """Newest first."""
     StartSaga: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.StartSagaRequest, _saga_service_pb2.StartSagaResponse]
@@ -105,6 +116,17 @@ class SagaServiceAsyncStub(SagaServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetSaga: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.GetSagaRequest, _saga_service_pb2.GetSagaResponse]  # type: ignore[assignment]
     """NOT_FOUND with reason SAGA_NOT_FOUND: no saga has this id."""
+    WatchSaga: _aio.UnaryStreamMultiCallable[_saga_service_pb2.WatchSagaRequest, _saga_service_pb2.WatchSagaResponse]  # type: ignore[assignment]
+    """A saga as it is, and then as it is each time it was found changed, until it
+    has ended. It is looked at twice a second: what comes and goes between two
+    looks is not shown, the state it comes to rest in is.
+
+    NOT_FOUND with reason SAGA_NOT_FOUND: no saga has this id.
+    RESOURCE_EXHAUSTED with reason OVERLOADED: this server has as many streams
+    open as it is told to; `RetryInfo` says when to come back.
+    UNAVAILABLE, also in the middle: this server stops, or the database is
+    away. Watch again.
+    """
     ListSagas: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.ListSagasRequest, _saga_service_pb2.ListSagasResponse]  # type: ignore[assignment]
     """Newest first."""
     StartSaga: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.StartSagaRequest, _saga_service_pb2.StartSagaResponse]  # type: ignore[assignment]
@@ -167,6 +189,23 @@ class SagaServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_saga_service_pb2.GetSagaResponse, _abc.Awaitable[_saga_service_pb2.GetSagaResponse]]:
         """NOT_FOUND with reason SAGA_NOT_FOUND: no saga has this id."""
+
+    @_abc_1.abstractmethod
+    def WatchSaga(
+        self,
+        request: _saga_service_pb2.WatchSagaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_saga_service_pb2.WatchSagaResponse], _abc.AsyncIterator[_saga_service_pb2.WatchSagaResponse]]:
+        """A saga as it is, and then as it is each time it was found changed, until it
+        has ended. It is looked at twice a second: what comes and goes between two
+        looks is not shown, the state it comes to rest in is.
+
+        NOT_FOUND with reason SAGA_NOT_FOUND: no saga has this id.
+        RESOURCE_EXHAUSTED with reason OVERLOADED: this server has as many streams
+        open as it is told to; `RetryInfo` says when to come back.
+        UNAVAILABLE, also in the middle: this server stops, or the database is
+        away. Watch again.
+        """
 
     @_abc_1.abstractmethod
     def ListSagas(
