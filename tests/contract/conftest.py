@@ -25,6 +25,7 @@ def participant_of(
         "trackops_order": {
             "TRACKOPS_REDIS_URL": redis_server,
             "TRACKOPS_PAGE_TOKEN_KEY": "a key for tests, which is no secret",
+            "TRACKOPS_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",  # for watchers; here are none
         }
     }
     started: dict[str, Participant] = {}

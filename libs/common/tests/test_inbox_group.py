@@ -193,7 +193,7 @@ def test_kill_and_pause_lose_nothing_and_double_nothing(consumers: Consumers, co
     killed, paused, *_ = (consumers.start() for _ in range(count))
     consumers.wait_members(count)
     consumers.send(600)
-    wait_for(lambda: consumers.count() > 100, what="work under way")
+    wait_for(lambda: len(consumers.workers()) == count, what="each of them at work")
     killed.send_signal(signal.SIGKILL)
     paused.send_signal(signal.SIGSTOP)
     consumers.send(600)

@@ -67,6 +67,8 @@ class Orchestrators:
             "TRACKOPS_DATABASE_URL": settings.database_url.get_secret_value(),
             "TRACKOPS_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
             "TRACKOPS_ORDER_EVENTS_TOPIC": settings.order_events_topic,
+            "TRACKOPS_DEAD_LETTERS_TOPIC": settings.dead_letters_topic,
+            "TRACKOPS_RETRIES_TOPIC": settings.retries_topic,
             "TRACKOPS_ORDER_EVENTS_CONSUMER": settings.order_events_consumer,
             "TRACKOPS_INVENTORY_TARGET": participants,
             "TRACKOPS_PAYMENT_TARGET": participants,
