@@ -25,6 +25,7 @@ from trackops_common.assignment import Assignment, PositionLost
 from trackops_common.database import Database, Transaction
 from trackops_common.dead_letters import DeadLetterPolicy, DeadLetters
 from trackops_common.errors import BatchRefused, TransientError
+from trackops_common.inbox_lag import InboxLag
 from trackops_common.messages import Arrival, InvalidMessage, Message
 from trackops_common.outbox import OutboxEvent
 from trackops_common.positions import Move, PartitionId, PositionStore
@@ -118,8 +119,16 @@ class _Stale(Exception):
 class Inbox:
     """One consumer of one service: `Inbox(…).run` is a loop for `trackops_common.background`."""
 
-    def __init__(self, settings: InboxSettings, database: Database, handler: Handler) -> None:
-        """Connects when it runs."""
+    def __init__(
+        self,
+        settings: InboxSettings,
+        database: Database,
+        handler: Handler,
+        *,
+        lag: InboxLag | None = None,
+    ) -> None:
+        """Connects when it runs. `lag` is kept up to date meanwhile, where somebody reads it."""
+        self._lag = lag
         self._settings = settings
         self._database = database
         self._handler = handler
@@ -134,10 +143,16 @@ class Inbox:
             DeadLetterBudgetExceeded: too many messages cannot be handled.
             Exception: what the handler raised, unless it was transient.
         """
-        consumer = Consumer(_consumer_settings(self._settings))
-        assignment = Assignment(consumer, self._positions, self._settings.bootstrap_servers)
+        positions: dict[PartitionId, int] = {}
+        statistics = {} if self._lag is None else self._lag.client_settings(positions)
+        consumer = Consumer(_consumer_settings(self._settings) | statistics)
+        assignment = Assignment(
+            consumer, self._positions, self._settings.bootstrap_servers, positions
+        )
         try:
-            _Run(self._settings, self._database, self._handler, consumer, assignment, stop).loop()
+            run = _Run(self._settings, self._database, self._handler, consumer, assignment, stop)
+            run.lag = self._lag
+            run.loop()
         finally:
             consumer.close()
 
@@ -154,6 +169,7 @@ class _Run:
         assignment: Assignment,
         stop: threading.Event,
     ) -> None:
+        self.lag: InboxLag | None = None
         self._settings = settings
         self._database = database
         self._handler = handler
@@ -212,7 +228,8 @@ class _Run:
 
     def _commit(self, batch: Sequence[Arrival]) -> Handled:
         """One transaction: positions first, then the work, then its facts and dead letters."""
-        ends = {(one.topic, one.partition): one.offset + 1 for one in batch}
+        last = {(one.topic, one.partition): one for one in batch}
+        ends = {partition: one.offset + 1 for partition, one in last.items()}
         expected = self._assignment.positions
         moves = [Move(partition, expected[partition], end) for partition, end in ends.items()]
         with self._database.transaction() as transaction:
@@ -226,6 +243,8 @@ class _Run:
             given_up = self._dead_letters.give_up(transaction, dead)
             transaction.commit([*handled.events, *given_up])
         expected.update(ends)
+        if self.lag is not None:
+            self.lag.handled({key: one.written_at for key, one in last.items()}, expected)
         return handled
 
     def _arrived(self, raw: Iterable[_Raw]) -> list[Arrival]:
