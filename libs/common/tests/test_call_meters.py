@@ -17,9 +17,8 @@ from trackops_common.errors import Overloaded
 from trackops_common.grpc.endpoints import Context, RpcService
 from trackops_common.grpc.server import Application
 from trackops_common.testing import eventually, serving
+from trackops_common.testing_http import numbers
 from trackops_common.vitals import Vitals
-
-from .http_client import numbers
 
 SERVICE = order_service_pb2.DESCRIPTOR.services_by_name["OrderService"]
 ORDER_ID = "6f1c0000-0000-4000-8000-00000000000a"

@@ -10,8 +10,7 @@ from structlog.testing import capture_logs
 
 from trackops_common.errors import BindError
 from trackops_common.http_endpoint import HttpLimits, Reply, serving_pages
-
-from .http_client import get, send
+from trackops_common.testing_http import get, send
 
 LIMITS = HttpLimits(head_bytes=1024, seconds=0.3, connections=2, bind_seconds=0.2)
 

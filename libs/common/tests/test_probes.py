@@ -7,9 +7,8 @@ from prometheus_client import CollectorRegistry
 from trackops_common.errors import TransientError
 from trackops_common.probes import STALLED_SECONDS, Readiness, pages
 from trackops_common.testing import eventually
+from trackops_common.testing_http import numbers
 from trackops_common.vitals import Sampled, Vitals, one
-
-from .http_client import numbers
 
 
 async def _page(path: str, vitals: Vitals, readiness: Readiness | None = None) -> tuple[int, str]:

@@ -20,12 +20,12 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from trackops.common.v1.dead_letter_pb2 import DeadLetterReason
 
-from trackops_common import kafka
 from trackops_common.assignment import Assignment, PositionLost
 from trackops_common.database import Database, Transaction
 from trackops_common.dead_letters import DeadLetterPolicy, DeadLetters
 from trackops_common.errors import BatchRefused, TransientError
 from trackops_common.inbox_lag import InboxLag
+from trackops_common.inbox_settings import InboxSettings, consumer_settings
 from trackops_common.messages import Arrival, InvalidMessage, Message
 from trackops_common.outbox import OutboxEvent
 from trackops_common.positions import Move, PartitionId, PositionStore
@@ -77,38 +77,6 @@ letter. Any other error stops the consumer, nothing being done.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InboxSettings:
-    """What a consumer reads, and how."""
-
-    bootstrap_servers: str
-    consumer: str
-    """Its group in Kafka, and the key of its positions."""
-    topics: Sequence[str]
-    dead_letters: DeadLetterPolicy
-    instance_id: str = ""
-    """Makes it a static member of its group (`group.instance.id`), unique among the replicas.
-
-    A restart within `session_seconds` then moves no partition at all; in
-    return, those of a replica that is gone for good wait for that long, also
-    after an orderly stop. Empty: a member for as long as it runs.
-    """
-    max_batch: int = 500
-    """Messages in one transaction, at most."""
-    poll_seconds: float = 0.5
-    """How long one wait for messages may last, and so how long it takes to stop."""
-    session_seconds: float = 6.0
-    """After this time without a sign of life the partitions go to another replica."""
-    poll_interval_seconds: float = 300.0
-    """A handler that takes longer loses its partitions to another replica.
-
-    Pauses do not count: the consumer goes on polling in them.
-    """
-    first_pause_seconds: float = 0.05
-    longest_pause_seconds: float = 5.0
-    """Pauses between attempts grow from the first to the longest."""
-
-
 class _Stale(Exception):
     """Positions are not where this consumer left them."""
 
@@ -145,7 +113,7 @@ class Inbox:
         """
         positions: dict[PartitionId, int] = {}
         statistics = {} if self._lag is None else self._lag.client_settings(positions)
-        consumer = Consumer(_consumer_settings(self._settings) | statistics)
+        consumer = Consumer(consumer_settings(self._settings) | statistics)
         assignment = Assignment(
             consumer, self._positions, self._settings.bootstrap_servers, positions
         )
@@ -254,7 +222,11 @@ class _Run:
         """
         self._assignment.raise_failure()
         retries = self._settings.dead_letters.retries_topic
-        return self._expected(Arrival(one, retries_topic=retries) for one in _without_errors(raw))
+        read = (Arrival(one, retries_topic=retries) for one in _without_errors(raw))
+        arrived = self._expected(read)
+        if self.lag is not None:
+            self.lag.taken({(one.topic, one.partition): one.offset + 1 for one in arrived})
+        return arrived
 
     def _expected(self, messages: Iterable[Arrival]) -> list[Arrival]:
         """Those of partitions that are still ours, from the position on.
@@ -377,24 +349,3 @@ def _is_error(message: _Raw) -> bool:
         raise KafkaException(error)
     _log.warning("Kafka reports an error; the client goes on", error=error.str())
     return True
-
-
-def _consumer_settings(settings: InboxSettings) -> dict[str, Any]:
-    static = {"group.instance.id": settings.instance_id} if settings.instance_id else {}
-    common = kafka.client_settings(settings.bootstrap_servers, settings.consumer) | static
-    return common | {
-        "group.id": settings.consumer,
-        "isolation.level": "read_committed",
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "auto.offset.reset": "error",
-        "partition.assignment.strategy": "cooperative-sticky",
-        "session.timeout.ms": int(settings.session_seconds * 1000),
-        "heartbeat.interval.ms": 1_000,
-        "max.poll.interval.ms": int(settings.poll_interval_seconds * 1000),
-        # A full local queue stops fetching for the back-off, by default a whole second.
-        "queued.min.messages": 20_000,
-        "queued.max.messages.kbytes": 16_384,
-        "fetch.queue.backoff.ms": 10,
-        "fetch.error.backoff.ms": 100,
-    }

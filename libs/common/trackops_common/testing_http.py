@@ -1,4 +1,4 @@
-"""HTTP as a probe or a scraper speaks it."""
+"""HTTP as a probe or a scraper speaks it, for tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from http.client import HTTPConnection
 
 from prometheus_client.parser import text_string_to_metric_families
 
-__all__ = ["get", "get_blocking", "numbers", "send"]
+__all__ = ["get", "get_blocking", "numbers", "scrape", "send"]
 
 
 def get_blocking(address: str, path: str) -> tuple[int, str]:
@@ -42,6 +42,13 @@ async def send(port: int, request: bytes) -> bytes:
             return answer
 
     return await asyncio.to_thread(exchange)
+
+
+def scrape(address: str) -> dict[tuple[str, frozenset[str]], float]:
+    """The numbers of the service whose probes are at `address`."""
+    status, text = get_blocking(address, "/metrics")
+    assert status == 200, text
+    return numbers(text)
 
 
 def numbers(text: str) -> dict[tuple[str, frozenset[str]], float]:
