@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -72,9 +74,9 @@ def test_an_order_leaves_its_numbers_along_its_way(mesh: Mesh) -> None:
     )
     assert published[0] >= 1
     for name in ("outbox_rows_behind", "outbox_oldest_seconds", "relay_quarantined_keys"):
-        wait_for(
-            lambda name=name: (
-                numbers_of("outbox_relay", f"trackops_{name}", source="trackops_order") == [0]
-            ),
-            what=name,
-        )
+        at_rest = partial(numbers_of, "outbox_relay", f"trackops_{name}", source="trackops_order")
+        wait_for(partial(_is_zero, at_rest), what=name)
+
+
+def _is_zero(read: Callable[[], list[float]]) -> bool:
+    return read() == [0]
