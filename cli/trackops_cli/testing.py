@@ -83,6 +83,10 @@ class Mesh:
         """host:port of a service, say `saga_orchestrator`."""
         return self.addresses.services[service]
 
+    def http(self, service: str) -> str:
+        """host:port of a service's probes and metrics."""
+        return self.addresses.http[service]
+
     def database_url(self, role: str) -> str:
         return self.addresses.database_url(role)
 

@@ -1,14 +1,14 @@
 """The services: each a process of its own, told by its environment where the others are."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from trackops_cli.local.ports import HOST
+from trackops_cli.local.ports import HOST, Claim
 from trackops_cli.local.processes import Command
 from trackops_cli.local.server import Context, Server
 
@@ -32,9 +32,13 @@ SECRETS = {
 
 @dataclass(frozen=True)
 class Addresses:
-    """What the parts of one stack need to know. `services` maps a service's name to host:port."""
+    """What the parts of one stack need to know.
+
+    `services` maps a service's name to host:port, `http` to that of its probes and metrics.
+    """
 
     services: Mapping[str, str]
+    http: Mapping[str, str]
     database_urls: Mapping[str, str]
     admin_url: str
     redis_url: str
@@ -48,7 +52,7 @@ class Addresses:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What the services can be told, by environment variable; LISTEN and DATABASE_URL apart."""
+        """What the services can be told of each other, by environment variable."""
         targets = {
             f"TRACKOPS_{name.upper()}_TARGET": target for name, target in self.services.items()
         }
@@ -74,6 +78,7 @@ class ServiceSpec:
     def environment(self, addresses: Addresses) -> dict[str, str]:
         own = {
             "TRACKOPS_LISTEN": addresses.services[self.name],
+            "TRACKOPS_HTTP_LISTEN": addresses.http[self.name],
             "TRACKOPS_DATABASE_URL": addresses.database_url(self.package),
         }
         return own | {setting: addresses.settings[setting] for setting in self.settings}
@@ -129,6 +134,10 @@ class Service(Server):
             folder=self.context.home.root,
             environment=self._spec.environment(self._addresses),
         )
+
+    def claims(self) -> Sequence[Claim]:
+        http = self.context.ports.claim(f"{self.name}_http")
+        return [*super().claims(), http]
 
     def is_ready(self) -> bool:
         return is_serving(f"{HOST}:{self.claims()[0].port}")

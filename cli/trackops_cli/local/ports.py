@@ -30,6 +30,12 @@ class Ports:
     inventory: int = 5054
     payment: int = 5055
     identity: int = 5056
+    order_http: int = 9051
+    saga_orchestrator_http: int = 9052
+    outbox_relay_http: int = 9053
+    inventory_http: int = 9054
+    payment_http: int = 9055
+    identity_http: int = 9056
     postgres: int = 15432
     redis: int = 16379
     kafka: int = 19092

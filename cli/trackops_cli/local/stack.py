@@ -154,6 +154,7 @@ class LocalStack:
         secrets = self.context.home.passwords([ADMIN, *ROLES, *SECRETS.values()])
         return Addresses(
             services={spec.name: self._address(spec.name) for spec in SERVICES},
+            http={spec.name: self._address(f"{spec.name}_http") for spec in SERVICES},
             database_urls={role: self.postgres.url(DATABASE, role=role) for role in ROLES},
             admin_url=self.postgres.url(ADMIN),
             redis_url=self.redis.url,

@@ -9,7 +9,7 @@ Refuses values that are missing or contradict each other; all of them at once, o
 {{- end }}
 
 {{/*
-What is wrong with the addresses of Redis and Kafka and with the key of page tokens, as a list of sentences.
+What is wrong with the addresses of Redis and Kafka, with keys and with metrics, as a list of sentences.
 */}}
 {{- define "trackops.serverProblems" -}}
 {{- $redis := .Values.redis -}}
@@ -25,6 +25,9 @@ What is wrong with the addresses of Redis and Kafka and with the key of page tok
 {{- end }}
 {{- if not .Values.identityKeys.secret.name }}
 - identityKeys.secret.name is missing; the identity service needs a Secret with the keys that seal tokens and encrypt signing keys
+{{- end }}
+{{- if and .Values.metrics.podAnnotations .Values.metrics.serviceMonitor.enabled }}
+- metrics.podAnnotations and metrics.serviceMonitor.enabled are both set; every number would be taken twice
 {{- end }}
 {{- if not .Values.kafka.bootstrapServers }}
 - kafka.bootstrapServers is missing; the order service, the saga orchestrator and the outbox relay need the address of a Kafka

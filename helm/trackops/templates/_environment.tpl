@@ -7,6 +7,8 @@ Usage: include "trackops.environment" (dict "root" $ "service" $service "values"
 {{- $database := .values.database | default dict -}}
 - name: TRACKOPS_LISTEN
   value: "0.0.0.0:{{ .service.port }}"
+- name: TRACKOPS_HTTP_LISTEN
+  value: "0.0.0.0:{{ .service.httpPort }}"
 - name: TRACKOPS_DATABASE_URL
   valueFrom:
     secretKeyRef:

@@ -3,6 +3,7 @@ The services of the mesh, as a list: the one place that says what differs betwee
 Everything else is generated from it.
   name      in Kubernetes and under `services` in the values
   port      where it serves gRPC; each its own, the same as on a developer's machine
+  httpPort  where it serves probes and metrics
   uses      what it needs beside Postgres: redis, kafka, page-tokens (their key), identity-keys (what seals
             tokens and encrypts signing keys)
   calls     services it is told the address of
@@ -11,23 +12,29 @@ Usage: range (include "trackops.mesh" . | fromYamlArray)
 {{- define "trackops.mesh" -}}
 - name: order
   port: 5051
+  httpPort: 9051
   uses: [redis, page-tokens, kafka]
   calls: [outbox-relay]
 - name: saga-orchestrator
   port: 5052
+  httpPort: 9052
   uses: [kafka]
   calls: [order, inventory, payment, outbox-relay]
 - name: outbox-relay
   port: 5053
+  httpPort: 9053
   uses: [kafka]
 - name: inventory
   port: 5054
+  httpPort: 9054
   calls: [outbox-relay]
 - name: payment
   port: 5055
+  httpPort: 9055
   calls: [outbox-relay]
 - name: identity
   port: 5056
+  httpPort: 9056
   uses: [identity-keys]
   calls: [outbox-relay]
 {{- end }}

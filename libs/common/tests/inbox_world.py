@@ -13,6 +13,7 @@ from trackops_cli.testing import wait_for
 from trackops_common.database import Database, Transaction
 from trackops_common.envelope import Header, HeaderWriter
 from trackops_common.inbox import Handled, Handler, Inbox, InboxSettings, Message
+from trackops_common.inbox_lag import InboxLag
 
 _WRITER = HeaderWriter("trackops_order")
 
@@ -109,11 +110,11 @@ def headers(id_: str, *, key: str = "key", traceparent: str = "") -> list[Header
 
 @contextmanager
 def running(
-    settings: InboxSettings, database: Database, handler: Handler
+    settings: InboxSettings, database: Database, handler: Handler, *, lag: InboxLag | None = None
 ) -> Iterator[Future[None]]:
     stop = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        run = pool.submit(Inbox(settings, database, handler).run, stop)
+        run = pool.submit(Inbox(settings, database, handler, lag=lag).run, stop)
         try:
             yield run
         finally:

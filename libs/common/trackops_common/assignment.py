@@ -49,14 +49,21 @@ class PositionLost(StartRefused):
 class Assignment:
     """What the group gave to this consumer. Belongs to the consumer's thread."""
 
-    def __init__(self, consumer: Consumer, store: PositionStore, bootstrap_servers: str) -> None:
+    def __init__(
+        self,
+        consumer: Consumer,
+        store: PositionStore,
+        bootstrap_servers: str,
+        positions: dict[PartitionId, int],
+    ) -> None:
+        """`positions` is empty, and becomes what the attribute of this name holds."""
         self._consumer = consumer
         self._admin = AdminClient(kafka.client_settings(bootstrap_servers, "trackops-inbox"))
         self._paused = False
         self._failure: Exception | None = None
         self._missing: set[PartitionId] = set()
         self.store = store
-        self.positions: dict[PartitionId, int] = {}
+        self.positions = positions
         """For each partition held, the stored position as this consumer knows it."""
         self.incomplete: TransientError | None = None
         """Why partitions that are ours were not taken over yet (see `complete`)."""

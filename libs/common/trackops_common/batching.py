@@ -24,13 +24,16 @@ from trackops_common.errors import (
     TransientError,
 )
 
-__all__ = ["BatchLimits", "Batcher", "in_thread"]
+__all__ = ["BatchLimits", "BatchMeter", "Batcher", "in_thread"]
 
 C = TypeVar("C")
 R = TypeVar("R")
 
 Run = Callable[[Sequence[C]], Awaitable[Sequence[R]]]
 """Runs a batch: as many results as commands, in their order. A domain error is a result."""
+
+BatchMeter = Callable[[int, float], None]
+"""Told of each batch that begins: its commands, and for how many seconds the first waited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +53,14 @@ class BatchLimits:
 @dataclass(slots=True)
 class _Submission(Generic[C, R]):
     commands: Sequence[C]
+    since: float
     deadline: float
     done: asyncio.Future[Sequence[R | BatchRefused]]
 
     def part(self, commands: Sequence[C]) -> _Submission[C, R]:
         """Some of its commands, as a submission of their own."""
-        return _Submission(commands, self.deadline, asyncio.get_running_loop().create_future())
+        done = asyncio.get_running_loop().create_future()
+        return _Submission(commands, self.since, self.deadline, done)
 
     def expired(self) -> bool:
         return self.done.done() or self.deadline <= time.monotonic()
@@ -93,8 +98,10 @@ class Batcher(Generic[C, R]):
         *,
         limits: BatchLimits | None = None,
         dependency: str = "the database",
+        meter: BatchMeter | None = None,
     ) -> None:
         self._run = run
+        self._meter = meter
         self._limits = limits or BatchLimits()
         self._dependency = dependency
         self._waiting: deque[_Submission[C, R]] = deque()
@@ -102,6 +109,13 @@ class Batcher(Generic[C, R]):
         self._arrived = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
         self._closing = False
+        self._began: float | None = None
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the present run of a batch has taken so far; 0 between runs."""
+        began = self._began
+        return 0.0 if began is None else time.monotonic() - began
 
     async def submit(self, command: C, *, timeout_seconds: float | None = None) -> R | BatchRefused:
         """The result of `command`; see `submit_all`."""
@@ -126,7 +140,8 @@ class Batcher(Generic[C, R]):
         patience = timeout_seconds if timeout_seconds is not None else float("inf")
         done: asyncio.Future[Sequence[R | BatchRefused]]
         done = asyncio.get_running_loop().create_future()
-        submission = _Submission(commands, time.monotonic() + patience, done)
+        now = time.monotonic()
+        submission = _Submission(commands, now, now + patience, done)
         self._waiting.append(submission)
         self._waiting_commands += len(commands)
         self._arrived.set()
@@ -145,6 +160,9 @@ class Batcher(Generic[C, R]):
             while True:
                 await self._arrived.wait()
                 while batch := self._take():
+                    if self._meter is not None:
+                        size = sum(len(submission.commands) for submission in batch)
+                        self._meter(size, time.monotonic() - batch[0].since)
                     await self._run_batch(batch)
                 if self._closing:
                     return
@@ -189,7 +207,11 @@ class Batcher(Generic[C, R]):
 
     async def _run_once(self, batch: list[_Submission[C, R]]) -> None:
         commands = [command for submission in batch for command in submission.commands]
-        results = await self._run(commands)
+        self._began = time.monotonic()
+        try:
+            results = await self._run(commands)
+        finally:
+            self._began = None
         if len(results) != len(commands):
             raise ValueError(f"{len(results)} results for {len(commands)} commands")
         start = 0

@@ -7,19 +7,23 @@ lock, outbox rows, commit. See `trackops_common.outbox` for why.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import psycopg2
 from sqlalchemy import Connection, Row, create_engine, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import QueuePool
 
 from trackops_common import outbox
 from trackops_common.errors import BatchRefused, DependencyUnavailable, StartRefused, TransientError
 
-__all__ = ["Database", "NotMigrated", "Rows", "Transaction"]
+__all__ = ["Database", "NotMigrated", "PoolUse", "Rows", "Transaction"]
 
 _SESSION = {
     "timezone": "UTC",
@@ -41,6 +45,17 @@ class NotMigrated(StartRefused):
 
     def __init__(self, role: str) -> None:
         super().__init__(f"the schema of role {role!r} is not migrated; run `trackops up`")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolUse:
+    """The pool's connections at a moment."""
+
+    size: int
+    """Connections at most."""
+    in_use: int
+    waiting: int
+    """Threads that wait for one, a connection that is being made included."""
 
 
 class Transaction:
@@ -93,6 +108,17 @@ class Database:
             },
         )
         self._role = self._engine.url.username or ""
+        self._pool_size = pool_size
+        self._waiting = 0
+        self._lock = threading.Lock()
+        self.on_wait: Callable[[float], None] | None = None
+        """Told, in the thread that waited, how many seconds each wait for a connection took."""
+
+    @property
+    def pool(self) -> PoolUse:
+        """What the pool is doing."""
+        pool = cast("QueuePool", self._engine.pool)
+        return PoolUse(self._pool_size, pool.checkedout(), self._waiting)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -102,7 +128,7 @@ class Database:
             TransientError: it may succeed if the whole of it is run again.
             BatchRefused: the data broke a constraint or a type.
         """
-        with _translated_errors(), self._engine.connect() as connection:
+        with _translated_errors(), self._connect() as connection:
             connection.exec_driver_sql("BEGIN")
             transaction = Transaction(connection)
             try:
@@ -113,12 +139,12 @@ class Database:
 
     def fetch(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Rows:
         """The rows of one query, outside any transaction."""
-        with _translated_errors(), self._engine.connect() as connection:
+        with _translated_errors(), self._connect() as connection:
             return connection.exec_driver_sql(sql, dict(parameters or {})).all()
 
     def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run one statement that commits by itself."""
-        with _translated_errors(), self._engine.connect() as connection:
+        with _translated_errors(), self._connect() as connection:
             connection.exec_driver_sql(sql, dict(parameters or {}))
 
     def check(self) -> None:
@@ -138,6 +164,18 @@ class Database:
     def close(self) -> None:
         """Close every connection of the pool."""
         self._engine.dispose()
+
+    def _connect(self) -> Connection:
+        began = time.perf_counter()
+        with self._lock:
+            self._waiting += 1
+        try:
+            return self._engine.connect()
+        finally:
+            with self._lock:
+                self._waiting -= 1
+            if self.on_wait is not None:
+                self.on_wait(time.perf_counter() - began)
 
 
 def _roll_back(connection: Connection) -> None:

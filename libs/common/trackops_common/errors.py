@@ -11,6 +11,7 @@
     │   └── ServerStopping          …by another replica
     ├── BatchRefused           the database refused the data of a whole batch
     └── StartRefused           the service must not start, or go on, as things are
+        └── BindError              …its address cannot be bound
 
 The type decides what happens next: transient work is run again, a refused
 batch is split until the command at fault stands alone, and the rest is told to
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 __all__ = [
     "BatchRefused",
+    "BindError",
     "DeadlineExceeded",
     "DependencyUnavailable",
     "Overloaded",
@@ -101,3 +103,10 @@ class BatchRefused(ServiceError):
 
 class StartRefused(ServiceError):
     """The service must not start, or go on, as things are; the message says what to do."""
+
+
+class BindError(StartRefused):
+    """The address could not be bound."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"cannot listen on {address}: the port is taken or not allowed")

@@ -11,25 +11,36 @@ from typing import TypeVar
 
 import structlog
 
-from trackops_common.batching import Batcher, BatchLimits, in_thread
+from trackops_common.batching import Batcher, BatchLimits, BatchMeter, in_thread
 from trackops_common.bounded_calls import BoundedCalls, CallLimits
 from trackops_common.database import Database
 from trackops_common.grpc.server import wait_for_dependency
 from trackops_common.housekeeping import OutboxRetention, housekeeping
+from trackops_common.inbox_lag import InboxLag
 from trackops_common.relay_client import published_by_relay
 from trackops_common.settings import ServiceSettings
+from trackops_common.vitals import SECONDS, Reading, Vitals, one
 
-__all__ = ["BatcherFactory", "batcher_factory", "outbox_retention", "own_database"]
+__all__ = [
+    "BatcherFactory",
+    "batcher_factory",
+    "outbox_retention",
+    "own_database",
+    "show_lag",
+    "show_pool",
+]
 
 _log = structlog.get_logger(__name__)
 
 C = TypeVar("C")
 R = TypeVar("R")
 
+_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
 
 @asynccontextmanager
 async def own_database(
-    settings: ServiceSettings, *, application_name: str
+    settings: ServiceSettings, *, application_name: str, vitals: Vitals
 ) -> AsyncIterator[tuple[Database, asyncio.Task[None]]]:
     """The service's database, answering and with its partitions made, and the task that tidies it.
 
@@ -43,6 +54,7 @@ async def own_database(
         application_name=application_name,
         pool_size=settings.database_pool_size,
     )
+    show_pool(vitals, database)
     try:
         await wait_for_dependency(
             "Postgres", database.check, timeout_seconds=settings.start_timeout_seconds
@@ -57,6 +69,43 @@ async def own_database(
         database.close()
 
 
+def show_pool(vitals: Vitals, database: Database) -> None:
+    """Show how the pool of the service's database is used."""
+    name = "trackops_database_pool"
+    vitals.gauge(
+        f"{name}_size", "Connections to Postgres, at most.", lambda: one(database.pool.size)
+    )
+    vitals.gauge(f"{name}_in_use", "Connections that are taken.", lambda: one(database.pool.in_use))
+    vitals.gauge(
+        f"{name}_waiting", "Threads that wait for one.", lambda: one(database.pool.waiting)
+    )
+    waits = vitals.histogram(
+        f"{name}_wait_seconds", "What it took to get a connection.", buckets=SECONDS
+    )
+    database.on_wait = waits.observe if waits is not None else None
+
+
+def show_lag(vitals: Vitals, lag: InboxLag) -> None:
+    """Show how far the consumer of events is behind."""
+    labels = ("topic", "partition")
+
+    def messages() -> Reading:
+        return [((topic, str(n)), left.messages) for (topic, n), left in lag.partitions.items()]
+
+    def seconds() -> Reading:
+        return [((topic, str(n)), left.seconds) for (topic, n), left in lag.partitions.items()]
+
+    vitals.gauge(
+        "trackops_inbox_lag_messages", "Messages that are left to handle.", messages, labels=labels
+    )
+    vitals.gauge(
+        "trackops_inbox_lag_seconds",
+        "The age of the oldest of them; 0 where there is none.",
+        seconds,
+        labels=labels,
+    )
+
+
 def outbox_retention(settings: ServiceSettings, *, source: str) -> OutboxRetention | None:
     """When partitions of the outbox of schema `source` are dropped; without a relay, never."""
     if not settings.outbox_relay_target:
@@ -68,15 +117,32 @@ def outbox_retention(settings: ServiceSettings, *, source: str) -> OutboxRetenti
 class BatcherFactory:
     """Makes batchers whose use cases, which block, share one pool of threads."""
 
-    def __init__(self, threads: Executor, stack: AsyncExitStack) -> None:
+    def __init__(self, threads: Executor, stack: AsyncExitStack, vitals: Vitals) -> None:
         self._threads = threads
         self._stack = stack
+        self._vitals = vitals
+        self._sizes = vitals.histogram(
+            "trackops_batch_commands",
+            "Commands that ran together, by use case.",
+            buckets=_BATCH_SIZES,
+            labels=("batch",),
+        )
+        self._waits = vitals.histogram(
+            "trackops_batch_wait_seconds",
+            "How long the first command of a batch waited for it to begin, by use case.",
+            buckets=SECONDS,
+            labels=("batch",),
+        )
 
     def __call__(
         self, run: Callable[[Sequence[C]], Sequence[R]], *, limits: BatchLimits | None = None
     ) -> Batcher[C, R]:
         """A batcher of its own for `run`."""
-        batcher = Batcher(in_thread(self._threads, run), limits=limits)
+        name = type(run).__name__
+        batcher = Batcher(in_thread(self._threads, run), limits=limits, meter=self._meter(name))
+        self._vitals.workers[f"batch {len(self._vitals.workers) + 1} {name}"] = lambda: (
+            batcher.busy_seconds
+        )
         self._stack.push_async_callback(batcher.close)
         return batcher
 
@@ -85,6 +151,17 @@ class BatcherFactory:
     ) -> BoundedCalls[C, R]:
         """Calls of `run` one by one, few at a time, so that the batchers keep threads."""
         return BoundedCalls(self._threads, run, limits=limits)
+
+    def _meter(self, name: str) -> BatchMeter | None:
+        if self._sizes is None or self._waits is None:
+            return None
+        size, wait = self._sizes.labels(name).observe, self._waits.labels(name).observe
+
+        def meter(commands: int, seconds: float) -> None:
+            size(commands)
+            wait(seconds)
+
+        return meter
 
     def later(self, work: Callable[[], None]) -> None:
         """Have `work` done in one of the threads, for nobody who waits; its error is logged."""
@@ -97,8 +174,10 @@ def _report(done: Future[None]) -> None:
 
 
 @asynccontextmanager
-async def batcher_factory(*, threads: int) -> AsyncIterator[BatcherFactory]:
+async def batcher_factory(
+    *, threads: int, vitals: Vitals | None = None
+) -> AsyncIterator[BatcherFactory]:
     """A factory of batchers; leaving runs what waits in them."""
     with ThreadPoolExecutor(threads, thread_name_prefix="batch") as pool:
         async with AsyncExitStack() as stack:
-            yield BatcherFactory(pool, stack)
+            yield BatcherFactory(pool, stack, vitals or Vitals())

@@ -20,11 +20,12 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from trackops.common.v1.dead_letter_pb2 import DeadLetterReason
 
-from trackops_common import kafka
 from trackops_common.assignment import Assignment, PositionLost
 from trackops_common.database import Database, Transaction
 from trackops_common.dead_letters import DeadLetterPolicy, DeadLetters
 from trackops_common.errors import BatchRefused, TransientError
+from trackops_common.inbox_lag import InboxLag
+from trackops_common.inbox_settings import InboxSettings, consumer_settings
 from trackops_common.messages import Arrival, InvalidMessage, Message
 from trackops_common.outbox import OutboxEvent
 from trackops_common.positions import Move, PartitionId, PositionStore
@@ -76,38 +77,6 @@ letter. Any other error stops the consumer, nothing being done.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InboxSettings:
-    """What a consumer reads, and how."""
-
-    bootstrap_servers: str
-    consumer: str
-    """Its group in Kafka, and the key of its positions."""
-    topics: Sequence[str]
-    dead_letters: DeadLetterPolicy
-    instance_id: str = ""
-    """Makes it a static member of its group (`group.instance.id`), unique among the replicas.
-
-    A restart within `session_seconds` then moves no partition at all; in
-    return, those of a replica that is gone for good wait for that long, also
-    after an orderly stop. Empty: a member for as long as it runs.
-    """
-    max_batch: int = 500
-    """Messages in one transaction, at most."""
-    poll_seconds: float = 0.5
-    """How long one wait for messages may last, and so how long it takes to stop."""
-    session_seconds: float = 6.0
-    """After this time without a sign of life the partitions go to another replica."""
-    poll_interval_seconds: float = 300.0
-    """A handler that takes longer loses its partitions to another replica.
-
-    Pauses do not count: the consumer goes on polling in them.
-    """
-    first_pause_seconds: float = 0.05
-    longest_pause_seconds: float = 5.0
-    """Pauses between attempts grow from the first to the longest."""
-
-
 class _Stale(Exception):
     """Positions are not where this consumer left them."""
 
@@ -118,8 +87,16 @@ class _Stale(Exception):
 class Inbox:
     """One consumer of one service: `Inbox(…).run` is a loop for `trackops_common.background`."""
 
-    def __init__(self, settings: InboxSettings, database: Database, handler: Handler) -> None:
-        """Connects when it runs."""
+    def __init__(
+        self,
+        settings: InboxSettings,
+        database: Database,
+        handler: Handler,
+        *,
+        lag: InboxLag | None = None,
+    ) -> None:
+        """Connects when it runs. `lag` is kept up to date meanwhile, where somebody reads it."""
+        self._lag = lag
         self._settings = settings
         self._database = database
         self._handler = handler
@@ -134,10 +111,16 @@ class Inbox:
             DeadLetterBudgetExceeded: too many messages cannot be handled.
             Exception: what the handler raised, unless it was transient.
         """
-        consumer = Consumer(_consumer_settings(self._settings))
-        assignment = Assignment(consumer, self._positions, self._settings.bootstrap_servers)
+        positions: dict[PartitionId, int] = {}
+        statistics = {} if self._lag is None else self._lag.client_settings(positions)
+        consumer = Consumer(consumer_settings(self._settings) | statistics)
+        assignment = Assignment(
+            consumer, self._positions, self._settings.bootstrap_servers, positions
+        )
         try:
-            _Run(self._settings, self._database, self._handler, consumer, assignment, stop).loop()
+            run = _Run(self._settings, self._database, self._handler, consumer, assignment, stop)
+            run.lag = self._lag
+            run.loop()
         finally:
             consumer.close()
 
@@ -154,6 +137,7 @@ class _Run:
         assignment: Assignment,
         stop: threading.Event,
     ) -> None:
+        self.lag: InboxLag | None = None
         self._settings = settings
         self._database = database
         self._handler = handler
@@ -212,7 +196,8 @@ class _Run:
 
     def _commit(self, batch: Sequence[Arrival]) -> Handled:
         """One transaction: positions first, then the work, then its facts and dead letters."""
-        ends = {(one.topic, one.partition): one.offset + 1 for one in batch}
+        last = {(one.topic, one.partition): one for one in batch}
+        ends = {partition: one.offset + 1 for partition, one in last.items()}
         expected = self._assignment.positions
         moves = [Move(partition, expected[partition], end) for partition, end in ends.items()]
         with self._database.transaction() as transaction:
@@ -226,6 +211,8 @@ class _Run:
             given_up = self._dead_letters.give_up(transaction, dead)
             transaction.commit([*handled.events, *given_up])
         expected.update(ends)
+        if self.lag is not None:
+            self.lag.handled({key: one.written_at for key, one in last.items()}, expected)
         return handled
 
     def _arrived(self, raw: Iterable[_Raw]) -> list[Arrival]:
@@ -235,7 +222,11 @@ class _Run:
         """
         self._assignment.raise_failure()
         retries = self._settings.dead_letters.retries_topic
-        return self._expected(Arrival(one, retries_topic=retries) for one in _without_errors(raw))
+        read = (Arrival(one, retries_topic=retries) for one in _without_errors(raw))
+        arrived = self._expected(read)
+        if self.lag is not None:
+            self.lag.taken({(one.topic, one.partition): one.offset + 1 for one in arrived})
+        return arrived
 
     def _expected(self, messages: Iterable[Arrival]) -> list[Arrival]:
         """Those of partitions that are still ours, from the position on.
@@ -358,24 +349,3 @@ def _is_error(message: _Raw) -> bool:
         raise KafkaException(error)
     _log.warning("Kafka reports an error; the client goes on", error=error.str())
     return True
-
-
-def _consumer_settings(settings: InboxSettings) -> dict[str, Any]:
-    static = {"group.instance.id": settings.instance_id} if settings.instance_id else {}
-    common = kafka.client_settings(settings.bootstrap_servers, settings.consumer) | static
-    return common | {
-        "group.id": settings.consumer,
-        "isolation.level": "read_committed",
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "auto.offset.reset": "error",
-        "partition.assignment.strategy": "cooperative-sticky",
-        "session.timeout.ms": int(settings.session_seconds * 1000),
-        "heartbeat.interval.ms": 1_000,
-        "max.poll.interval.ms": int(settings.poll_interval_seconds * 1000),
-        # A full local queue stops fetching for the back-off, by default a whole second.
-        "queued.min.messages": 20_000,
-        "queued.max.messages.kbytes": 16_384,
-        "fetch.queue.backoff.ms": 10,
-        "fetch.error.backoff.ms": 100,
-    }

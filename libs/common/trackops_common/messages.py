@@ -113,6 +113,11 @@ class Arrival:
         except (envelope.InvalidEnvelope, UnicodeDecodeError) as error:
             self.give_up(DeadLetterReason.DEAD_LETTER_REASON_ENVELOPE, str(error))
 
+    @property
+    def written_at(self) -> float:
+        """Kafka's timestamp of it, in seconds since 1970."""
+        return float(self.raw.timestamp()[1]) / 1000
+
     def give_up(self, reason: DeadLetterReason.ValueType, problem: str) -> None:
         """Make it a dead letter."""
         self.message = None

@@ -22,6 +22,9 @@ class ServiceSettings(BaseSettings):
 
     listen: str
     """Where gRPC is served, as host:port."""
+    http_listen: str = ""
+    """Where probes and metrics are served over HTTP, as host:port, to whoever asks. Empty: nowhere,
+    and no metrics are recorded."""
     database_url: SecretStr
     """`postgresql://role:password@host:port/database`, the role being the service's own."""
     database_pool_size: int = 4

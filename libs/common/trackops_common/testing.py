@@ -22,6 +22,7 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 
 from trackops_common.errors import BatchRefused
+from trackops_common.grpc.call_meters import CallMeters
 from trackops_common.grpc.endpoints import handlers_of
 from trackops_common.grpc.server import Application
 from trackops_common.grpc.streams import OpenStreams
@@ -75,8 +76,10 @@ async def serving(
 ) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to `application`, which is served on a free loopback port."""
     server = grpc.aio.server()
+    registry = application.vitals.registry
+    meters = None if registry is None else CallMeters(registry)
     server.add_generic_rpc_handlers(
-        tuple(handlers_of(service, streams) for service in application.rpc_services)
+        tuple(handlers_of(service, streams, meters) for service in application.rpc_services)
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

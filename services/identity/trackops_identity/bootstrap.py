@@ -25,6 +25,7 @@ from trackops_common.grpc.server import Application
 from trackops_common.hosting import BatcherFactory, batcher_factory, own_database
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import IDENTITY_EVENTS, IDENTITY_LETTERS
+from trackops_common.vitals import Vitals
 from trackops_identity.adapters.access_tokens import Ed25519Keys, JwtSigner
 from trackops_identity.adapters.encoding import IdentityTopics
 from trackops_identity.adapters.passwords import Argon2Hasher, common_passwords
@@ -110,9 +111,13 @@ class IdentitySettings(ServiceSettings):
 @asynccontextmanager
 async def bootstrap(settings: IdentitySettings) -> AsyncIterator[Application]:
     """The identity service, built and ready, with a key and an administrator."""
+    vitals = Vitals.of(settings)
     async with (
-        own_database(settings, application_name="trackops_identity") as (database, keeper),
-        batcher_factory(threads=settings.database_pool_size) as batcher,
+        own_database(settings, application_name="trackops_identity", vitals=vitals) as (
+            database,
+            keeper,
+        ),
+        batcher_factory(threads=settings.database_pool_size, vitals=vitals) as batcher,
     ):
         parts = _Parts.of(settings, database)
         await asyncio.to_thread(_first_start, settings, parts)
@@ -123,7 +128,12 @@ async def bootstrap(settings: IdentitySettings) -> AsyncIterator[Application]:
         )
         rotation = asyncio.create_task(_keep(parts, database), name="identity keeping")
         try:
-            yield Application([service], background=[keeper, rotation])
+            yield Application(
+                [service],
+                background=[keeper, rotation],
+                dependencies={"Postgres": database.check},
+                vitals=vitals,
+            )
         finally:
             rotation.cancel()
 

@@ -15,6 +15,7 @@ from trackops_common.grpc.server import Application
 from trackops_common.hosting import BatcherFactory, batcher_factory, own_database
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import INVENTORY_EVENTS
+from trackops_common.vitals import Vitals
 from trackops_inventory.adapters.encoding import encode_adjusted, encode_reservation
 from trackops_inventory.adapters.postgres import PostgresStockReader, PostgresUnitOfWorkFactory
 from trackops_inventory.application.adjust_stock import AdjustStockLevels
@@ -44,9 +45,13 @@ class InventorySettings(ServiceSettings):
 @asynccontextmanager
 async def bootstrap(settings: InventorySettings) -> AsyncIterator[Application]:
     """The inventory service, built and ready; leaving finishes what waits in its batchers."""
+    vitals = Vitals.of(settings)
     async with (
-        own_database(settings, application_name="trackops_inventory") as (database, keeper),
-        batcher_factory(threads=settings.database_pool_size) as batcher,
+        own_database(settings, application_name="trackops_inventory", vitals=vitals) as (
+            database,
+            keeper,
+        ),
+        batcher_factory(threads=settings.database_pool_size, vitals=vitals) as batcher,
     ):
         unit_of_work = PostgresUnitOfWorkFactory(
             database, events_topic=settings.inventory_events_topic
@@ -60,7 +65,12 @@ async def bootstrap(settings: InventorySettings) -> AsyncIterator[Application]:
             inventory_failure,
         )
         async with running({"expiry": expiry}) as loops:
-            yield Application([service], background=[keeper, *loops])
+            yield Application(
+                [service],
+                background=[keeper, *loops],
+                dependencies={"Postgres": database.check},
+                vitals=vitals,
+            )
 
 
 def _build_servicer(

@@ -21,6 +21,7 @@ from trackops_common.hosting import BatcherFactory, batcher_factory, own_databas
 from trackops_common.page_tokens import PageTokens
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import ORDER_EVENTS
+from trackops_common.vitals import Vitals, one
 from trackops_order.adapters.encoding import (
     encode_changed,
     encode_created,
@@ -39,7 +40,7 @@ from trackops_order.application.close_orders import CloseOrders
 from trackops_order.application.confirm_orders import ConfirmOrders
 from trackops_order.application.create_orders import CreateOrders
 from trackops_order.application.deliver_orders import DeliverOrders
-from trackops_order.application.get_orders import GetOrders
+from trackops_order.application.get_orders import CacheUse, GetOrders
 from trackops_order.application.get_timelines import GetTimelines
 from trackops_order.application.list_orders import ListOrders
 from trackops_order.application.return_orders import ReturnOrders
@@ -78,15 +79,41 @@ class OrderSettings(ServiceSettings):
 async def bootstrap(settings: OrderSettings) -> AsyncIterator[Application]:
     """The order service, built and ready; leaving finishes what waits in its batchers."""
     feed = _feed(settings)
+    vitals = Vitals.of(settings)
     with closing(RedisOrderCache(settings.redis_url)) as cache:
         async with (
-            own_database(settings, application_name="trackops_order") as (database, keeper),
-            batcher_factory(threads=settings.database_pool_size) as batcher,
+            own_database(settings, application_name="trackops_order", vitals=vitals) as (
+                database,
+                keeper,
+            ),
+            batcher_factory(threads=settings.database_pool_size, vitals=vitals) as batcher,
             running({"order-cache": cache.keep, "order-feed": feed.run}) as loops,
         ):
             await asyncio.to_thread(cache.check)
-            services = _build_services(settings, database, cache, batcher, feed)
-            yield Application(services, background=[keeper, *loops])
+            use = CacheUse()
+            services = _build_services(settings, database, cache, batcher, feed, use)
+            _show_cache(vitals, cache, use)
+            yield Application(
+                services,
+                background=[keeper, *loops],
+                dependencies={"Postgres": database.check},
+                vitals=vitals,
+            )
+
+
+def _show_cache(vitals: Vitals, cache: RedisOrderCache, use: CacheUse) -> None:
+    vitals.optional["Redis"] = lambda: cache.sound
+    vitals.counter(
+        "trackops_order_cache_lookups_total",
+        "Orders that were looked up in the cache, by what came of it.",
+        lambda: [(("hit",), use.hits), (("miss",), use.misses)],
+        labels=("outcome",),
+    )
+    vitals.counter(
+        "trackops_order_cache_early_refreshes_total",
+        "Hits that were read from Postgres too, before they expired.",
+        lambda: one(use.early_refreshes),
+    )
 
 
 def _build_services(
@@ -95,6 +122,7 @@ def _build_services(
     cache: RedisOrderCache,
     batcher: BatcherFactory,
     feed: KafkaOrderFeed,
+    use: CacheUse,
 ) -> list[RpcService]:
     clock = SystemClock()
     unit_of_work = PostgresUnitOfWorkFactory(database, events_topic=settings.order_events_topic)
@@ -102,7 +130,9 @@ def _build_services(
     change_orders = ChangeOrders(unit_of_work, cache, encode_changed, clock)
 
     creations = batcher(CreateOrders(unit_of_work, cache, encode_created, clock))
-    reads = batcher(GetOrders(reader, cache, encode_found, batcher.later, _refresh_lead_seconds))
+    reads = batcher(
+        GetOrders(reader, cache, encode_found, batcher.later, _refresh_lead_seconds, use)
+    )
     timelines = batcher(GetTimelines(reader, encode_timeline))
     confirmations = batcher(ConfirmOrders(change_orders))
     closures = batcher(CloseOrders(change_orders))

@@ -14,6 +14,8 @@ from trackops_common.clock import SystemClock
 from trackops_common.database import Database
 from trackops_common.grpc.endpoints import RpcService
 from trackops_common.grpc.server import Application, wait_for_dependency
+from trackops_common.hosting import show_pool
+from trackops_common.vitals import Sampled, Vitals
 from trackops_outbox_relay.adapters.checkpoints import KafkaCheckpoints
 from trackops_outbox_relay.adapters.event_log import KafkaEventLog
 from trackops_outbox_relay.adapters.leases import GroupLeases, SourceLease, Work
@@ -25,6 +27,7 @@ from trackops_outbox_relay.application.get_checkpoint import GetCheckpoint
 from trackops_outbox_relay.application.list_operations import ListOperations
 from trackops_outbox_relay.application.list_quarantine import ListQuarantine
 from trackops_outbox_relay.application.list_sources import ListSources
+from trackops_outbox_relay.application.measure_sources import MeasureSources
 from trackops_outbox_relay.application.operate import Operate
 from trackops_outbox_relay.application.order_operation import OrderOperation
 from trackops_outbox_relay.application.plan_rebase import PlanRebase
@@ -34,6 +37,7 @@ from trackops_outbox_relay.application.relay_source import Pace, RelaySource
 from trackops_outbox_relay.application.release_quarantine import ReleaseQuarantine
 from trackops_outbox_relay.application.start_source import StartSource
 from trackops_outbox_relay.entrypoints.errors import relay_failure
+from trackops_outbox_relay.entrypoints.numbers import publish_meter, show_sources
 from trackops_outbox_relay.entrypoints.relay_servicer import RelayServicer
 from trackops_outbox_relay.settings import RelaySettings
 
@@ -47,22 +51,32 @@ _POLLS_TO_A_LOOK = 5
 @asynccontextmanager
 async def bootstrap(settings: RelaySettings) -> AsyncIterator[Application]:
     """The relay, a member of its group; leaving finishes the transactions that are open."""
+    vitals = Vitals.of(settings)
     async with AsyncExitStack() as stack:
         database = Database(
             settings.database_url.get_secret_value(),
             application_name="trackops_outbox_relay",
             pool_size=max(settings.database_pool_size, len(settings.sources) + 2),
         )
+        show_pool(vitals, database)
         stack.callback(database.close)
         outboxes = PostgresOutboxes(database, settings.sources)
         partitions = await _wait_for_dependencies(settings, database, outboxes)
-        relay = _build(settings, database, outboxes, partitions, stack)
-        loops = {"leases": relay.leases.run, "wake-ups": relay.wake_ups.run}
+        relay = _build(settings, database, outboxes, partitions, stack, vitals)
+        loops: dict[str, background.Loop] = {
+            "leases": relay.leases.run,
+            "wake-ups": relay.wake_ups.run,
+        }
+        if vitals.registry is not None:
+            numbers = Sampled(relay.measure)
+            show_sources(vitals, numbers)
+            loops["numbers"] = numbers.run
         tasks = await stack.enter_async_context(background.running(loops))
         yield Application(
             [relay.rpc_service],
             background=tasks,
             dependencies={"Postgres": database.check, "Kafka": relay.checkpoints.check},
+            vitals=vitals,
         )
 
 
@@ -88,6 +102,7 @@ class _Relay:
     leases: GroupLeases
     wake_ups: PostgresWakeUps
     checkpoints: KafkaCheckpoints
+    measure: MeasureSources
     rpc_service: RpcService
 
 
@@ -113,8 +128,10 @@ def _build(
     outboxes: PostgresOutboxes,
     partitions: int,
     stack: AsyncExitStack,
+    vitals: Vitals,
 ) -> _Relay:
-    adapters = _adapters(settings, database, outboxes, partitions)
+    adapters = _adapters(settings, database, outboxes, partitions, Progress(publish_meter(vitals)))
+    measure = MeasureSources(settings.sources, adapters.progress, outboxes, adapters.clock)
     reader = stack.enter_context(ThreadPoolExecutor(len(settings.sources), "read-ahead"))
     leases = GroupLeases(
         settings.kafka_bootstrap_servers,
@@ -130,11 +147,15 @@ def _build(
         _servicer(adapters),
         relay_failure,
     )
-    return _Relay(leases, adapters.wake_ups, adapters.checkpoints, service)
+    return _Relay(leases, adapters.wake_ups, adapters.checkpoints, measure, service)
 
 
 def _adapters(
-    settings: RelaySettings, database: Database, outboxes: PostgresOutboxes, partitions: int
+    settings: RelaySettings,
+    database: Database,
+    outboxes: PostgresOutboxes,
+    partitions: int,
+    progress: Progress,
 ) -> _Adapters:
     servers, topic = settings.kafka_bootstrap_servers, settings.checkpoint_topic
     clock = SystemClock()
@@ -162,7 +183,7 @@ def _adapters(
             on_operation=operations.tell,
         ),
         PlanRebase(settings.sources, outboxes, checkpoints, KafkaEventLog(servers), clock),
-        Progress(),
+        progress,
         clock,
     )
 

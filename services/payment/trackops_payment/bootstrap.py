@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from trackops.payment.v1 import payment_service_pb2
 
 from trackops_common.background import running
+from trackops_common.circuit_breaker import CircuitState
 from trackops_common.clock import SystemClock
 from trackops_common.database import Database
 from trackops_common.grpc.endpoints import RpcService
 from trackops_common.grpc.server import Application
 from trackops_common.hosting import BatcherFactory, batcher_factory, own_database
+from trackops_common.vitals import Vitals
 from trackops_payment.adapters.encoding import encode_movement, encode_payment
 from trackops_payment.adapters.postgres import (
     PostgresPaymentReader,
@@ -51,24 +53,33 @@ class _UseCases:
 @asynccontextmanager
 async def bootstrap(settings: PaymentSettings) -> AsyncIterator[Application]:
     """The payment service, built and ready; leaving finishes what waits in its batchers."""
-    async with own_database(settings, application_name="trackops_payment") as (database, keeper):
-        with _provider(settings) as provider:
+    vitals = Vitals.of(settings)
+    async with own_database(settings, application_name="trackops_payment", vitals=vitals) as (
+        database,
+        keeper,
+    ):
+        with _provider(settings, vitals) as provider:
             use_cases = _build_use_cases(settings, database, provider)
             sweeper = Sweeper(use_cases.sweep, settings.payment_sweep_interval_seconds)
             async with (
                 running({"sweeper": sweeper}) as background,
-                batcher_factory(threads=_BATCHERS) as batcher,
+                batcher_factory(threads=_BATCHERS, vitals=vitals) as batcher,
             ):
                 service = RpcService(
                     payment_service_pb2.DESCRIPTOR.services_by_name["PaymentService"],
                     _build_servicer(use_cases, batcher),
                     payment_failure,
                 )
-                yield Application([service], background=[keeper, *background])
+                yield Application(
+                    [service],
+                    background=[keeper, *background],
+                    dependencies={"Postgres": database.check},
+                    vitals=vitals,
+                )
 
 
 @contextmanager
-def _provider(settings: PaymentSettings) -> Iterator[PaymentProvider]:
+def _provider(settings: PaymentSettings, vitals: Vitals) -> Iterator[PaymentProvider]:
     if settings.payment_provider == "simulator":
         yield FreeOfCharge(SimulatedProvider())
         return
@@ -87,6 +98,8 @@ def _provider(settings: PaymentSettings) -> Iterator[PaymentProvider]:
         breaker_reset_seconds=settings.payment_provider_breaker_reset_seconds,
     )
     provider = HttpsProvider(options)
+    vitals.circuits(lambda: {"payment-provider": provider.circuit})
+    vitals.optional["payment-provider"] = lambda: provider.circuit is CircuitState.CLOSED
     try:
         yield FreeOfCharge(provider)
     finally:

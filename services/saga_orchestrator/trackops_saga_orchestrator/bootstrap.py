@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from trackops.saga.v1 import saga_service_pb2
 
-from trackops_common.background import running
+from trackops_common.background import Loop, running
 from trackops_common.database import Database
 from trackops_common.grpc.channels import open_channel
 from trackops_common.grpc.endpoints import RpcService
 from trackops_common.grpc.server import Application, wait_for_dependency
-from trackops_common.hosting import BatcherFactory, batcher_factory, outbox_retention
+from trackops_common.hosting import (
+    BatcherFactory,
+    batcher_factory,
+    outbox_retention,
+    show_lag,
+    show_pool,
+)
 from trackops_common.housekeeping import housekeeping
 from trackops_common.inbox import DeadLetterPolicy, Inbox, InboxSettings
+from trackops_common.inbox_lag import InboxLag
 from trackops_common.kafka import check_topics
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import ORDER_EVENTS, SAGA_DEAD_LETTERS, SAGA_RETRIES
+from trackops_common.vitals import Sampled, Vitals
+from trackops_saga_orchestrator.adapters.census import PostgresCensus
 from trackops_saga_orchestrator.adapters.participants import grpc_participants
 from trackops_saga_orchestrator.adapters.postgres import (
     PostgresNewSagas,
@@ -39,6 +48,7 @@ from trackops_saga_orchestrator.application.steer_many import SteerManySagas
 from trackops_saga_orchestrator.application.steer_sagas import Steering, SteerSagas
 from trackops_saga_orchestrator.domain.definitions import DEFINITIONS
 from trackops_saga_orchestrator.entrypoints.errors import saga_failure
+from trackops_saga_orchestrator.entrypoints.numbers import show_census, show_engine
 from trackops_saga_orchestrator.entrypoints.operator_converters import encode_saga, encode_steered
 from trackops_saga_orchestrator.entrypoints.order_events import OrderEvents
 from trackops_saga_orchestrator.entrypoints.saga_servicer import OperatorCommands, SagaServicer
@@ -108,8 +118,9 @@ class SagaSettings(ServiceSettings):
 @asynccontextmanager
 async def bootstrap(settings: SagaSettings) -> AsyncIterator[Application]:
     """The orchestrator at work; leaving stops the consumer, then gives the sagas up."""
+    vitals = Vitals.of(settings)
     async with AsyncExitStack() as stack:
-        database = await _open_database(settings, stack)
+        database = await _open_database(settings, stack, vitals)
         keeper = await stack.enter_async_context(
             housekeeping(
                 database,
@@ -129,20 +140,27 @@ async def bootstrap(settings: SagaSettings) -> AsyncIterator[Application]:
             DEFINITIONS, store, participants, clock, threads, limits=settings.engine_limits
         )
         engine_task = await stack.enter_async_context(_at_work(engine))
-        inbox = _build_inbox(settings, database, engine, clock)
-        loops = await stack.enter_async_context(running({"order-events": inbox.run}))
-        batcher = await stack.enter_async_context(batcher_factory(threads=1))
+        loops = await stack.enter_async_context(
+            running(_loops(settings, database, engine, clock, vitals))
+        )
+        batcher = await stack.enter_async_context(batcher_factory(threads=1, vitals=vitals))
         commands = _operator_commands(database, clock, batcher)
         service = _build_service(database, threads, commands, engine)
-        yield Application([service], background=[engine_task, keeper, *loops])
+        yield Application(
+            [service],
+            background=[engine_task, keeper, *loops],
+            dependencies={"Postgres": database.check},
+            vitals=vitals,
+        )
 
 
-async def _open_database(settings: SagaSettings, stack: AsyncExitStack) -> Database:
+async def _open_database(settings: SagaSettings, stack: AsyncExitStack, vitals: Vitals) -> Database:
     database = Database(
         settings.database_url.get_secret_value(),
         application_name=_SCHEMA,
-        pool_size=settings.database_pool_size + 2,
+        pool_size=settings.database_pool_size + 3,
     )
+    show_pool(vitals, database)
     stack.callback(database.close)
     await wait_for_dependency(
         "Postgres", database.check, timeout_seconds=settings.start_timeout_seconds
@@ -182,8 +200,31 @@ async def _at_work(engine: Engine) -> AsyncIterator[asyncio.Task[None]]:
         await asyncio.wait([task])
 
 
+def _loops(
+    settings: SagaSettings,
+    database: Database,
+    engine: Engine,
+    clock: PostgresClock,
+    vitals: Vitals,
+) -> Mapping[str, Loop]:
+    show_engine(vitals, engine)
+    if vitals.registry is None:
+        return {"order-events": _build_inbox(settings, database, engine, clock, None).run}
+    lag, census = InboxLag(), Sampled(PostgresCensus(database))
+    show_lag(vitals, lag)
+    show_census(vitals, census)
+    return {
+        "order-events": _build_inbox(settings, database, engine, clock, lag).run,
+        "census": census.run,
+    }
+
+
 def _build_inbox(
-    settings: SagaSettings, database: Database, engine: Engine, clock: PostgresClock
+    settings: SagaSettings,
+    database: Database,
+    engine: Engine,
+    clock: PostgresClock,
+    lag: InboxLag | None,
 ) -> Inbox:
     handler = OrderEvents(
         DEFINITIONS,
@@ -191,7 +232,7 @@ def _build_inbox(
         PostgresNewSagas,
         _hand_over(engine, asyncio.get_running_loop()),
     )
-    return Inbox(settings.inbox, database, handler)
+    return Inbox(settings.inbox, database, handler, lag=lag)
 
 
 def _hand_over(

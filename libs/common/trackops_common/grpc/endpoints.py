@@ -17,6 +17,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from trackops_common.grpc.call_meters import CallMeters
 from trackops_common.grpc.failures import DomainFailure, Failure, describe, status_details
 from trackops_common.grpc.streams import OpenStreams
 from trackops_common.grpc.validation import validation_failure
@@ -62,8 +63,10 @@ class RpcService:
     """Maps the errors that the methods raise."""
 
 
-def handlers_of(service: RpcService, streams: OpenStreams | None = None) -> grpc.GenericRpcHandler:
-    """The service as gRPC registers it; its streams count among `streams`.
+def handlers_of(
+    service: RpcService, streams: OpenStreams | None = None, meters: CallMeters | None = None
+) -> grpc.GenericRpcHandler:
+    """The service as gRPC registers it; its streams count among `streams`, its calls in `meters`.
 
     Raises:
         MissingHandler: the servicer lacks a method.
@@ -72,7 +75,7 @@ def handlers_of(service: RpcService, streams: OpenStreams | None = None) -> grpc
     return grpc.method_handlers_generic_handler(
         service.descriptor.full_name,
         {
-            method.name: _handler(service, method, open_streams)
+            method.name: _handler(service, method, open_streams, meters)
             for method in service.descriptor.methods
         },
     )
@@ -86,20 +89,25 @@ def unwrap(result: R | Exception) -> R:
 
 
 def _handler(
-    service: RpcService, method: MethodDescriptor, streams: OpenStreams
+    service: RpcService,
+    method: MethodDescriptor,
+    streams: OpenStreams,
+    meters: CallMeters | None,
 ) -> grpc.RpcMethodHandler[Any, Any]:
     behaviour: Any = getattr(service.servicer, method.name, None)
     if behaviour is None:
         raise MissingHandler(method.full_name)
     request_class = GetMessageClass(method.input_type)
     if method.server_streaming:
+        stream = _guarded_stream(behaviour, service.domain_failure, streams)
         return grpc.unary_stream_rpc_method_handler(
-            _guarded_stream(behaviour, service.domain_failure, streams),
+            stream if meters is None else meters.metered(method, stream),
             request_deserializer=request_class.FromString,
             response_serializer=_encode,
         )
+    call = _guarded(behaviour, service.domain_failure)
     return grpc.unary_unary_rpc_method_handler(
-        _guarded(behaviour, service.domain_failure),
+        call if meters is None else meters.metered(method, call),
         request_deserializer=request_class.FromString,
         response_serializer=_encode,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
 import structlog
 
@@ -23,6 +23,7 @@ async def watch_dependencies(
     checks: Mapping[str, DependencyCheck],
     set_ready: Callable[[bool], Awaitable[None]],
     *,
+    away: MutableMapping[str, str] | None = None,
     every_seconds: float = 5.0,
     answer_seconds: float = _ANSWER_SECONDS,
 ) -> None:
@@ -30,9 +31,10 @@ async def watch_dependencies(
 
     `set_ready` is told False with the first that goes away and True when all
     are there again; a log line names each that goes or comes. A check that
-    hangs counts as gone after `answer_seconds`, and is not started twice.
+    hangs counts as gone after `answer_seconds`, and is not started twice. `away`
+    holds, before `set_ready` is told, each that is gone with what went wrong.
     """
-    roll = _Roll(set_ready)
+    roll = _Roll(set_ready, {} if away is None else away)
     async with asyncio.TaskGroup() as watchers:
         for name, check in checks.items():
             watching = _watch(name, check, roll, every_seconds, answer_seconds)
@@ -42,20 +44,22 @@ async def watch_dependencies(
 class _Roll:
     """Who is away."""
 
-    def __init__(self, set_ready: Callable[[bool], Awaitable[None]]) -> None:
+    def __init__(
+        self, set_ready: Callable[[bool], Awaitable[None]], away: MutableMapping[str, str]
+    ) -> None:
         self._set_ready = set_ready
-        self._away: set[str] = set()
+        self._away = away
 
     async def gone(self, name: str, error: str) -> None:
         if name not in self._away:
             _log.error("not ready: a dependency is away", dependency=name, error=error)
-            self._away.add(name)
+            self._away[name] = error
             if len(self._away) == 1:
                 await self._set_ready(False)
 
     async def there(self, name: str) -> None:
         if name in self._away:
-            self._away.discard(name)
+            del self._away[name]
             _log.info("dependency is back", dependency=name, still_away=sorted(self._away))
             if not self._away:
                 await self._set_ready(True)

@@ -13,8 +13,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -26,14 +26,18 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from trackops_common import settings as settings_module
-from trackops_common.errors import DependencyUnavailable, StartRefused
+from trackops_common.errors import BindError, DependencyUnavailable, StartRefused
+from trackops_common.grpc.call_meters import CallMeters
 from trackops_common.grpc.endpoints import Context, RpcService, handlers_of
 from trackops_common.grpc.readiness import DependencyCheck, watch_dependencies
 from trackops_common.grpc.streams import OpenStreams
+from trackops_common.http_endpoint import serving_pages
 from trackops_common.observability import configure_logging
+from trackops_common.probes import Readiness, pages
 from trackops_common.settings import ServiceSettings
+from trackops_common.vitals import Vitals
 
-__all__ = ["Application", "BindError", "run", "wait_for_dependency"]
+__all__ = ["Application", "run", "wait_for_dependency"]
 
 _log = structlog.get_logger(__name__)
 
@@ -54,13 +58,6 @@ keep-alive, the stream of a client that vanished stays open for hours."""
 S = TypeVar("S", bound=ServiceSettings)
 
 
-class BindError(StartRefused):
-    """The address could not be bound."""
-
-    def __init__(self, address: str) -> None:
-        super().__init__(f"cannot listen on {address}: the port is taken or not allowed")
-
-
 @dataclass(frozen=True, slots=True)
 class Application:
     """What a bootstrap hands over: the services to serve, and the tasks that must not end."""
@@ -69,6 +66,8 @@ class Application:
     background: Sequence[asyncio.Task[None]] = ()
     dependencies: Mapping[str, DependencyCheck] = field(default_factory=dict)
     """By name, what must answer for health to say SERVING."""
+    vitals: Vitals = field(default_factory=Vitals)
+    """What the service shows of itself over HTTP."""
 
 
 Bootstrap = Callable[[S], AbstractAsyncContextManager[Application]]
@@ -117,32 +116,53 @@ async def _serve(settings: S, bootstrap: Bootstrap[S]) -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        streams = OpenStreams(limit=settings.max_streams)
-        server, health_servicer = _build(application, streams)
-        await _bind(server, settings.listen)
-        await server.start()
-        names = [s.descriptor.full_name for s in application.rpc_services]
-
-        async def set_ready(ready: bool) -> None:
-            for name in ("", *names):
-                await health_servicer.set(name, _SERVING if ready else _NOT_SERVING)
-
-        await set_ready(True)
-        watch = asyncio.create_task(
-            watch_dependencies(application.dependencies, set_ready), name="dependencies"
-        )
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 20)
-        _log.info("serving", address=settings.listen, services=names)
-        await _until_stopped(stop, application.background)
-        watch.cancel()
-        await health_servicer.enter_graceful_shutdown()
-        await asyncio.sleep(settings.stop_delay_seconds)
-        health_servicer.end_watches()
-        streams.end()
-        await server.stop(settings.stop_grace_seconds)
+        readiness = Readiness(dependencies=application.dependencies)
+        async with _showing(settings, application, readiness):
+            await _serve_until(stop, settings, application, readiness)
     _log.info("stopped")
+
+
+async def _serve_until(
+    stop: asyncio.Event, settings: ServiceSettings, application: Application, readiness: Readiness
+) -> None:
+    streams = OpenStreams(limit=settings.max_streams)
+    server, health_servicer = _build(application, streams)
+    await _bind(server, settings.listen)
+    await server.start()
+    names = [s.descriptor.full_name for s in application.rpc_services]
+
+    async def set_ready(ready: bool) -> None:
+        readiness.serving = ready
+        for name in ("", *names):
+            await health_servicer.set(name, _SERVING if ready else _NOT_SERVING)
+
+    await set_ready(True)
+    watching = watch_dependencies(application.dependencies, set_ready, away=readiness.away)
+    watch = asyncio.create_task(watching, name="dependencies")
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    _log.info("serving", address=settings.listen, services=names)
+    await _until_stopped(stop, application.background)
+    watch.cancel()
+    readiness.serving, readiness.why = False, "stopping"
+    await health_servicer.enter_graceful_shutdown()
+    await asyncio.sleep(settings.stop_delay_seconds)
+    health_servicer.end_watches()
+    streams.end()
+    await server.stop(settings.stop_grace_seconds)
+
+
+@asynccontextmanager
+async def _showing(
+    settings: ServiceSettings, application: Application, readiness: Readiness
+) -> AsyncIterator[None]:
+    if not settings.http_listen:
+        yield
+        return
+    async with serving_pages(settings.http_listen, pages(application.vitals, readiness)) as port:
+        _log.info("showing probes and metrics", address=settings.http_listen, port=port)
+        yield
 
 
 class _HealthServicer(health.aio.HealthServicer):  # type: ignore[misc]  # it has no types
@@ -167,8 +187,10 @@ def _build(
     application: Application, streams: OpenStreams
 ) -> tuple[grpc.aio.Server, _HealthServicer]:
     server = grpc.aio.server(options=_SERVER_OPTIONS)
+    registry = application.vitals.registry
+    meters = None if registry is None else CallMeters(registry)
     server.add_generic_rpc_handlers(
-        tuple(handlers_of(service, streams) for service in application.rpc_services)
+        tuple(handlers_of(service, streams, meters) for service in application.rpc_services)
     )
     health_servicer = _HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)

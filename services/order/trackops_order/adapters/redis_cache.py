@@ -92,8 +92,13 @@ class RedisOrderCache:
         self._losses = 1
         self._mended_losses = 0
 
+    @property
+    def sound(self) -> bool:
+        """Whether Redis answered the last time, and what it holds may be believed."""
+        return self._losses == self._mended_losses
+
     def get(self, order_ids: Sequence[UUID]) -> CacheSnapshot:
-        if not self._is_sound():
+        if not self.sound:
             return _NOTHING
         try:
             generation, *values = self._redis.mget([_GENERATION_KEY, *map(_key, order_ids)])
@@ -108,7 +113,7 @@ class RedisOrderCache:
         )
 
     def put(self, generation: int, orders: Mapping[UUID, tuple[int, bytes]]) -> None:
-        if generation >= 0 and orders and self._is_sound():
+        if generation >= 0 and orders and self.sound:
             self._write(generation, orders)
 
     def supersede(self, versions: Mapping[UUID, int]) -> None:
@@ -129,7 +134,7 @@ class RedisOrderCache:
         """
         losses = self._losses
         try:
-            if self._is_sound():
+            if self.sound:
                 self._redis.ping()
                 return
             self._start_generation()
@@ -161,12 +166,9 @@ class RedisOrderCache:
     def _milliseconds(self) -> int:
         return int(self._clock.now().timestamp() * 1000)
 
-    def _is_sound(self) -> bool:
-        return self._losses == self._mended_losses
-
     def _lost(self, error: redis.RedisError) -> None:
         with self._lock:
-            is_news = self._is_sound() or self._losses == 1
+            is_news = self.sound or self._losses == 1
             self._losses += 1
         if is_news:
             _log.warning("cache is away; orders are read from Postgres", error=str(error))

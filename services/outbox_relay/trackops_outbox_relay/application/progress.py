@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from trackops_outbox_relay.domain.errors import SourceRefused
 from trackops_outbox_relay.domain.standing import Standing
 
-__all__ = ["Progress", "SourceProgress"]
+__all__ = ["OnPublished", "Progress", "SourceProgress"]
+
+OnPublished = Callable[[str, float], None]
+"""Told of each transaction its source and the seconds it took, in the thread that made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,8 @@ class SourceProgress:
 class Progress:
     """The progress of every source that is leased here. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_published: OnPublished = lambda _source, _seconds: None) -> None:
+        self._on_published = on_published
         self._lock = threading.Lock()
         self._sources: dict[str, SourceProgress] = {}
 
@@ -53,6 +57,8 @@ class Progress:
         """The standing was committed, or found committed."""
         with self._lock:
             self._sources[source] = SourceProgress(standing, publish_seconds=publish_seconds)
+        if publish_seconds is not None:
+            self._on_published(source, publish_seconds)
 
     def refused(self, source: str, refusal: SourceRefused) -> None:
         """The source stands still."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -104,6 +105,7 @@ class Engine:
         self._stopping = asyncio.Event()
         self._timers = Timers(clock, timedelta(seconds=self._limits.poll_seconds))
         self._operator_calls = 0
+        self._finished: Counter[tuple[str, SagaState]] = Counter()
         self._breakers = {
             name: Breaker(name, clock, self._limits.breaker, self._recover)
             for name in sorted({action.participant for action in definitions.actions})
@@ -121,6 +123,11 @@ class Engine:
     def operator_calls(self) -> int:
         """How often a saga of this process came to need an operator."""
         return self._operator_calls
+
+    @property
+    def finished(self) -> Counter[tuple[str, SagaState]]:
+        """How many sagas ended in this process, by definition and state."""
+        return self._finished
 
     @property
     def in_memory(self) -> int:
@@ -292,6 +299,8 @@ class Engine:
     def _put_to_rest(self, resident: _Resident) -> None:
         saga = resident.saga
         self._let_go(resident)
+        if saga.ended:
+            self._finished[saga.definition.name, saga.state] += 1
         if saga.parked_on and self._is_back(saga.parked_on):
             self._recover(saga.parked_on)
         elif saga.active and saga.next_due is not None:

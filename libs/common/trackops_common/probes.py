@@ -1,0 +1,94 @@
+"""The three pages that every service has: does it live, is it ready, its numbers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from trackops_common.http_endpoint import Page, Reply
+from trackops_common.vitals import Vitals
+
+__all__ = ["STALLED_SECONDS", "Readiness", "pages"]
+
+STALLED_SECONDS = 120.0
+"""A worker that has been at one piece of work for so long will not come back: every statement and
+every call ends in far less, unless the other side vanished without a word."""
+
+
+@dataclass
+class Readiness:
+    """What health says, and why."""
+
+    serving: bool = False
+    why: str = "starting"
+    """Of not serving, where no dependency is away."""
+    dependencies: Iterable[str] = ()
+    """Those that the service cannot do without."""
+    away: dict[str, str] = field(default_factory=dict)
+    """Of these, the ones that do not answer, with what went wrong."""
+
+
+def pages(vitals: Vitals, readiness: Readiness) -> Mapping[str, Page]:
+    """The pages by path.
+
+    `/healthz/live` is 200 while every worker turns, `/healthz/ready` is 200 while
+    gRPC health is SERVING, each else 503 with the names of those at fault;
+    `?verbose` on the latter lists every dependency. `/metrics` is in Prometheus'
+    text format.
+    """
+
+    async def live(_: str) -> Reply:
+        return _liveness(vitals)
+
+    async def ready(query: str) -> Reply:
+        return _readiness(vitals, readiness, verbose="verbose" in query.split("&"))
+
+    return {"/healthz/live": live, "/healthz/ready": ready, **_metrics(vitals.registry)}
+
+
+def _liveness(vitals: Vitals) -> Reply:
+    stalled = [
+        f"{name} has been at the same work for {seconds:.0f} s\n"
+        for name, busy in vitals.workers.items()
+        if (seconds := busy()) > STALLED_SECONDS
+    ]
+    if stalled:
+        return Reply(HTTPStatus.SERVICE_UNAVAILABLE, "".join(stalled).encode())
+    return Reply(HTTPStatus.OK, b"live\n")
+
+
+def _readiness(vitals: Vitals, readiness: Readiness, *, verbose: bool) -> Reply:
+    lines = [_verdict(readiness)]
+    if verbose:
+        away = readiness.away
+        lines += [f"{one}: {away.get(one, 'there')}" for one in readiness.dependencies]
+        lines += [
+            f"{one}: {'there' if there() else 'away; the service does without'}"
+            for one, there in vitals.optional.items()
+        ]
+    status = HTTPStatus.OK if readiness.serving else HTTPStatus.SERVICE_UNAVAILABLE
+    return Reply(status, "".join(f"{line}\n" for line in lines).encode())
+
+
+def _verdict(readiness: Readiness) -> str:
+    if readiness.serving:
+        return "ready"
+    return f"not ready: {', '.join(sorted(readiness.away)) or readiness.why}"
+
+
+def _metrics(registry: CollectorRegistry | None) -> Mapping[str, Page]:
+    if registry is None:
+        return {}
+    one_at_a_time = asyncio.Lock()
+
+    async def metrics(_: str) -> Reply:
+        async with one_at_a_time:
+            text = await asyncio.to_thread(generate_latest, registry)
+        return Reply(HTTPStatus.OK, text, CONTENT_TYPE_PLAIN_0_0_4)
+
+    return {"/metrics": metrics}
