@@ -22,6 +22,7 @@ from trackops_outbox_relay.adapters.postgres import PostgresKnownSources, Postgr
 from trackops_outbox_relay.adapters.publisher import KafkaPublishers
 from trackops_outbox_relay.adapters.wake_ups import PostgresWakeUps
 from trackops_outbox_relay.application.get_checkpoint import GetCheckpoint
+from trackops_outbox_relay.application.list_events import ListEvents
 from trackops_outbox_relay.application.list_operations import ListOperations
 from trackops_outbox_relay.application.list_quarantine import ListQuarantine
 from trackops_outbox_relay.application.list_sources import ListSources
@@ -197,6 +198,7 @@ def _servicer(adapters: _Adapters) -> RelayServicer:
         get_checkpoint,
         ListSources(get_checkpoint, adapters.progress, adapters.outboxes),
         ListQuarantine(get_checkpoint, adapters.outboxes),
+        ListEvents(get_checkpoint, adapters.outboxes, adapters.plan_rebase.log),
         ListOperations(sources, adapters.operations),
         adapters.plan_rebase,
         OrderOperation(sources, adapters.operations),
