@@ -1,7 +1,7 @@
 """What every command has alike: its two streams, its stack, its errors as one line."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import typer
@@ -12,7 +12,7 @@ from trackops_cli.local.home import Home
 from trackops_cli.local.ports import Ports
 from trackops_cli.local.stack import LocalStack
 
-__all__ = ["OUT", "local_stack", "one_line_errors", "say"]
+__all__ = ["OUT", "fail", "local_stack", "one_line_errors", "say"]
 
 OUT = Console()
 _ERR = Console(stderr=True)
@@ -41,6 +41,12 @@ def say(line: str) -> None:
     _ERR.print(f"trackops: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
+def fail(status: int, line: str, more: Iterable[str] = ()) -> typer.Exit:
+    """Says what went wrong, and what else there is to say about it; to be raised."""
+    for text in (f"trackops: {line}", *(f"  {one}" for one in more)):
+        _ERR.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+    return typer.Exit(status)
+
+
 def _failure(error: StackError) -> typer.Exit:
-    _ERR.print(f"trackops: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-    return typer.Exit(1)
+    return fail(1, str(error))

@@ -103,6 +103,7 @@ class _Adapters:
     known_sources: PostgresKnownSources
     operations: PostgresOperations
     wake_ups: PostgresWakeUps
+    log: KafkaEventLog
     plan_rebase: PlanRebase
     progress: Progress
     clock: SystemClock
@@ -138,7 +139,7 @@ def _adapters(
     settings: RelaySettings, database: Database, outboxes: PostgresOutboxes, partitions: int
 ) -> _Adapters:
     servers, topic = settings.kafka_bootstrap_servers, settings.checkpoint_topic
-    clock = SystemClock()
+    clock, log = SystemClock(), KafkaEventLog(servers)
     checkpoints = KafkaCheckpoints(servers, topic=topic, partitions=partitions)
     operations = PostgresOperations(
         database,
@@ -157,7 +158,8 @@ def _adapters(
             settings.sources,
             on_operation=operations.tell,
         ),
-        PlanRebase(settings.sources, outboxes, checkpoints, KafkaEventLog(servers), clock),
+        log,
+        PlanRebase(settings.sources, outboxes, checkpoints, log, clock),
         Progress(),
         clock,
     )
@@ -198,7 +200,7 @@ def _servicer(adapters: _Adapters) -> RelayServicer:
         get_checkpoint,
         ListSources(get_checkpoint, adapters.progress, adapters.outboxes),
         ListQuarantine(get_checkpoint, adapters.outboxes),
-        ListEvents(get_checkpoint, adapters.outboxes, adapters.plan_rebase.log),
+        ListEvents(get_checkpoint, adapters.outboxes, adapters.log),
         ListOperations(sources, adapters.operations),
         adapters.plan_rebase,
         OrderOperation(sources, adapters.operations),

@@ -52,7 +52,7 @@ class KafkaEventLog:
             reading.read(consumer, {(place.topic, place.partition) for place in starts})
         return LogSpan(reading.seqs, reading.complete_since)
 
-    def places(self, topic: str, times: Mapping[str, datetime]) -> Mapping[str, LogPlace]:
+    def find(self, topic: str, times: Mapping[str, datetime]) -> Mapping[str, LogPlace]:
         found: dict[str, LogPlace] = {}
         with self._consumer() as consumer:
             for event_id, time in times.items():

@@ -9,7 +9,7 @@ from enum import StrEnum
 from itertools import groupby
 
 from trackops_outbox_relay.application.get_checkpoint import GetCheckpoint
-from trackops_outbox_relay.application.ports import EventLog, LogPlace, Outboxes
+from trackops_outbox_relay.application.ports import EventFinder, LogPlace, Outboxes
 from trackops_outbox_relay.domain.checkpoint import OutboxRow
 from trackops_outbox_relay.domain.standing import Standing
 
@@ -47,7 +47,7 @@ class ListEvents:
 
     get_checkpoint: GetCheckpoint
     outboxes: Outboxes
-    log: EventLog
+    log: EventFinder
 
     def __call__(self, key: str, *, since: datetime | None, locate: bool) -> Sequence[KeyEvent]:
         """Rows written from `since` on (None: all that are there).
@@ -79,7 +79,7 @@ class ListEvents:
     def _find(self, rows: Sequence[OutboxRow]) -> Iterator[tuple[str, LogPlace]]:
         for topic, group in groupby(rows, key=lambda row: row.topic):
             times = {row.event_id: datetime.fromisoformat(row.occurred_at) for row in group}
-            yield from self.log.places(topic, times).items()
+            yield from self.log.find(topic, times).items()
 
 
 def _state(row: OutboxRow, standing: Standing) -> EventState:

@@ -18,6 +18,7 @@ from trackops_outbox_relay.domain.standing import Standing, Step
 
 __all__ = [
     "Checkpoints",
+    "EventFinder",
     "EventLog",
     "Fenced",
     "KnownSources",
@@ -248,9 +249,13 @@ class EventLog(Protocol):
         """
         ...
 
-    def places(self, topic: str, times: Mapping[str, datetime]) -> Mapping[str, LogPlace]:
+
+class EventFinder(Protocol):
+    """Looks single events up in the log."""
+
+    def find(self, topic: str, times: Mapping[str, datetime]) -> Mapping[str, LogPlace]:
         """Where events, by id, stand that happened at these times; without those that are not
-        found near them. Raises as `events` does.
+        found near them. Raises `TransientError`.
         """
         ...
 
