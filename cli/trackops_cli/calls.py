@@ -96,8 +96,8 @@ def pages(call: Callable[[Any], Any], request: Any, field: str) -> Iterator[Any]
 
 
 def told(message: Message) -> dict[str, Any]:
-    """A message in protobuf's JSON form, as a part of a document."""
-    form: dict[str, Any] = MessageToDict(message)
+    """A message in protobuf's JSON form, empty fields too, as a part of a document."""
+    form: dict[str, Any] = MessageToDict(message, always_print_fields_with_no_presence=True)
     return form
 
 

@@ -5,17 +5,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from trackops_cli.local.errors import DiskFull, StackError
 from trackops_cli.local.home import Home
 from trackops_cli.local.ports import Ports
 from trackops_cli.local.stack import LocalStack
 
-__all__ = ["OUT", "fail", "local_stack", "one_line_errors", "say"]
+__all__ = ["OUT", "fail", "local_stack", "one_line_errors", "print_wide", "say"]
 
 OUT = Console()
 _ERR = Console(stderr=True)
+_WIDE = 180
 
 
 def local_stack() -> LocalStack:
@@ -39,6 +40,11 @@ def one_line_errors() -> Iterator[None]:
 def say(line: str) -> None:
     """One line to the user, on the error stream."""
     _ERR.print(f"trackops: {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_wide(content: RenderableType) -> None:
+    """Ids stay whole, to be copied and searched for, also where the terminal has to wrap lines."""
+    OUT.print(content, width=max(OUT.width, _WIDE), crop=False, no_wrap=True)
 
 
 def fail(status: int, line: str, more: Iterable[str] = ()) -> typer.Exit:

@@ -12,7 +12,7 @@ from trackops.saga.v1 import saga_pb2
 
 from trackops_cli.order.story import Story, event_state, step_state
 
-__all__ = ["Advice", "advise", "advise_on_saga"]
+__all__ = ["Advice", "advise", "advise_on_key", "advise_on_saga"]
 
 _SOON = timedelta(seconds=5)
 """Longer than the relay or the orchestrator takes when all is well."""
@@ -42,6 +42,16 @@ def advise(story: Story, now: datetime) -> list[Advice]:
             )
         )
     return found
+
+
+def advise_on_key(source: str, held: relay_pb.QuarantinedKey) -> Iterator[Advice]:
+    """What to do about rows of an outbox that cannot be published."""
+    yield Advice(
+        f"{held.rows} rows of {source} wait behind #{held.first_seq}: {held.detail}",
+        f"remove the cause, then `trackops outbox replay {source} {held.key} --reason …`; or"
+        f" `trackops outbox discard {source} {held.key} --through-seq {held.first_seq} --reason …`"
+        " gives that row up",
+    )
 
 
 def advise_on_saga(saga: saga_pb2.Saga) -> Iterator[Advice]:

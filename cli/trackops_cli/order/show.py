@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 from trackops.order.v1.order_pb2 import Order, OrderState
 from trackops.order.v1.order_service_pb2 import TimelineEntry, WatchOrderResponse
 
 from trackops_cli.calls import shown_time
-from trackops_cli.terminal import OUT
+from trackops_cli.terminal import OUT, print_wide
 
 __all__ = ["print_change", "print_order", "print_orders", "state_name", "why"]
 
@@ -60,7 +60,7 @@ def print_order(order: Order) -> None:
 
 def print_orders(orders: Sequence[Order]) -> None:
     """One row an order."""
-    table = Table(Column("order", no_wrap=True), "state", "customer", "minor units", "created")
+    table = Table("order", "state", "customer", "minor units", "created", box=None)
     for one in orders:
         table.add_row(
             one.order_id,
@@ -69,7 +69,7 @@ def print_orders(orders: Sequence[Order]) -> None:
             f"{one.total_minor} {one.currency_code}",
             shown_time(one, "create_time"),
         )
-    OUT.print(table)
+    print_wide(table)
 
 
 def print_change(change: WatchOrderResponse) -> None:

@@ -133,7 +133,7 @@ def _of_step(saga: saga_pb2.Saga, step: saga_pb2.SagaStep) -> Iterator[Moment]:
         doing = "undoing" if failed.compensation else "attempt"
         what = f"{step.name} {doing} {failed.number} failed"
         yield Moment(_at(failed.end_time), "saga", what, failed.error, of)
-    if step.HasField("update_time"):
+    if step.HasField("update_time") and step.state != saga_pb2.STEP_STATE_WAITING:
         tries = f"{step.attempts} attempts" if step.attempts > 1 else ""
         parked = "parked: its participant is away" if step.parked else ""
         detail = "; ".join(filter(None, [tries, parked, step.error]))

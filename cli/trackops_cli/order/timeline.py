@@ -32,7 +32,7 @@ from trackops_cli.order.advice import Advice, advise
 from trackops_cli.order.commands import OrderId, OrderTarget, app
 from trackops_cli.order.show import state_name
 from trackops_cli.order.story import Story, moments
-from trackops_cli.terminal import OUT, say
+from trackops_cli.terminal import OUT, print_wide, say
 from trackops_client import TrackOpsError, open_channel, typed_errors
 
 __all__ = ["timeline"]
@@ -141,7 +141,7 @@ def _print(story: Story, advice: Sequence[Advice]) -> None:
         table.add_row(
             shown_time(one.time), one.teller, escape(one.what), escape(one.detail), style=style
         )
-    OUT.print(table)
+    print_wide(table)
     for trace in sorted({event.traceparent for event in story.events if event.traceparent}):
         _line(f"traceparent {trace}")
     for absent in story.missing:
