@@ -70,6 +70,12 @@ RETRIED = saga_pb2.SagaStep(
     next_try_time=at(20),
     failed_attempts=[saga_pb2.FailedAttempt(number=1, end_time=at(2), error="no answer")],
 )
+PARKED = saga_pb2.SagaStep(
+    name="authorize-payment",
+    state=saga_pb2.STEP_STATE_SENT,
+    error="payment is away",
+    parked=True,
+)
 PAUSED = saga_pb2.SagaAuditEntry(operation="pause", principal="ada", reason="to look")
 PUBLISHED, WAITING = relay.EVENT_STATE_PUBLISHED, relay.EVENT_STATE_WAITING
 
@@ -93,14 +99,14 @@ PUBLISHED, WAITING = relay.EVENT_STATE_PUBLISHED, relay.EVENT_STATE_WAITING
             "trackops saga show s-0",
         ),
         (
-            Story(order(), [], [saga(saga_pb2.SAGA_STATE_RUNNING, parked_on="payment")]),
-            "payment, which is away",
-            "bring payment back",
+            Story(order(), [], [saga(saga_pb2.SAGA_STATE_RUNNING, PARKED)]),
+            "waits with authorize-payment: payment is away",
+            "bring that service back",
         ),
         (
             Story(order(), [], [saga(saga_pb2.SAGA_STATE_RUNNING, RETRIED)]),
-            "tries authorize-payment again at 2026-11-23 10:00:20: no answer",
-            "nothing, it goes on by itself",
+            "tries authorize-payment again and again, 1 times in vain: no answer",
+            "trackops saga retry s-1 authorize-payment",
         ),
         (
             Story(order(), [], events=[event(relay.EVENT_STATE_QUARANTINED)]),

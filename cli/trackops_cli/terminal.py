@@ -44,7 +44,8 @@ def say(line: str) -> None:
 
 def print_wide(content: RenderableType) -> None:
     """Ids stay whole, to be copied and searched for, also where the terminal has to wrap lines."""
-    OUT.print(content, width=max(OUT.width, _WIDE), crop=False, no_wrap=True)
+    wide = OUT if OUT.width >= _WIDE else Console(width=_WIDE)
+    wide.print(content)
 
 
 def fail(status: int, line: str, more: Iterable[str] = ()) -> typer.Exit:

@@ -17,6 +17,7 @@ __all__ = ["Advice", "advise", "advise_on_key", "advise_on_saga"]
 _SOON = timedelta(seconds=5)
 """Longer than the relay or the orchestrator takes when all is well."""
 _STUCK_STEPS = (saga_pb2.STEP_STATE_EXHAUSTED, saga_pb2.STEP_STATE_REFUSED)
+_SENT = (saga_pb2.STEP_STATE_SENT, saga_pb2.STEP_STATE_COMPENSATING)
 _IN_MOTION = (order_pb2.ORDER_STATE_PENDING, order_pb2.ORDER_STATE_CANCELLING)
 
 
@@ -68,11 +69,6 @@ def advise_on_saga(saga: saga_pb2.Saga) -> Iterator[Advice]:
             f"{name} waits for its turn, behind saga {saga.waits_for}",
             f"nothing, unless that one is stuck: `trackops saga show {saga.waits_for}`",
         )
-    elif saga.parked_on:
-        yield Advice(
-            f"{name} waits for {saga.parked_on}, which is away",
-            f"bring {saga.parked_on} back (`trackops status`); it goes on by itself",
-        )
     else:
         yield from _on_retries(saga)
 
@@ -91,13 +87,17 @@ def _on_stuck_steps(saga: saga_pb2.Saga) -> Iterator[Advice]:
 
 def _on_retries(saga: saga_pb2.Saga) -> Iterator[Advice]:
     for step in saga.steps:
-        sent = step.state in (saga_pb2.STEP_STATE_SENT, saga_pb2.STEP_STATE_COMPENSATING)
-        if sent and step.failed_attempts and step.HasField("next_try_time"):
-            due = step.next_try_time.ToDatetime().isoformat(sep=" ", timespec="seconds")
+        if step.parked:
             yield Advice(
-                f"{saga.definition} tries {step.name} again at {due}: {step.error}",
-                "nothing, it goes on by itself; "
-                f"`trackops saga retry {saga.saga_id} {step.name} --reason …` does it at once",
+                f"{saga.definition} waits with {step.name}: {step.error}",
+                "bring that service back (`trackops status`); the saga goes on by itself",
+            )
+        elif step.state in _SENT and step.failed_attempts:
+            yield Advice(
+                f"{saga.definition} tries {step.name} again and again,"
+                f" {len(step.failed_attempts)} times in vain: {step.error}",
+                "remove the cause, it goes on by itself; "
+                f"`trackops saga retry {saga.saga_id} {step.name} --reason …` tries at once",
             )
 
 

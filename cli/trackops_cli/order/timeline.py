@@ -39,6 +39,8 @@ __all__ = ["timeline"]
 
 _SECONDS = 20.0
 
+_ENDED = (saga_pb2.SAGA_STATE_COMPLETED, saga_pb2.SAGA_STATE_COMPENSATED)
+
 T = TypeVar("T")
 
 
@@ -147,7 +149,8 @@ def _print(story: Story, advice: Sequence[Advice]) -> None:
     for absent in story.missing:
         say(f"not in here, for want of an answer: {absent}")
     if not advice and not story.missing:
-        _line("nothing holds it up")
+        under_way = any(saga.state not in _ENDED for saga in story.sagas)
+        _line("under way; nothing holds it up yet" if under_way else "nothing holds it up")
     for item in advice:
         _line(f"! {item.problem}")
         _line(f"  → {item.todo}")

@@ -178,7 +178,12 @@ def _sagas(channel: grpc.Channel) -> _Sagas:
     stub: Any = SagaServiceStub(channel)
     found = {state: _in_state(stub, state) for state in LIVE_STATES}
     held_up = [saga for state in _HELD_UP for saga in found[state]]
-    parked = [saga for sagas in found.values() for saga in sagas if saga.parked_on]
+    parked = [
+        saga
+        for state in (saga_pb2.SAGA_STATE_RUNNING, saga_pb2.SAGA_STATE_COMPENSATING)
+        for saga in found[state]
+        if any(step.parked for step in saga.steps)
+    ]
     participants = stub.ListParticipants(saga_rpc_pb.ListParticipantsRequest()).participants
     return _Sagas(
         {saga_state(state): len(sagas) for state, sagas in found.items()},
