@@ -8,12 +8,17 @@ from rich.table import Table
 from trackops_cli import deadletters, saga
 from trackops_cli.local.home import Home
 from trackops_cli.local.stack import PartStatus
+from trackops_cli.order import app as order_app
 from trackops_cli.outbox import commands as outbox
+from trackops_cli.overview.commands import doctor, status
 from trackops_cli.terminal import OUT, local_stack, one_line_errors, say
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(order_app, name="order")
+app.command()(status)
+app.command()(doctor)
 app.add_typer(deadletters.app, name="deadletters")
 app.add_typer(saga.app, name="saga")
 app.add_typer(outbox.app, name="outbox")
@@ -51,16 +56,6 @@ def reset() -> None:
 
 
 @app.command()
-def status() -> None:
-    """Show which processes run and whether they answer; exits 1 unless all do."""
-    with one_line_errors():
-        parts = local_stack().status()
-        OUT.print(_status_table(parts))
-        if not all(part.ready for part in parts):
-            raise typer.Exit(1)
-
-
-@app.command()
 def demo() -> None:
     """Send 200 orders through every service (`up` if needed); exits 0 only if all is sound."""
     from trackops_cli.demo.run import run_demo  # it loads Kafka's and gRPC's clients
@@ -77,16 +72,3 @@ def _addresses(parts: list[PartStatus]) -> Table:
     for part in parts:
         table.add_row(part.name, part.address)
     return table
-
-
-def _status_table(parts: list[PartStatus]) -> Table:
-    table = Table("what", "address", "pid", "state")
-    for part in parts:
-        table.add_row(part.name, part.address, str(part.pid or "-"), _state_of(part))
-    return table
-
-
-def _state_of(part: PartStatus) -> str:
-    if part.pid is None:
-        return "[red]down[/]"
-    return "[green]SERVING[/]" if part.ready else "[yellow]NOT SERVING[/]"

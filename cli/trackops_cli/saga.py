@@ -6,28 +6,25 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any
 
-import grpc
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from trackops.saga.v1 import saga_pb2
 from trackops.saga.v1 import saga_service_pb2 as pb
 from trackops.saga.v1.saga_service_pb2_grpc import SagaServiceStub
 
-from trackops_cli.local.errors import StackError
-from trackops_cli.local.ports import HOST, Ports
+from trackops_cli.calls import AS_JSON, calling, print_json
+from trackops_cli.terminal import OUT, print_wide
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Show sagas and steer them.")
-_out = Console()
-_err = Console(stderr=True)
-
-_CALL_SECONDS = 20
-
 Target = Annotated[
-    str, typer.Option(help="host:port of the orchestrator; default: the local stack's.")
+    str,
+    typer.Option(
+        envvar="TRACKOPS_SAGA_ORCHESTRATOR_TARGET",
+        help="host:port of the orchestrator; default: the local stack's.",
+    ),
 ]
 SagaId = Annotated[str, typer.Argument(help="As `trackops saga list` shows it.")]
 StepName = Annotated[str, typer.Argument(help="As `trackops saga show` shows it.")]
@@ -40,13 +37,18 @@ def list_sagas(
     state: Annotated[list[str] | None, typer.Option(help="Such as NEEDS_OPERATOR.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     target: Target = "",
+    *,
+    as_json: AS_JSON = False,
 ) -> None:
     """List sagas, newest first."""
     states = [_state_number(name) for name in state or ()]
     with _service(target) as sagas:
         request = pb.ListSagasRequest(subject=subject, states=states, page_size=limit)
-        found = sagas.ListSagas(request, timeout=_CALL_SECONDS).sagas
-    table = Table("saga", "definition", "subject", "state", "why", "changed")
+        found = sagas.ListSagas(request).sagas
+    if as_json:
+        print_json(pb.ListSagasResponse(sagas=found))
+        return
+    table = Table("saga", "definition", "subject", "state", "why", "changed", box=None)
     for one in found:
         why = one.failure_reason or one.parked_on or one.waits_for
         table.add_row(
@@ -57,77 +59,90 @@ def list_sagas(
             why,
             _time(one, "update_time"),
         )
-    _out.print(table)
+    print_wide(table)
 
 
 @app.command()
-def show(saga_id: SagaId, target: Target = "") -> None:
+def show(
+    saga_id: SagaId,
+    target: Target = "",
+    *,
+    as_json: AS_JSON = False,
+) -> None:
     """Show a saga with its steps, failed attempts and audit."""
     with _service(target) as sagas:
         request = pb.GetSagaRequest(saga_id=saga_id)
-        _print(sagas.GetSaga(request, timeout=_CALL_SECONDS).saga)
+        _print(sagas.GetSaga(request).saga, as_json=as_json)
 
 
 @app.command()
-def pause(saga_id: SagaId, reason: Reason, target: Target = "") -> None:
+def pause(
+    saga_id: SagaId, reason: Reason, target: Target = "", *, as_json: AS_JSON = False
+) -> None:
     """Hold a saga: nothing more is sent."""
     with _service(target) as sagas:
         request = pb.PauseSagaRequest(request_id=_new_id(), saga_id=saga_id, reason=reason)
-        _print(sagas.PauseSaga(request, timeout=_CALL_SECONDS).saga)
+        _print(sagas.PauseSaga(request).saga, as_json=as_json)
 
 
 @app.command()
-def resume(saga_id: SagaId, reason: Reason, target: Target = "") -> None:
+def resume(
+    saga_id: SagaId, reason: Reason, target: Target = "", *, as_json: AS_JSON = False
+) -> None:
     """Let a paused saga go on."""
     with _service(target) as sagas:
         request = pb.ResumeSagaRequest(request_id=_new_id(), saga_id=saga_id, reason=reason)
-        _print(sagas.ResumeSaga(request, timeout=_CALL_SECONDS).saga)
+        _print(sagas.ResumeSaga(request).saga, as_json=as_json)
 
 
 @app.command()
-def retry(saga_id: SagaId, step: StepName, reason: Reason, target: Target = "") -> None:
+def retry(
+    saga_id: SagaId,
+    step: StepName,
+    reason: Reason,
+    target: Target = "",
+    *,
+    as_json: AS_JSON = False,
+) -> None:
     """Send a step that is stuck once more."""
     with _service(target) as sagas:
         request = pb.RetryStepRequest(
             request_id=_new_id(), saga_id=saga_id, step=step, reason=reason
         )
-        _print(sagas.RetryStep(request, timeout=_CALL_SECONDS).saga)
+        _print(sagas.RetryStep(request).saga, as_json=as_json)
 
 
 @app.command()
-def skip(saga_id: SagaId, step: StepName, reason: Reason, target: Target = "") -> None:
+def skip(
+    saga_id: SagaId,
+    step: StepName,
+    reason: Reason,
+    target: Target = "",
+    *,
+    as_json: AS_JSON = False,
+) -> None:
     """Count a step as done, or undone, because you have seen to it."""
     with _service(target) as sagas:
         request = pb.SkipStepRequest(
             request_id=_new_id(), saga_id=saga_id, step=step, reason=reason
         )
-        _print(sagas.SkipStep(request, timeout=_CALL_SECONDS).saga)
+        _print(sagas.SkipStep(request).saga, as_json=as_json)
 
 
 @app.command()
-def compensate(saga_id: SagaId, reason: Reason, target: Target = "") -> None:
+def compensate(
+    saga_id: SagaId, reason: Reason, target: Target = "", *, as_json: AS_JSON = False
+) -> None:
     """Turn a saga back."""
     with _service(target) as sagas:
         request = pb.CompensateSagaRequest(request_id=_new_id(), saga_id=saga_id, reason=reason)
-        _print(sagas.CompensateSaga(request, timeout=_CALL_SECONDS).saga)
+        _print(sagas.CompensateSaga(request).saga, as_json=as_json)
 
 
 @contextmanager
 def _service(target: str) -> Iterator[SagaServiceStub]:
-    """The orchestrator; what it or the stack refuses is one line and status 1."""
-    try:
-        local = f"{HOST}:{Ports.from_environment().saga_orchestrator}"
-        with grpc.insecure_channel(target or local) as channel:
-            yield SagaServiceStub(channel)
-    except grpc.RpcError as error:
-        raise _failure(f"{error.code().name}: {error.details()}") from error
-    except StackError as error:
-        raise _failure(str(error)) from error
-
-
-def _failure(line: str) -> typer.Exit:
-    _err.print(f"trackops: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
-    return typer.Exit(1)
+    with calling("saga_orchestrator", target) as channel:
+        yield SagaServiceStub(channel)
 
 
 def _state_number(name: str) -> "saga_pb2.SagaState.ValueType":
@@ -138,7 +153,10 @@ def _state_number(name: str) -> "saga_pb2.SagaState.ValueType":
         raise typer.BadParameter(f"{name!r} is none of {known}") from error
 
 
-def _print(saga: saga_pb2.Saga) -> None:
+def _print(saga: saga_pb2.Saga, *, as_json: bool) -> None:
+    if as_json:
+        print_json(saga)
+        return
     _say(f"{saga.definition} v{saga.definition_version} {saga.saga_id}")
     _say(f"about {saga.subject} {saga.occurrence}: {_state(saga.state)}")
     if saga.failure_reason:
@@ -147,7 +165,7 @@ def _print(saga: saga_pb2.Saga) -> None:
         _say(f"waits for saga {saga.waits_for}")
     if saga.parked_on:
         _say(f"waits for {saga.parked_on}, which is away")
-    _out.print(_steps(saga))
+    OUT.print(_steps(saga))
     for entry in saga.audit:
         when = _time(entry, "create_time")
         step = f" {entry.step}" if entry.step else ""
@@ -191,4 +209,4 @@ def _new_id() -> str:
 
 
 def _say(line: str) -> None:
-    _out.print(line, markup=False, highlight=False, soft_wrap=True)
+    OUT.print(line, markup=False, highlight=False, soft_wrap=True)

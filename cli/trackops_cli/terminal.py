@@ -1,21 +1,22 @@
 """What every command has alike: its two streams, its stack, its errors as one line."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from trackops_cli.local.errors import DiskFull, StackError
 from trackops_cli.local.home import Home
 from trackops_cli.local.ports import Ports
 from trackops_cli.local.stack import LocalStack
 
-__all__ = ["OUT", "local_stack", "one_line_errors", "say"]
+__all__ = ["OUT", "fail", "local_stack", "one_line_errors", "print_wide", "say"]
 
 OUT = Console()
 _ERR = Console(stderr=True)
+_WIDE = 180
 
 
 def local_stack() -> LocalStack:
@@ -41,6 +42,18 @@ def say(line: str) -> None:
     _ERR.print(f"trackops: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
+def print_wide(content: RenderableType) -> None:
+    """Ids stay whole, to be copied and searched for, also where the terminal has to wrap lines."""
+    wide = OUT if OUT.width >= _WIDE else Console(width=_WIDE)
+    wide.print(content)
+
+
+def fail(status: int, line: str, more: Iterable[str] = ()) -> typer.Exit:
+    """Says what went wrong, and what else there is to say about it; to be raised."""
+    for text in (f"trackops: {line}", *(f"  {one}" for one in more)):
+        _ERR.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+    return typer.Exit(status)
+
+
 def _failure(error: StackError) -> typer.Exit:
-    _ERR.print(f"trackops: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-    return typer.Exit(1)
+    return fail(1, str(error))

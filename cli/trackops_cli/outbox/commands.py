@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
-import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
-from rich.console import Console
 from rich.table import Table
 from trackops.relay.v1 import relay_service_pb2 as pb
 from trackops.relay.v1.relay_service_pb2_grpc import RelayServiceStub
 
-from trackops_cli.local.errors import StackError
-from trackops_cli.local.ports import HOST, Ports
-from trackops_client import TrackOpsError, open_channel, typed_errors
+from trackops_cli.calls import AS_JSON, calling, pages, print_json, told
+from trackops_cli.terminal import OUT, say
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="See and steer what the relay does with outboxes.")
-_out = Console()
-_err = Console(stderr=True)
 
-_TARGET = "TRACKOPS_OUTBOX_RELAY_TARGET"
 _SECONDS = 40.0
 _COMPARE_SECONDS = 600.0
 
-Relay = Annotated[str, typer.Option(help="host:port of the relay; that of this machine's stack.")]
+Relay = Annotated[
+    str,
+    typer.Option(
+        envvar="TRACKOPS_OUTBOX_RELAY_TARGET",
+        help="host:port of the relay; by default the local stack's.",
+    ),
+]
 Source = Annotated[str, typer.Argument(help="The schema, such as trackops_order.")]
 Key = Annotated[str, typer.Argument(help="The aggregate's id.")]
 Reason = Annotated[str, typer.Option(help="Why; kept for the audit.")]
 
-T = TypeVar("T")
-
 
 @app.command("list")
-def list_sources(relay: Relay = "") -> None:
+def list_sources(relay: Relay = "", *, as_json: AS_JSON = False) -> None:
     """Every source: how far it is published, what waits, and whether it stands still."""
     with _relay(relay) as stub:
-        sources = stub.ListSources(pb.ListSourcesRequest()).sources
+        answer = stub.ListSources(pb.ListSourcesRequest())
+    if as_json:
+        print_json(answer)
+        return
     table = Table("source", "checkpoint", "behind", "oldest", "quarantined", "state")
-    for one in sources:
+    for one in answer.sources:
         table.add_row(
             one.name,
             str(one.checkpoint.seq),
@@ -52,39 +53,59 @@ def list_sources(relay: Relay = "") -> None:
             str(one.quarantined_keys),
             "[red]stands still[/]" if one.refusal else "published",
         )
-    _out.print(table)
-    for one in sources:
+    OUT.print(table)
+    for one in answer.sources:
         if one.refusal:
-            _say(one.refusal)
+            say(one.refusal)
 
 
 @app.command()
-def quarantine(source: Source, relay: Relay = "") -> None:
+def quarantine(
+    source: Source,
+    relay: Relay = "",
+    *,
+    as_json: AS_JSON = False,
+) -> None:
     """The keys of a source whose rows wait, and why."""
-    table = Table("key", "reason", "first seq", "last seq", "rows", "since", "detail")
     with _relay(relay) as stub:
-        for one in _pages(stub.ListQuarantine, pb.ListQuarantineRequest(source=source), "keys"):
-            table.add_row(
-                one.key,
-                _reason(one.reason),
-                str(one.first_seq),
-                str(one.last_seq),
-                str(one.rows),
-                _time(one, "quarantine_time"),
-                one.detail,
-            )
-    _out.print(table)
+        request = pb.ListQuarantineRequest(source=source)
+        keys = list(pages(stub.ListQuarantine, request, "keys"))
+    if as_json:
+        print_json(pb.ListQuarantineResponse(keys=keys))
+        return
+    table = Table("key", "reason", "first seq", "last seq", "rows", "since", "detail")
+    for one in keys:
+        table.add_row(
+            one.key,
+            _reason(one.reason),
+            str(one.first_seq),
+            str(one.last_seq),
+            str(one.rows),
+            _time(one, "quarantine_time"),
+            one.detail,
+        )
+    OUT.print(table)
 
 
 @app.command()
-def replay(source: Source, key: Key, reason: Reason, relay: Relay = "") -> None:
+def replay(
+    source: Source,
+    key: Key,
+    reason: Reason,
+    relay: Relay = "",
+    *,
+    as_json: AS_JSON = False,
+) -> None:
     """Publish the rows of a key that wait, in order and once."""
     request = pb.ReplayQuarantineRequest(
         request_id=str(uuid.uuid4()), source=source, key=key, reason=reason
     )
     with _relay(relay) as stub:
         answer = stub.ReplayQuarantine(request)
-    _say(f"published {answer.published_rows} rows of {key}")
+    if as_json:
+        print_json(answer)
+        return
+    say(f"published {answer.published_rows} rows of {key}")
     _say_remaining(answer)
 
 
@@ -95,6 +116,8 @@ def discard(
     through_seq: Annotated[int, typer.Option(help="The last row to give up; it must wait.")],
     reason: Reason,
     relay: Relay = "",
+    *,
+    as_json: AS_JSON = False,
 ) -> None:
     """Give up rows of a key that wait, up to the one that is named, and publish the rest."""
     request = pb.DiscardQuarantineRequest(
@@ -106,7 +129,10 @@ def discard(
     )
     with _relay(relay) as stub:
         answer = stub.DiscardQuarantine(request)
-    _say(f"gave up {answer.discarded_rows} rows of {key}, published {answer.published_rows}")
+    if as_json:
+        print_json(answer)
+        return
+    say(f"gave up {answer.discarded_rows} rows of {key}, published {answer.published_rows}")
     _say_remaining(answer)
 
 
@@ -116,73 +142,64 @@ def rebase(
     apply: Annotated[bool, typer.Option("--apply", help="Do it; otherwise it is shown.")] = False,
     reason: Annotated[str, typer.Option(help="Why; --apply needs it.")] = "",
     relay: Relay = "",
+    *,
+    as_json: AS_JSON = False,
 ) -> None:
     """Compare the outbox with the log, and set the checkpoint to where they part."""
     if apply and not reason:
         raise typer.BadParameter("--apply needs --reason")
     with _relay(relay, timeout_seconds=_COMPARE_SECONDS) as stub:
         answer = stub.PlanRebase(pb.PlanRebaseRequest(source=source))
-        _out.print(_plan_table(source, answer))
-        if not apply:
-            _say("nothing was changed; --apply --reason=… does it")
-            return
-        request = pb.RebaseRequest(
-            request_id=str(uuid.uuid4()),
-            source=source,
-            digest=answer.plan.digest,
-            reason=reason,
-        )
-        done = stub.Rebase(request)
-    _say(f"{source} goes on after seq {done.checkpoint.seq}")
+        if not as_json:
+            OUT.print(_plan_table(source, answer))
+        done = _apply(stub, source, answer.plan.digest, reason) if apply else None
+    if as_json:
+        print_json({"planned": told(answer), "done": told(done) if done else None})
+    elif done:
+        say(f"{source} goes on after seq {done.checkpoint.seq}")
+    else:
+        say("nothing was changed; --apply --reason=… does it")
+
+
+def _apply(stub: Any, source: str, digest: str, reason: str) -> pb.RebaseResponse:
+    answer: pb.RebaseResponse = stub.Rebase(
+        pb.RebaseRequest(request_id=str(uuid.uuid4()), source=source, digest=digest, reason=reason)
+    )
+    return answer
 
 
 @app.command()
-def audit(source: Source, relay: Relay = "") -> None:
+def audit(
+    source: Source,
+    relay: Relay = "",
+    *,
+    as_json: AS_JSON = False,
+) -> None:
     """What operators did to a source, the newest first."""
-    table = Table("when", "what", "key", "by", "reason", "state", "outcome")
     with _relay(relay) as stub:
-        operations = _pages(
-            stub.ListOperations, pb.ListOperationsRequest(source=source), "operations"
+        request = pb.ListOperationsRequest(source=source)
+        operations = list(pages(stub.ListOperations, request, "operations"))
+    if as_json:
+        print_json(pb.ListOperationsResponse(operations=operations))
+        return
+    table = Table("when", "what", "key", "by", "reason", "state", "outcome")
+    for one in operations:
+        table.add_row(
+            _time(one, "request_time"),
+            one.kind,
+            one.key,
+            one.principal,
+            one.reason,
+            pb.Operation.State.Name(one.state).removeprefix("STATE_").lower(),
+            one.outcome,
         )
-        for one in operations:
-            table.add_row(
-                _time(one, "request_time"),
-                one.kind,
-                one.key,
-                one.principal,
-                one.reason,
-                pb.Operation.State.Name(one.state).removeprefix("STATE_").lower(),
-                one.outcome,
-            )
-    _out.print(table)
+    OUT.print(table)
 
 
 @contextmanager
 def _relay(target: str, *, timeout_seconds: float = _SECONDS) -> Iterator[Any]:
-    """A stub of the relay; what goes wrong is one line and status 1."""
-    try:
-        with (
-            open_channel(target or _default_target(), timeout_seconds=timeout_seconds) as channel,
-            typed_errors(),
-        ):
-            yield RelayServiceStub(channel)
-    except (TrackOpsError, StackError) as error:
-        _err.print(f"trackops: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
-
-
-def _default_target() -> str:
-    local = Ports.from_environment().claim("outbox_relay").port
-    return os.environ.get(_TARGET) or f"{HOST}:{local}"
-
-
-def _pages(call: Callable[[Any], Any], request: Any, field: str) -> Iterator[Any]:
-    while True:
-        page = call(request)
-        yield from getattr(page, field)
-        if not page.next_page_token:
-            return
-        request.page_token = page.next_page_token
+    with calling("outbox_relay", target, timeout_seconds=timeout_seconds) as channel:
+        yield RelayServiceStub(channel)
 
 
 def _plan_table(source: str, answer: pb.PlanRebaseResponse) -> Table:
@@ -208,7 +225,7 @@ def _plan_table(source: str, answer: pb.PlanRebaseResponse) -> Table:
 def _say_remaining(answer: Any) -> None:
     if answer.HasField("remaining"):
         left = answer.remaining
-        _say(f"waits again from seq {left.first_seq}: {_reason(left.reason)}, {left.detail}")
+        say(f"waits again from seq {left.first_seq}: {_reason(left.reason)}, {left.detail}")
 
 
 def _reason(reason: pb.QuarantineReason.ValueType) -> str:
@@ -221,7 +238,3 @@ def _time(message: Any, field: str) -> str:
         return "-"
     time: Timestamp = getattr(message, field)
     return time.ToDatetime().strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def _say(line: str) -> None:
-    _err.print(f"trackops: {line}", markup=False, highlight=False, soft_wrap=True)

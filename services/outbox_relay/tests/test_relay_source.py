@@ -167,6 +167,9 @@ class World:
         rows = [_row(seq) for seq in range(first, last + 1)]
         return [row for row in rows if row.key == key][:limit]
 
+    def first_seq(self, since: datetime) -> int:
+        raise NotImplementedError
+
     def waiting(
         self, keys: Sequence[Quarantined], checkpoint: Checkpoint
     ) -> Mapping[str, WaitingRows]:

@@ -24,6 +24,7 @@ from trackops_outbox_relay.adapters.postgres import PostgresKnownSources, Postgr
 from trackops_outbox_relay.adapters.publisher import KafkaPublishers
 from trackops_outbox_relay.adapters.wake_ups import PostgresWakeUps
 from trackops_outbox_relay.application.get_checkpoint import GetCheckpoint
+from trackops_outbox_relay.application.list_events import ListEvents
 from trackops_outbox_relay.application.list_operations import ListOperations
 from trackops_outbox_relay.application.list_quarantine import ListQuarantine
 from trackops_outbox_relay.application.list_sources import ListSources
@@ -117,6 +118,7 @@ class _Adapters:
     known_sources: PostgresKnownSources
     operations: PostgresOperations
     wake_ups: PostgresWakeUps
+    log: KafkaEventLog
     plan_rebase: PlanRebase
     progress: Progress
     clock: SystemClock
@@ -158,7 +160,7 @@ def _adapters(
     progress: Progress,
 ) -> _Adapters:
     servers, topic = settings.kafka_bootstrap_servers, settings.checkpoint_topic
-    clock = SystemClock()
+    clock, log = SystemClock(), KafkaEventLog(servers)
     checkpoints = KafkaCheckpoints(servers, topic=topic, partitions=partitions)
     operations = PostgresOperations(
         database,
@@ -182,7 +184,8 @@ def _adapters(
             settings.sources,
             on_operation=operations.tell,
         ),
-        PlanRebase(settings.sources, outboxes, checkpoints, KafkaEventLog(servers), clock),
+        log,
+        PlanRebase(settings.sources, outboxes, checkpoints, log, clock),
         progress,
         clock,
     )
@@ -223,6 +226,7 @@ def _servicer(adapters: _Adapters) -> RelayServicer:
         get_checkpoint,
         ListSources(get_checkpoint, adapters.progress, adapters.outboxes),
         ListQuarantine(get_checkpoint, adapters.outboxes),
+        ListEvents(get_checkpoint, adapters.outboxes, adapters.log),
         ListOperations(sources, adapters.operations),
         adapters.plan_rebase,
         OrderOperation(sources, adapters.operations),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from alembic import command, context
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, make_url
 
-__all__ = ["run_environment", "upgrade"]
+__all__ = ["newest_revision", "run_environment", "upgrade"]
 
 
 def upgrade(package: str, database_url: str) -> None:
@@ -14,10 +15,17 @@ def upgrade(package: str, database_url: str) -> None:
 
     `database_url` names the service's own role, whose `search_path` is its schema.
     """
-    config = Config()
-    config.set_main_option("script_location", f"{package}:migrations")
+    config = _config(package)
     config.attributes["url"] = make_url(database_url).set(drivername="postgresql+psycopg2")
     command.upgrade(config, "head")
+
+
+def newest_revision(package: str) -> str:
+    """What `alembic_version` holds once `upgrade` is done."""
+    newest = ScriptDirectory.from_config(_config(package)).get_current_head()
+    if newest is None:
+        raise ValueError(f"{package} has no migrations")
+    return newest
 
 
 def run_environment() -> None:
@@ -28,3 +36,9 @@ def run_environment() -> None:
         with context.begin_transaction():
             context.run_migrations()
     engine.dispose()
+
+
+def _config(package: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", f"{package}:migrations")
+    return config

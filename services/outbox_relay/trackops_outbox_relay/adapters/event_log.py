@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from trackops_common import kafka
 from trackops_common.errors import TransientError
+from trackops_outbox_relay.application.ports import LogPlace
 from trackops_outbox_relay.domain.rebase import LogSpan
 
 __all__ = ["KafkaEventLog"]
@@ -18,6 +19,12 @@ __all__ = ["KafkaEventLog"]
 _REQUEST_SECONDS = 5.0
 _SILENCE_SECONDS = 15.0
 _BATCH = 5_000
+_LOOK_BACK = timedelta(seconds=1)
+"""Clocks of services and relays differ a little."""
+_LOOK_BATCH = 100
+_LOOK_SECONDS = 5.0
+_LOOK_AT_MOST = 5_000
+"""Messages that are looked at for one event."""
 
 
 class KafkaEventLog:
@@ -44,6 +51,16 @@ class KafkaEventLog:
             consumer.assign(starts)
             reading.read(consumer, {(place.topic, place.partition) for place in starts})
         return LogSpan(reading.seqs, reading.complete_since)
+
+    def find(self, topic: str, times: Mapping[str, datetime]) -> Mapping[str, LogPlace]:
+        found: dict[str, LogPlace] = {}
+        with self._consumer() as consumer:
+            for event_id, time in times.items():
+                if event_id not in found:
+                    starts = _starts(consumer, [topic], time - _LOOK_BACK)
+                    consumer.assign(starts)
+                    _look(consumer, len(starts), times.keys(), found, until=event_id)
+        return found
 
     @contextmanager
     def _consumer(self) -> Iterator[Consumer]:
@@ -100,6 +117,37 @@ class _Reading:
         if place in self._trimmed:
             self._trimmed.discard(place)
             self.complete_since = max(self.complete_since, oldest)
+
+
+def _look(
+    consumer: Consumer,
+    partitions: int,
+    wanted: Collection[str],
+    found: dict[str, LogPlace],
+    *,
+    until: str,
+) -> None:
+    """Note the wanted events that come by, until that one does, or it was looked for long enough.
+
+    Raises:
+        TransientError: the broker does not answer, or reports an error.
+    """
+    looked_at = 0
+    while until not in found and partitions and looked_at < _LOOK_AT_MOST:
+        messages: Sequence[Any] = consumer.consume(_LOOK_BATCH, timeout=_LOOK_SECONDS)
+        if not messages:
+            raise TransientError("the log does not answer in time")
+        looked_at += len(messages)
+        for message in messages:
+            error = message.error()
+            if error is None:
+                event_id = dict(message.headers() or ()).get("ce_id", b"").decode()
+                if event_id in wanted:
+                    found[event_id] = LogPlace(message.partition(), message.offset())
+            elif error.code() == error._PARTITION_EOF:
+                partitions -= 1
+            else:
+                raise TransientError(f"the log cannot be read: {error.str()}")
 
 
 def _starts(consumer: Consumer, topics: Sequence[str], since: datetime) -> list[TopicPartition]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.exc import ProgrammingError
@@ -55,6 +56,14 @@ _PLACES = """
 SELECT seq, event_id::text, key, topic, occurred_at FROM "{schema}".outbox ORDER BY seq
 """
 
+_ENDS = """
+SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM "{schema}".outbox
+"""
+
+_TIME_FROM = """
+SELECT seq, occurred_at FROM "{schema}".outbox WHERE seq >= %(seq)s ORDER BY seq LIMIT 1
+"""
+
 _BACKLOG = """
 SELECT count(*), (SELECT occurred_at FROM "{schema}".outbox
                    WHERE seq > %(seq)s ORDER BY seq LIMIT 1)
@@ -90,6 +99,19 @@ class PostgresOutbox:
     def of_key(self, key: str, *, first: int, last: int, limit: int) -> Sequence[OutboxRow]:
         parameters = {"key": key, "first": first, "last": last, "limit": limit}
         return self._rows(_OF_KEY.format(schema=self._schema), parameters)
+
+    def first_seq(self, since: datetime) -> int:
+        """By bisection along the primary key: nothing else of an outbox is indexed."""
+        low, end = self._fetch(_ENDS)[0]
+        high = end + 1
+        while low < high:
+            middle = (low + high) // 2
+            found = self._fetch(_TIME_FROM, {"seq": middle})
+            if found and found[0][1] < since:
+                low = found[0][0] + 1
+            else:
+                high = middle
+        return int(low)
 
     def waiting(
         self, keys: Sequence[Quarantined], checkpoint: Checkpoint

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from trackops_outbox_relay.application.ports import Checkpoints
 from trackops_outbox_relay.application.progress import Progress
-from trackops_outbox_relay.domain.errors import SourceNotFound
+from trackops_outbox_relay.domain.errors import SourceNotFound, SourceRefused
 from trackops_outbox_relay.domain.standing import Standing
 
 __all__ = ["GetCheckpoint"]
@@ -35,3 +35,10 @@ class GetCheckpoint:
         if here is not None and here.standing is not None:
             return here.standing
         return self.checkpoints.last(source) or Standing()
+
+    def even_refused(self, source: str) -> Standing:
+        """The same; of a source whose records are incomplete, what is there of them."""
+        try:
+            return self(source)
+        except SourceRefused:
+            return self.checkpoints.found(source)

@@ -43,7 +43,7 @@ class ListSources:
 
     def _status(self, source: str) -> SourceStatus:
         here = self.progress.of(source)
-        standing = self._standing(source)
+        standing = self.get_checkpoint.even_refused(source)  # its owner says so in `refusal`
         return SourceStatus(
             name=source,
             standing=standing,
@@ -52,10 +52,3 @@ class ListSources:
             refusal=here.refusal if here else None,
             publish_seconds=here.publish_seconds if here else None,
         )
-
-    def _standing(self, source: str) -> Standing:
-        """Also of a source whose records are incomplete: its owner says so in `refusal`."""
-        try:
-            return self.get_checkpoint(source)
-        except SourceRefused:
-            return self.get_checkpoint.checkpoints.found(source)

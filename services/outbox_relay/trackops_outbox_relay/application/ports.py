@@ -18,10 +18,12 @@ from trackops_outbox_relay.domain.standing import Standing, Step
 
 __all__ = [
     "Checkpoints",
+    "EventFinder",
     "EventLog",
     "Fenced",
     "KnownSources",
     "Lease",
+    "LogPlace",
     "LogSpan",
     "Operations",
     "Outbox",
@@ -47,6 +49,14 @@ class RowsRefused(Exception):
     def __init__(self, detail: str) -> None:
         super().__init__(f"the broker refuses a row: {detail}")
         self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class LogPlace:
+    """Where an event stands in its topic."""
+
+    partition: int
+    offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,12 @@ class Outbox(Protocol):
 
     def of_key(self, key: str, *, first: int, last: int, limit: int) -> Sequence[OutboxRow]:
         """Rows of one key with `first <= seq <= last`, by `seq`; raises as `backlog` does."""
+        ...
+
+    def first_seq(self, since: datetime) -> int:
+        """Where rows written at that time or later begin, as far as rows are in the order of
+        their times; raises as `backlog` does.
+        """
         ...
 
     def waiting(
@@ -230,6 +246,16 @@ class EventLog(Protocol):
 
         Raises:
             TransientError: the broker does not answer.
+        """
+        ...
+
+
+class EventFinder(Protocol):
+    """Looks single events up in the log."""
+
+    def find(self, topic: str, times: Mapping[str, datetime]) -> Mapping[str, LogPlace]:
+        """Where events, by id, stand that happened at these times; without those that are not
+        found near them. Raises `TransientError`.
         """
         ...
 

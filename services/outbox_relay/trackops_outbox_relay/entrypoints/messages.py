@@ -9,6 +9,7 @@ from trackops.relay.v1 import relay_service_pb2 as pb
 
 from trackops_common.auth import Principal
 from trackops_common.idempotency import request_key
+from trackops_outbox_relay.application.list_events import KeyEvent
 from trackops_outbox_relay.application.list_quarantine import WaitingKey
 from trackops_outbox_relay.application.list_sources import SourceStatus
 from trackops_outbox_relay.domain.checkpoint import Checkpoint
@@ -19,6 +20,7 @@ __all__ = [
     "checkpoint",
     "discard",
     "discarded",
+    "event",
     "operation",
     "plan",
     "rebase",
@@ -58,6 +60,24 @@ def waiting_key(one: WaitingKey) -> pb.QuarantinedKey:
         rows=one.waiting.rows,
     )
     message.quarantine_time.FromDatetime(one.entry.time)
+    return message
+
+
+def event(one: KeyEvent) -> pb.Event:
+    row = one.row
+    message = pb.Event(
+        source=one.source,
+        seq=row.seq,
+        event_id=row.event_id,
+        type=row.type,
+        aggregate_version=row.aggregate_version,
+        traceparent=row.traceparent,
+        state=pb.EventState.Value(f"EVENT_STATE_{one.state}"),
+        topic=row.topic,
+    )
+    message.occur_time.FromJsonString(row.occurred_at)
+    if one.place is not None:
+        message.partition, message.offset = one.place.partition, one.place.offset
     return message
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import UTC
 
 from trackops.relay.v1 import relay_service_pb2 as pb
 
 from trackops_common.auth import principal_of
 from trackops_common.grpc.endpoints import Context
 from trackops_outbox_relay.application.get_checkpoint import GetCheckpoint
+from trackops_outbox_relay.application.list_events import ListEvents
 from trackops_outbox_relay.application.list_operations import ListOperations
 from trackops_outbox_relay.application.list_quarantine import ListQuarantine
 from trackops_outbox_relay.application.list_sources import ListSources
@@ -32,6 +34,7 @@ class RelayServicer:
     get_checkpoint: GetCheckpoint
     list_sources: ListSources
     list_quarantine: ListQuarantine
+    list_events: ListEvents
     list_operations: ListOperations
     plan_rebase: PlanRebase
     order_operation: OrderOperation
@@ -88,6 +91,13 @@ class RelayServicer:
     async def Rebase(self, request: pb.RebaseRequest, context: Context) -> pb.RebaseResponse:
         outcome = await self._order(messages.rebase(request, principal_of(context)), context)
         return messages.rebased(outcome)
+
+    async def ListEvents(self, request: pb.ListEventsRequest, _: Context) -> pb.ListEventsResponse:
+        since = request.since.ToDatetime(tzinfo=UTC) if request.HasField("since") else None
+        events = await asyncio.to_thread(
+            self.list_events, request.key, since=since, locate=request.locate
+        )
+        return pb.ListEventsResponse(events=map(messages.event, events))
 
     async def ListOperations(
         self, request: pb.ListOperationsRequest, _: Context

@@ -51,6 +51,37 @@ QUARANTINE_REASON_REFUSED_BY_BROKER: QuarantineReason.ValueType  # 3
 QUARANTINE_REASON_NOT_IN_LOG: QuarantineReason.ValueType  # 4
 """A rebase found that the log lacks it."""
 
+class _EventState:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EventStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EventState.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    EVENT_STATE_UNSPECIFIED: _EventState.ValueType  # 0
+    """Never sent."""
+    EVENT_STATE_WAITING: _EventState.ValueType  # 1
+    """The relay has not come to it."""
+    EVENT_STATE_PUBLISHED: _EventState.ValueType  # 2
+    """The relay has passed it: it is in Kafka, unless an operator gave it up
+    (`ListOperations` says which were).
+    """
+    EVENT_STATE_QUARANTINED: _EventState.ValueType  # 3
+    """It waits because it, or an earlier one of its key, cannot be published."""
+
+class EventState(_EventState, metaclass=_EventStateEnumTypeWrapper):
+    """How far an event came."""
+
+EVENT_STATE_UNSPECIFIED: EventState.ValueType  # 0
+"""Never sent."""
+EVENT_STATE_WAITING: EventState.ValueType  # 1
+"""The relay has not come to it."""
+EVENT_STATE_PUBLISHED: EventState.ValueType  # 2
+"""The relay has passed it: it is in Kafka, unless an operator gave it up
+(`ListOperations` says which were).
+"""
+EVENT_STATE_QUARANTINED: EventState.ValueType  # 3
+"""It waits because it, or an earlier one of its key, cannot be published."""
+
 @typing.final
 class Checkpoint(message.Message):
     """How far a source is published: the row with this `seq`, and all before it."""
@@ -624,6 +655,124 @@ class Operation(message.Message):
     _HasFieldArgType: _TypeAlias = typing.Literal["finish_time", b"finish_time", "request_time", b"request_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["finish_time", b"finish_time", "key", b"key", "kind", b"kind", "outcome", b"outcome", "principal", b"principal", "reason", b"reason", "request_time", b"request_time", "state", b"state", "through_seq", b"through_seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Event(message.Message):
+    """One row of an outbox, without its payload."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: builtins.int
+    SEQ_FIELD_NUMBER: builtins.int
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    TYPE_FIELD_NUMBER: builtins.int
+    AGGREGATE_VERSION_FIELD_NUMBER: builtins.int
+    OCCUR_TIME_FIELD_NUMBER: builtins.int
+    TRACEPARENT_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    TOPIC_FIELD_NUMBER: builtins.int
+    PARTITION_FIELD_NUMBER: builtins.int
+    OFFSET_FIELD_NUMBER: builtins.int
+    source: builtins.str
+    """The schema whose outbox holds it."""
+    seq: builtins.int
+    """Its place there; grows with the order of commits."""
+    event_id: builtins.str
+    """UUID; `ce_id` in Kafka."""
+    type: builtins.str
+    """Full name of the payload's message, such as "trackops.order.v1.OrderPlaced"."""
+    aggregate_version: builtins.int
+    """The aggregate's version after it."""
+    traceparent: builtins.str
+    """W3C trace context of the request that caused it; empty where there was none."""
+    state: EventState.ValueType
+    topic: builtins.str
+    partition: builtins.int
+    """Where it stands in the topic; absent where `locate` was not set, or the
+    search, which is bounded, did not find it.
+    """
+    offset: builtins.int
+    @builtins.property
+    def occur_time(self) -> timestamp_pb2.Timestamp:
+        """When the fact became true."""
+
+    def __init__(
+        self,
+        *,
+        source: builtins.str = ...,
+        seq: builtins.int = ...,
+        event_id: builtins.str = ...,
+        type: builtins.str = ...,
+        aggregate_version: builtins.int = ...,
+        occur_time: timestamp_pb2.Timestamp | None = ...,
+        traceparent: builtins.str = ...,
+        state: EventState.ValueType = ...,
+        topic: builtins.str = ...,
+        partition: builtins.int | None = ...,
+        offset: builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_offset", b"_offset", "_partition", b"_partition", "occur_time", b"occur_time", "offset", b"offset", "partition", b"partition"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_offset", b"_offset", "_partition", b"_partition", "aggregate_version", b"aggregate_version", "event_id", b"event_id", "occur_time", b"occur_time", "offset", b"offset", "partition", b"partition", "seq", b"seq", "source", b"source", "state", b"state", "topic", b"topic", "traceparent", b"traceparent", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__offset: _TypeAlias = typing.Literal["offset"]  # noqa: Y015
+    _WhichOneofArgType__offset: _TypeAlias = typing.Literal["_offset", b"_offset"]  # noqa: Y015
+    _WhichOneofReturnType__partition: _TypeAlias = typing.Literal["partition"]  # noqa: Y015
+    _WhichOneofArgType__partition: _TypeAlias = typing.Literal["_partition", b"_partition"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__offset) -> _WhichOneofReturnType__offset | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__partition) -> _WhichOneofReturnType__partition | None: ...
+
+@typing.final
+class ListEventsRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: builtins.int
+    SINCE_FIELD_NUMBER: builtins.int
+    LOCATE_FIELD_NUMBER: builtins.int
+    key: builtins.str
+    """As in the outboxes: an aggregate's id."""
+    locate: builtins.bool
+    """Look for the published ones in Kafka too."""
+    @builtins.property
+    def since(self) -> timestamp_pb2.Timestamp:
+        """Rows written before, a minute's grace apart, are not looked at; left out:
+        all are.
+        """
+
+    def __init__(
+        self,
+        *,
+        key: builtins.str = ...,
+        since: timestamp_pb2.Timestamp | None = ...,
+        locate: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "locate", b"locate", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListEventsResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def events(self) -> containers.RepeatedCompositeFieldContainer[Event]:
+        """By source, then by `seq`; of each source the first thousand."""
+
+    def __init__(
+        self,
+        *,
+        events: abc.Iterable[Event] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["events", b"events"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

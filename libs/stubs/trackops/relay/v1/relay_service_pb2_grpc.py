@@ -81,6 +81,11 @@ class RelayServiceStub:
                 request_serializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.RebaseRequest.SerializeToString,
                 response_deserializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.RebaseResponse.FromString,
                 _registered_method=True)
+        self.ListEvents = channel.unary_unary(
+                '/trackops.relay.v1.RelayService/ListEvents',
+                request_serializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListEventsRequest.SerializeToString,
+                response_deserializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListEventsResponse.FromString,
+                _registered_method=True)
         self.ListOperations = channel.unary_unary(
                 '/trackops.relay.v1.RelayService/ListOperations',
                 request_serializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListOperationsRequest.SerializeToString,
@@ -168,6 +173,16 @@ class RelayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListEvents(self, request, context):
+        """Every event of one key, such as an order's id, that the outboxes still hold,
+        and how far each came. UNAVAILABLE where one outbox cannot be read: what
+        is answered is never a part. Costs a scan of the outboxes' rows from
+        `since` on, so it is for people and not for programs that ask all day.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListOperations(self, request, context):
         """What operators did to a source, the newest first.
         """
@@ -212,6 +227,11 @@ def add_RelayServiceServicer_to_server(servicer, server):
                     servicer.Rebase,
                     request_deserializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.RebaseRequest.FromString,
                     response_serializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.RebaseResponse.SerializeToString,
+            ),
+            'ListEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEvents,
+                    request_deserializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListEventsRequest.FromString,
+                    response_serializer=trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListEventsResponse.SerializeToString,
             ),
             'ListOperations': grpc.unary_unary_rpc_method_handler(
                     servicer.ListOperations,
@@ -420,6 +440,33 @@ class RelayService:
             '/trackops.relay.v1.RelayService/Rebase',
             trackops_dot_relay_dot_v1_dot_relay__service__pb2.RebaseRequest.SerializeToString,
             trackops_dot_relay_dot_v1_dot_relay__service__pb2.RebaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.relay.v1.RelayService/ListEvents',
+            trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListEventsRequest.SerializeToString,
+            trackops_dot_relay_dot_v1_dot_relay__service__pb2.ListEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

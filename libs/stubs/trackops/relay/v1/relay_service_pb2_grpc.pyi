@@ -80,6 +80,12 @@ class RelayServiceStub:
     FAILED_PRECONDITION with reason SOURCE_NOT_REFUSED, or
     REBASE_PLAN_CHANGED: the comparison has another outcome now.
     """
+    ListEvents: _grpc.UnaryUnaryMultiCallable[_relay_service_pb2.ListEventsRequest, _relay_service_pb2.ListEventsResponse]
+    """Every event of one key, such as an order's id, that the outboxes still hold,
+    and how far each came. UNAVAILABLE where one outbox cannot be read: what
+    is answered is never a part. Costs a scan of the outboxes' rows from
+    `since` on, so it is for people and not for programs that ask all day.
+    """
     ListOperations: _grpc.UnaryUnaryMultiCallable[_relay_service_pb2.ListOperationsRequest, _relay_service_pb2.ListOperationsResponse]
     """What operators did to a source, the newest first."""
 
@@ -134,6 +140,12 @@ class RelayServiceAsyncStub(RelayServiceStub):
 
     FAILED_PRECONDITION with reason SOURCE_NOT_REFUSED, or
     REBASE_PLAN_CHANGED: the comparison has another outcome now.
+    """
+    ListEvents: _aio.UnaryUnaryMultiCallable[_relay_service_pb2.ListEventsRequest, _relay_service_pb2.ListEventsResponse]  # type: ignore[assignment]
+    """Every event of one key, such as an order's id, that the outboxes still hold,
+    and how far each came. UNAVAILABLE where one outbox cannot be read: what
+    is answered is never a part. Costs a scan of the outboxes' rows from
+    `since` on, so it is for people and not for programs that ask all day.
     """
     ListOperations: _aio.UnaryUnaryMultiCallable[_relay_service_pb2.ListOperationsRequest, _relay_service_pb2.ListOperationsResponse]  # type: ignore[assignment]
     """What operators did to a source, the newest first."""
@@ -228,6 +240,18 @@ class RelayServiceServicer(metaclass=_abc_1.ABCMeta):
 
         FAILED_PRECONDITION with reason SOURCE_NOT_REFUSED, or
         REBASE_PLAN_CHANGED: the comparison has another outcome now.
+        """
+
+    @_abc_1.abstractmethod
+    def ListEvents(
+        self,
+        request: _relay_service_pb2.ListEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_relay_service_pb2.ListEventsResponse, _abc.Awaitable[_relay_service_pb2.ListEventsResponse]]:
+        """Every event of one key, such as an order's id, that the outboxes still hold,
+        and how far each came. UNAVAILABLE where one outbox cannot be read: what
+        is answered is never a part. Costs a scan of the outboxes' rows from
+        `since` on, so it is for people and not for programs that ask all day.
         """
 
     @_abc_1.abstractmethod

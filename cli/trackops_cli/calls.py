@@ -1,0 +1,132 @@
+"""What every command that calls a service has alike: its target, its errors, its JSON.
+
+Exit statuses: 0 done; 1 refused; 2 wrong usage; 3 nobody answered, or not in time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import grpc
+import typer
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+
+from trackops_cli.local.errors import StackError
+from trackops_cli.local.ports import HOST, Ports
+from trackops_cli.terminal import fail
+from trackops_client import TrackOpsError, open_channel, typed_errors
+
+__all__ = [
+    "AS_JSON",
+    "REFUSED",
+    "UNREACHABLE",
+    "calling",
+    "is_unreachable",
+    "pages",
+    "print_json",
+    "shown_time",
+    "target_of",
+    "told",
+]
+
+REFUSED = 1
+UNREACHABLE = 3
+
+AS_JSON = Annotated[
+    bool, typer.Option("--json", help="One JSON document; messages in protobuf's JSON form.")
+]
+
+_SECONDS = 20.0
+_NO_ANSWER = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+)
+
+
+def target_of(service: str, chosen: str = "") -> str:
+    """Where a service (`saga_orchestrator`) is: as chosen, as TRACKOPS_<SERVICE>_TARGET says, or
+    as the local stack has it.
+
+    Raises:
+        StackError: a port in the environment is none.
+    """
+    local = Ports.from_environment().claim(service).port
+    return chosen or os.environ.get(_variable(service)) or f"{HOST}:{local}"
+
+
+@contextmanager
+def calling(
+    service: str, target: str = "", *, timeout_seconds: float = _SECONDS, unsure: str = ""
+) -> Iterator[grpc.Channel]:
+    """A channel to a service; what goes wrong ends the command with its status and one line.
+
+    `unsure` is what to do where nobody knows whether the call was served.
+    """
+    address = ""
+    try:
+        address = target_of(service, target)
+        with open_channel(address, timeout_seconds=timeout_seconds) as channel, typed_errors():
+            yield channel
+    except TrackOpsError as error:
+        raise fail(*_explained(error, service, address, unsure)) from error
+    except StackError as error:
+        raise fail(REFUSED, str(error)) from error
+
+
+def is_unreachable(error: TrackOpsError) -> bool:
+    """Whether the call may be sent again: nobody answered, or had no time for it."""
+    return error.code in _NO_ANSWER
+
+
+def pages(call: Callable[[Any], Any], request: Any, field: str) -> Iterator[Any]:
+    """What a listing holds in `field`, page after page."""
+    while True:
+        page = call(request)
+        yield from getattr(page, field)
+        if not page.next_page_token:
+            return
+        request.page_token = page.next_page_token
+
+
+def told(message: Message) -> dict[str, Any]:
+    """A message in protobuf's JSON form, empty fields too, as a part of a document."""
+    form: dict[str, Any] = MessageToDict(message, always_print_fields_with_no_presence=True)
+    return form
+
+
+def print_json(document: Message | Mapping[str, Any]) -> None:
+    """The one document of a command."""
+    plain = told(document) if isinstance(document, Message) else document
+    print(json.dumps(plain, indent=2, ensure_ascii=False))  # noqa: T201 - no wrapping
+
+
+def shown_time(message: Any, field: str = "") -> str:
+    """A timestamp, or a message's field that is one, in UTC to the millisecond; empty if unset."""
+    if field and not message.HasField(field):
+        return ""
+    stamp = getattr(message, field) if field else message
+    moment: datetime = stamp if isinstance(stamp, datetime) else stamp.ToDatetime(tzinfo=UTC)
+    return moment.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
+
+
+def _explained(
+    error: TrackOpsError, service: str, address: str, unsure: str
+) -> tuple[int, str, list[str]]:
+    violations = [f"{one.path}: {one.description}" for one in error.violations]
+    if not is_unreachable(error):
+        return REFUSED, str(error), violations
+    option = _variable(service)
+    what_to_do = f"`trackops status` shows what runs, `trackops up` starts it; {option} names"
+    advice = [f"{what_to_do} another address"] + ([unsure] if unsure else [])
+    return UNREACHABLE, f"{service} at {address}: {error}", advice
+
+
+def _variable(service: str) -> str:
+    return f"TRACKOPS_{service.upper()}_TARGET"
