@@ -8,12 +8,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from trackops.relay.v1 import relay_service_pb2 as relay
 from trackops.saga.v1 import saga_pb2
+from typer.testing import CliRunner
 
 from trackops_cli.local.mesh import ROLES, SECRETS
+from trackops_cli.local.ports import Ports, variable_of
 from trackops_cli.local.provision import connect
 from trackops_cli.local.stack import PartStatus
+from trackops_cli.main import app
+from trackops_cli.order.advice import Advice
 from trackops_cli.overview.findings import Finding
 from trackops_cli.overview.ground import (
     check_kafka,
@@ -22,7 +27,8 @@ from trackops_cli.overview.ground import (
     check_settings,
     judge_topic,
 )
-from trackops_cli.overview.survey import Survey
+from trackops_cli.overview.screen import screen
+from trackops_cli.overview.survey import Survey, Trouble
 from trackops_cli.overview.work import judge
 from trackops_cli.testing import Database, KafkaCluster
 from trackops_common.topics import RELAY_CHECKPOINTS
@@ -94,12 +100,14 @@ def test_a_topic_is_judged_by_its_settings(
     assert ill in found.what
 
 
-def test_what_stands_still_is_found() -> None:
+@pytest.fixture
+def ailing() -> Survey:
     source = relay.Source(name="trackops_order", rows_behind=3, quarantined_keys=2)
     source.oldest_unpublished_time.FromDatetime(NOW - timedelta(seconds=90))
     away = saga_pb2.Participant(name="payment", error="no answer")
     away.away_since.FromDatetime(NOW)
-    survey = Survey(
+    trouble = Trouble("order-1", [Advice("place-order is PAUSED", "`trackops saga resume s-1`")])
+    return Survey(
         time=NOW,
         parts=[
             PartStatus("order", "127.0.0.1:1", None, ready=False),
@@ -109,12 +117,14 @@ def test_what_stands_still_is_found() -> None:
         sources=[source, relay.Source(name="trackops_payment", refusal="its checkpoint is lost")],
         sagas={"RUNNING": 4, "NEEDS_OPERATOR": 2},
         participants=[away, saga_pb2.Participant(name="inventory")],
-        troubles=(),
+        troubles=[trouble],
         dead_letters=1,
         silent=["Kafka at 127.0.0.1:4: no answer"],
     )
 
-    assert ills(judge(survey)) == [
+
+def test_what_stands_still_is_found(ailing: Survey) -> None:
+    assert ills(judge(ailing)) == [
         "order at 127.0.0.1:1 is down",
         "payment at 127.0.0.1:2 runs, and does not say SERVING",
         "Kafka at 127.0.0.1:4: no answer",
@@ -125,3 +135,54 @@ def test_what_stands_still_is_found() -> None:
         "payment is away for the orchestrator: no answer",
         "1 dead letters wait",
     ]
+
+
+def test_the_screen_says_what_stands_still_and_what_to_do(ailing: Survey) -> None:
+    console = Console(width=200, no_color=True)
+    with console.capture() as captured:
+        console.print(screen(ailing))
+
+    words = [line.split() for line in captured.get().splitlines()]
+    assert ["order", "127.0.0.1:1", "-", "down"] in words
+    assert ["payment", "127.0.0.1:2", "12", "NOT", "SERVING"] in words
+    assert ["redis", "127.0.0.1:3", "13", "SERVING"] in words
+    assert ["trackops_order", "0", "3", "90.0", "s", "2", "keys", "moves"] in words
+    assert ["trackops_payment", "0", "0", "-", "-", "stands", "still"] in words
+    for line in (
+        "sagas: 4 RUNNING, 2 NEEDS_OPERATOR",
+        "! its checkpoint is lost",
+        "! payment is away: no answer",
+        "! order order-1: place-order is PAUSED",
+        "→ `trackops saga resume s-1`",
+    ):
+        assert line.split() in words, line
+    assert ailing.document()["troubles"][0]["orderId"] == "order-1"
+
+
+def test_what_did_not_answer_is_not_called_well() -> None:
+    silent = Survey(NOW, (), None, None, None, (), None, ())
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(screen(silent))
+
+    assert "sagas: not known" in captured.get()
+    assert "dead letters: not known" in captured.get()
+    assert list(judge(silent)) == []
+
+
+def test_a_watch_ends_with_ctrl_c(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    looks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("trackops_cli.overview.commands.time.sleep", sleep)
+    ports = {variable_of(name): str(port) for name, port in vars(Ports.free()).items()}
+    environment = {"TRACKOPS_HOME": str(tmp_path), **ports}
+    result = CliRunner().invoke(app, ["status", "--watch", "--every", "5"], env=environment)
+
+    assert result.exit_code == 0, result.output
+    assert looks == [5, 5]
+    assert result.stdout.count("payment") == 2

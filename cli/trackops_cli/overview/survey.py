@@ -40,6 +40,8 @@ MOST_SAGAS = 1_000
 _HELD_UP = (saga_pb2.SAGA_STATE_NEEDS_OPERATOR, saga_pb2.SAGA_STATE_PAUSED)
 _SECONDS = 10.0
 _SHOWN = 10
+_IN_VAIN = 3
+"""Attempts at a step, after which somebody should know."""
 
 T = TypeVar("T")
 
@@ -178,16 +180,16 @@ def _sagas(channel: grpc.Channel) -> _Sagas:
     stub: Any = SagaServiceStub(channel)
     found = {state: _in_state(stub, state) for state in LIVE_STATES}
     held_up = [saga for state in _HELD_UP for saga in found[state]]
-    parked = [
+    waiting = [
         saga
         for state in (saga_pb2.SAGA_STATE_RUNNING, saga_pb2.SAGA_STATE_COMPENSATING)
         for saga in found[state]
-        if any(step.parked for step in saga.steps)
+        if any(step.parked or step.attempts >= _IN_VAIN for step in saga.steps)
     ]
     participants = stub.ListParticipants(saga_rpc_pb.ListParticipantsRequest()).participants
     return _Sagas(
         {saga_state(state): len(sagas) for state, sagas in found.items()},
-        [_trouble(stub, saga) for saga in (*held_up, *parked)[:_SHOWN]],
+        [_trouble(stub, saga) for saga in (*held_up, *waiting)[:_SHOWN]],
         list(participants),
     )
 
