@@ -13,9 +13,15 @@ from trackops_saga_orchestrator.application.engine import Engine
 from trackops_saga_orchestrator.application.limits import EngineLimits
 from trackops_saga_orchestrator.domain.commands import StepCommand
 from trackops_saga_orchestrator.domain.place_order import OrderToPlace
-from trackops_saga_orchestrator.domain.progress import Outcome, SagaState, StepState, Unknown
+from trackops_saga_orchestrator.domain.progress import (
+    ENDED_STATES,
+    Outcome,
+    SagaState,
+    StepState,
+    Unknown,
+)
 
-from .engine_mesh import Mesh
+from .engine_mesh import Mesh, is_action
 from .participant_server import Participant, serving_on
 from .saga_fakes import InlineExecutor
 
@@ -141,6 +147,52 @@ async def test_answer_to_one_of_many_is_an_answer() -> None:
             await engine.tick()
             await settle()
         assert {one.away_since for one in engine.participants} == {None}
+
+
+def poisoned(*subjects: str) -> Mesh:
+    """A mesh whose payment is there, and never answers for these."""
+    mesh = Mesh()
+    mesh.participants.answer = lambda command: (
+        Unknown("UNAVAILABLE: this one", away=True, reached=True)
+        if is_action(command, "authorize-payment") and command.subject in subjects
+        else None
+    )
+    return mesh
+
+
+async def test_one_order_that_never_gets_an_answer_burns_its_own_attempts_alone() -> None:
+    mesh = poisoned("bad")
+    async with mesh.running() as engine:
+        await engine.admit(mesh.start("bad"))
+        for _ in range(600):
+            mesh.clock.advance(1)
+            await engine.tick()
+            await settle()
+            assert {one.away_since for one in engine.participants} == {None}
+    assert mesh.states() == {SagaState.COMPENSATED}
+
+
+async def test_orders_that_never_get_an_answer_do_not_hold_up_the_next_one() -> None:
+    bad = [f"bad-{number}" for number in range(5)]
+    mesh = poisoned(*bad)
+    async with mesh.running() as engine:
+        await engine.admit(mesh.start(*bad))
+        for _ in range(30):
+            mesh.clock.advance(1)
+            await engine.tick()
+            await settle()
+        assert {one.away_since for one in engine.participants} != {None}
+        await engine.admit(mesh.start("good"))
+        for _ in range(10):
+            mesh.clock.advance(1)
+            await engine.tick()
+            await settle()
+    ended = {
+        row.snapshot.subject
+        for row in mesh.store.rows.values()
+        if row.snapshot.state in ENDED_STATES
+    }
+    assert ended == {"good"}
 
 
 async def test_what_an_engine_parked_goes_on_when_the_next_one_starts() -> None:

@@ -143,7 +143,7 @@ async def test_item_whose_outcome_is_unknown(
     participant.items = {"order-0": status(code, "try again")}
     outcomes = await participants[order.confirm]([command(order.confirm)])
     away = code in NOBODY_THERE
-    assert outcomes == [Unknown(f"{code_pb2.Code.Name(code)}: try again", away)]
+    assert outcomes == [Unknown(f"{code_pb2.Code.Name(code)}: try again", away, reached=away)]
 
 
 async def test_refusal_without_a_reason_still_has_one(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -16,7 +17,7 @@ from trackops_saga_orchestrator.domain.commands import StepCommand
 from trackops_saga_orchestrator.domain.goods_moved import GoodsMoved
 from trackops_saga_orchestrator.domain.participants import inventory, order, payment
 from trackops_saga_orchestrator.domain.place_order import OrderToPlace
-from trackops_saga_orchestrator.domain.progress import Done, Failure, Outcome, Unknown
+from trackops_saga_orchestrator.domain.progress import Done, Failure, Outcome, Refused, Unknown
 
 __all__ = ["GrpcBatchAction", "grpc_participants"]
 
@@ -127,7 +128,11 @@ def _orders(channel: grpc.aio.Channel) -> Participants:
 def _outcomes(results: Sequence[_Message], expected: int) -> Sequence[Outcome]:
     if len(results) != expected:
         return [Unknown(f"{len(results)} results for {expected} requests")] * expected
-    return [outcome_of(one.error) if one.HasField("error") else _DONE for one in results]
+    return [_of_item(outcome_of(one.error)) if one.HasField("error") else _DONE for one in results]
+
+
+def _of_item(outcome: Refused | Unknown) -> Outcome:
+    return replace(outcome, reached=outcome.away) if isinstance(outcome, Unknown) else outcome
 
 
 def _reserve(command: StepCommand) -> inventory_service_pb2.ReserveStockRequest:

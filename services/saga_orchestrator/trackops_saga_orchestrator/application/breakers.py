@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import structlog
 
@@ -20,7 +21,7 @@ class BreakerLimits:
     """When a participant counts as away, and what becomes of its steps."""
 
     failures: int = 3
-    """So many calls in a row that nobody answered."""
+    """So many calls in a row that nobody answered, or sagas in a row that got no answer."""
     probe_seconds: float = 5.0
     """Pause between two tries to reach one that is away."""
     parked_seconds: float = 60.0
@@ -54,7 +55,8 @@ class Breaker:
         self._clock = clock
         self._limits = limits
         self._recovered = recovered
-        self._failures = 0
+        self._calls = 0
+        self._silent: set[UUID] = set()
         self._error = ""
         self._since: datetime | None = None
         self._next_probe: datetime | None = None
@@ -88,7 +90,8 @@ class Breaker:
 
     def answered(self) -> None:
         """Somebody was there."""
-        self._failures = 0
+        self._calls = 0
+        self._silent.clear()
         if self._since is None:
             return
         away = self._clock.now() - self._since
@@ -96,16 +99,24 @@ class Breaker:
         _log.info("participant is back", participant=self._participant, away=str(away))
         self._recovered(self._participant)
 
-    def unanswered(self, error: str) -> None:
-        """Nobody was there."""
-        self._failures += 1
+    def unanswered(self, error: str, *, reached_for: Collection[UUID] = ()) -> None:
+        """Nobody was there, or, for these sagas alone, not what the participant needs.
+
+        The latter counts once for each saga: one that never gets an answer,
+        whatever becomes of the others, must not hold them up.
+        """
+        if reached_for:
+            self._silent |= set(reached_for)
+        else:
+            self._calls += 1
         self._error = error
-        if self._since is None and self._failures >= self._limits.failures:
+        if self._since is None and self._calls + len(self._silent) >= self._limits.failures:
             self._since = self._clock.now()
             self.probing()
             _log.error(
                 "participant is away; its steps are parked",
                 participant=self._participant,
                 error=error,
-                calls=self._failures,
+                calls=self._calls,
+                sagas=len(self._silent),
             )

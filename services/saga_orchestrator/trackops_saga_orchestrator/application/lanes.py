@@ -23,8 +23,9 @@ class Lane:
     different sagas overlap. Nothing bounds the queue here: the engine bounds
     the sagas in memory, and each has at most one command a step.
 
-    While the participant is away one command stays, to be tried when the
-    breaker says so; the others are parked.
+    While the participant is away the newest command stays, to be tried when
+    the breaker says so; the others are parked. The newest, because one whose
+    own trouble keeps it unanswered must not be the only one that is tried.
     """
 
     def __init__(
@@ -73,8 +74,9 @@ class Lane:
     def _next_batch(self) -> Sequence[StepCommand]:
         if not self._breaker.open:
             return self._take(self._max_batch)
-        scout = self._take(1)
-        self._park(self._take(len(self._waiting)))
+        waiting = self._take(len(self._waiting))
+        self._park(waiting[:-1])
+        scout = waiting[-1:]
         if scout and self._breaker.may_probe:
             self._breaker.probing()
             return scout
@@ -87,7 +89,11 @@ class Lane:
         if len(silences) < len(outcomes):
             self._breaker.answered()
         else:
-            self._breaker.unanswered(silences[0].message)
+            reached = all(one.reached for one in silences)
+            self._breaker.unanswered(
+                silences[0].message,
+                reached_for=[command.saga_id for command in batch] if reached else (),
+            )
             if self._breaker.open:
                 self._waiting.extendleft(reversed(batch))
                 return

@@ -95,6 +95,9 @@ class Unknown:
     message: str
     away: bool = False
     """Nobody was there to answer, as opposed to an answer that says nothing."""
+    reached: bool = False
+    """Where `away`: the participant was there, and said so of this one command. What it needs may
+    be away, or just what this command needs of it."""
 
 
 @dataclass(frozen=True, slots=True)
