@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 from confluent_kafka import KafkaException, Producer
@@ -88,6 +89,38 @@ def test_a_long_outage_costs_no_membership(
         assert list(before.values()) == [2]
 
 
+def test_a_partition_that_left_while_it_was_paused_is_read_when_it_comes_back(
+    settings: InboxSettings, schema: Database, kafka: KafkaCluster
+) -> None:
+    """A pause belongs to the partition in the client, and outlives its loss."""
+    topic = kafka.topic(partitions=4)
+    settings = replace(settings, topics=[topic], first_pause_seconds=20, longest_pause_seconds=20)
+    first, second = Effects(schema), Effects(schema)
+    failed = Event()
+
+    def fail_once() -> None:
+        if not failed.is_set():
+            failed.set()
+            raise TransientError("the database is away")
+
+    def produce_everywhere() -> None:
+        for partition in range(4):
+            produce_raw(settings, b"", b"k", headers=headers("0"), partition=partition)
+
+    first.before_return = fail_once
+    with running(settings, schema, first) as run:
+        wait_for(lambda: list(members(settings).values()) == [5], what="the first, with all")
+        produce_everywhere()
+        assert failed.wait(30)  # from now on it pauses all that it holds
+        with running(settings, schema, second):
+            wait_for(lambda: sorted(members(settings).values()) == [2, 3], what="both")
+            wait_for(lambda: len(first.ids()) == 4, what="the end of the pause")
+        wait_for(lambda: list(members(settings).values()) == [5], what="the first, with all again")
+        produce_everywhere()
+        wait_for(lambda: len(first.ids()) == 8, what="what comes in all partitions")
+        assert not run.done()
+
+
 def test_a_static_member_that_restarts_moves_no_partition_of_others(
     settings: InboxSettings, schema: Database, kafka: KafkaCluster
 ) -> None:
@@ -161,6 +194,15 @@ class Consumers:
         assert producer.flush(20) == 0
         self._sent += count
 
+    def send_until_all_work(self) -> None:
+        """A few messages again and again: partitions that just changed hands are read late."""
+
+        def all_work() -> bool:
+            self.send(20)
+            return len(self.workers()) == len(self.processes)
+
+        wait_for(all_work, what="each of them to handle something")
+
     def wait_members(self, count: int) -> None:
         """Until there are so many, and each has something to read."""
         wait_for(
@@ -192,8 +234,8 @@ class Consumers:
 def test_kill_and_pause_lose_nothing_and_double_nothing(consumers: Consumers, count: int) -> None:
     killed, paused, *_ = (consumers.start() for _ in range(count))
     consumers.wait_members(count)
+    consumers.send_until_all_work()
     consumers.send(600)
-    wait_for(lambda: len(consumers.workers()) == count, what="each of them at work")
     killed.send_signal(signal.SIGKILL)
     paused.send_signal(signal.SIGSTOP)
     consumers.send(600)

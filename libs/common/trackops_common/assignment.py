@@ -157,15 +157,17 @@ class Assignment:
             self._missing.update(partitions)
         finally:
             # Also when nothing can be taken over: without this call the client assigns by itself.
-            self._consumer.incremental_assign(
-                [TopicPartition(topic, number, at) for (topic, number), at in starts.items()]
-            )
+            taken = [TopicPartition(*partition, at) for partition, at in starts.items()]
+            self._consumer.incremental_assign(taken)
         self.positions.update(starts)
         self._missing.difference_update(starts)
         if starts:
             _log.info("partitions taken over", partitions=_named(starts))
         if self._paused:
             self._consumer.pause(self._held())
+        else:
+            # The client keeps a partition paused that was lost during a pause and comes back.
+            self._consumer.resume(taken)
 
     def _give_up(self, partitions: Sequence[PartitionId]) -> None:
         self._missing.difference_update(partitions)
