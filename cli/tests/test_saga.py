@@ -53,7 +53,7 @@ class Orchestrator:
         return getattr(pb, name)(saga=SAGA)
 
     PauseSaga = ResumeSaga = RetryStep = SkipStep = CompensateSaga = _steer
-    StartSaga = ResumeSagas = RetrySteps = ListParticipants = _steer
+    StartSaga = ResumeSagas = RetrySteps = ListParticipants = WatchSaga = _steer
 
 
 class World:
