@@ -1,10 +1,10 @@
 """Relays under fire: what was committed to the outboxes reaches a consumer once and in order.
 
 A few rounds in the ordinary suite; `make chaos` runs twenty, and the rate that
-TRACKOPS_CHAOS_RATE names. Restarting the broker is left to `make chaos`: about
-one restart in ten leaves a transaction open that Kafka's coordinator does not
-know of any more, and nothing behind it is seen (docs/outbox.md, "Nothing
-arrives"). The last lines of every relay are printed when something is amiss.
+TRACKOPS_CHAOS_RATE names. Restarting the broker is left to `make chaos`: after
+two of some fifteen restarts nothing arrived any more, for a reason that is not
+found (docs/outbox.md, "Nothing arrives"). The last lines of every relay are
+printed when something is amiss.
 """
 
 from __future__ import annotations
