@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from trackops.saga.v1 import saga_service_pb2
 
-from trackops_common.background import Loop, running
+from trackops_common.background import Loop, in_batches, running
 from trackops_common.database import Database
 from trackops_common.grpc.channels import open_channel
 from trackops_common.grpc.endpoints import RpcService
@@ -56,6 +57,8 @@ from trackops_saga_orchestrator.entrypoints.saga_servicer import OperatorCommand
 __all__ = ["SagaSettings", "bootstrap"]
 
 _SCHEMA = "trackops_saga_orchestrator"
+_FORGET_EVERY_SECONDS = 600.0
+_FORGET_AT_ONCE = 1000
 
 
 class SagaSettings(ServiceSettings):
@@ -81,6 +84,8 @@ class SagaSettings(ServiceSettings):
     """More than these among `dead_letter_window` messages of a partition stop the service, as
     a fault of its version rather than of single messages."""
     dead_letter_window: int = 1_000
+    event_retention_days: int = 30
+    """How long an event that a saga may wait for is remembered, at least."""
     lease_seconds: float = 10.0
     """How long a saga stays with a replica that gives no sign of life."""
     max_sagas_in_memory: int = 2000
@@ -141,7 +146,12 @@ async def bootstrap(settings: SagaSettings) -> AsyncIterator[Application]:
         )
         engine_task = await stack.enter_async_context(_at_work(engine))
         loops = await stack.enter_async_context(
-            running(_loops(settings, database, engine, clock, vitals))
+            running(
+                {
+                    "forget-events": _forgetting(settings, store),
+                    **_loops(settings, database, engine, clock, vitals),
+                }
+            )
         )
         batcher = await stack.enter_async_context(batcher_factory(threads=1, vitals=vitals))
         commands = _operator_commands(database, clock, batcher)
@@ -198,6 +208,13 @@ async def _at_work(engine: Engine) -> AsyncIterator[asyncio.Task[None]]:
     finally:
         engine.stop()
         await asyncio.wait([task])
+
+
+def _forgetting(settings: SagaSettings, store: PostgresSagaStore) -> Loop:
+    forget = partial(
+        store.forget_events, older_than_days=settings.event_retention_days, limit=_FORGET_AT_ONCE
+    )
+    return in_batches(forget, what="old events forgotten", interval_seconds=_FORGET_EVERY_SECONDS)
 
 
 def _loops(
