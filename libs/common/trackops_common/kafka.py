@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -15,6 +16,8 @@ from trackops_common.errors import DependencyUnavailable, TransientError
 __all__ = ["check_topics", "client_settings", "topic_ids"]
 
 _log = structlog.get_logger(__name__)
+
+_librdkafka_log = logging.getLogger("librdkafka")
 
 _LOG_EVERY_SECONDS = 5.0
 _REQUEST_SECONDS = 5.0
@@ -31,6 +34,7 @@ def client_settings(bootstrap_servers: str, client_id: str) -> dict[str, Any]:
         "client.id": client_id,
         "error_cb": _error_logger(client_id),
         "log_level": 2,
+        "logger": _librdkafka_log,
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 1_000,
         "topic.metadata.refresh.interval.ms": 60_000,

@@ -8,6 +8,8 @@ from typing import Literal, NoReturn, TypeVar
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from trackops_common.logs import LogFormat
+
 __all__ = ["ServiceSettings", "load"]
 
 _PREFIX = "TRACKOPS_"
@@ -45,7 +47,7 @@ class ServiceSettings(BaseSettings):
     published. Empty: none of them is ever dropped."""
     outbox_retention_hours: int = 72
     """How long a published row stays in the outbox, at least."""
-    log_format: Literal["auto", "json", "console"] = "auto"
+    log_format: LogFormat = "auto"
     """`auto`: colour on a terminal, JSON elsewhere."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

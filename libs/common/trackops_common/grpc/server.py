@@ -32,10 +32,10 @@ from trackops_common.grpc.endpoints import Context, RpcService, handlers_of
 from trackops_common.grpc.readiness import DependencyCheck, watch_dependencies
 from trackops_common.grpc.streams import OpenStreams
 from trackops_common.http_endpoint import serving_pages
-from trackops_common.observability import configure_logging
+from trackops_common.logs import LineWriter, configure_logging
 from trackops_common.probes import Readiness, pages
 from trackops_common.settings import ServiceSettings
-from trackops_common.vitals import Vitals
+from trackops_common.vitals import Vitals, one
 
 __all__ = ["Application", "run", "wait_for_dependency"]
 
@@ -79,9 +79,9 @@ def run(service: str, settings: type[S], bootstrap: Bootstrap[S]) -> None:
     A signal that comes before the service is built ends the process at once.
     """
     loaded = settings_module.load(settings)
-    configure_logging(service, level=loaded.log_level, log_format=loaded.log_format)
+    logs = configure_logging(service, level=loaded.log_level, log_format=loaded.log_format)
     try:
-        uvloop.run(_serve(loaded, bootstrap))
+        uvloop.run(_serve(loaded, bootstrap, logs))
     except (DependencyUnavailable, StartRefused) as error:
         _log.critical("cannot serve", error=str(error))
         sys.exit(1)
@@ -111,8 +111,13 @@ async def wait_for_dependency(
         await asyncio.sleep(pause_seconds)
 
 
-async def _serve(settings: S, bootstrap: Bootstrap[S]) -> None:
+async def _serve(settings: S, bootstrap: Bootstrap[S], logs: LineWriter) -> None:
     async with bootstrap(settings) as application:
+        application.vitals.counter(
+            "trackops_log_lines_lost_total",
+            "Log lines that were not written, because nobody took them fast enough.",
+            lambda: one(logs.lost),
+        )
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
