@@ -202,6 +202,15 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     Sample: {"reason": "REBASE_PLAN_CHANGED", "domain": "trackops",
     "metadata": {"source": "trackops_order"}}
     """
+    ERROR_REASON_TOKEN_MISSING: _ErrorReason.ValueType  # 60
+    """UNAUTHENTICATED. The call carries no `authorization: Bearer …`.
+    Sample: {"reason": "TOKEN_MISSING", "domain": "trackops"}
+    """
+    ERROR_REASON_TOKEN_EXPIRED: _ErrorReason.ValueType  # 61
+    """UNAUTHENTICATED. The access token was good and is not any more: get another
+    one. Streams end with it, too.
+    Sample: {"reason": "TOKEN_EXPIRED", "domain": "trackops"}
+    """
     ERROR_REASON_CREDENTIALS_INVALID: _ErrorReason.ValueType  # 70
     """UNAUTHENTICATED. No account or client has these credentials.
     Sample: {"reason": "CREDENTIALS_INVALID", "domain": "trackops"}
@@ -420,6 +429,15 @@ ERROR_REASON_REBASE_PLAN_CHANGED: ErrorReason.ValueType  # 56
 made; make another one and look at it.
 Sample: {"reason": "REBASE_PLAN_CHANGED", "domain": "trackops",
 "metadata": {"source": "trackops_order"}}
+"""
+ERROR_REASON_TOKEN_MISSING: ErrorReason.ValueType  # 60
+"""UNAUTHENTICATED. The call carries no `authorization: Bearer …`.
+Sample: {"reason": "TOKEN_MISSING", "domain": "trackops"}
+"""
+ERROR_REASON_TOKEN_EXPIRED: ErrorReason.ValueType  # 61
+"""UNAUTHENTICATED. The access token was good and is not any more: get another
+one. Streams end with it, too.
+Sample: {"reason": "TOKEN_EXPIRED", "domain": "trackops"}
 """
 ERROR_REASON_CREDENTIALS_INVALID: ErrorReason.ValueType  # 70
 """UNAUTHENTICATED. No account or client has these credentials.

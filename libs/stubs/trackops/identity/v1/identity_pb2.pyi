@@ -39,7 +39,7 @@ class _RoleEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Role.ValueType], 
     """Accounts, roles, clients and keys beside all of the above."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
-    """What a caller may do; docs/roles.md has the table."""
+    """What a caller may do; docs/authorization.md has the table."""
 
 ROLE_UNSPECIFIED: Role.ValueType  # 0
 ROLE_CUSTOMER: Role.ValueType  # 1

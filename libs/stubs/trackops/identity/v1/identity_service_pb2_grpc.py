@@ -29,7 +29,10 @@ class IdentityServiceStub:
     """Knows people and programs, and vouches for them with signed tokens.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field),
-    RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE and DEADLINE_EXCEEDED.
+    RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE and DEADLINE_EXCEEDED, and
+    each that is not public UNAUTHENTICATED or PERMISSION_DENIED as
+    `common.v1.Authorization` says. Callers who may have to do with their own
+    account only get PERMISSION_DENIED for another `user_id` than their own.
     """
 
     def __init__(self, channel):
@@ -124,7 +127,10 @@ class IdentityServiceServicer:
     """Knows people and programs, and vouches for them with signed tokens.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field),
-    RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE and DEADLINE_EXCEEDED.
+    RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE and DEADLINE_EXCEEDED, and
+    each that is not public UNAUTHENTICATED or PERMISSION_DENIED as
+    `common.v1.Authorization` says. Callers who may have to do with their own
+    account only get PERMISSION_DENIED for another `user_id` than their own.
     """
 
     def RegisterUser(self, request, context):
@@ -376,7 +382,10 @@ class IdentityService:
     """Knows people and programs, and vouches for them with signed tokens.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field),
-    RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE and DEADLINE_EXCEEDED.
+    RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE and DEADLINE_EXCEEDED, and
+    each that is not public UNAUTHENTICATED or PERMISSION_DENIED as
+    `common.v1.Authorization` says. Callers who may have to do with their own
+    account only get PERMISSION_DENIED for another `user_id` than their own.
     """
 
     @staticmethod

@@ -30,7 +30,10 @@ class IdentityServiceStub:
     """Knows people and programs, and vouches for them with signed tokens.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field),
-    RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE and DEADLINE_EXCEEDED.
+    RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE and DEADLINE_EXCEEDED, and
+    each that is not public UNAUTHENTICATED or PERMISSION_DENIED as
+    `common.v1.Authorization` says. Callers who may have to do with their own
+    account only get PERMISSION_DENIED for another `user_id` than their own.
     """
 
     @_typing.overload
@@ -130,7 +133,10 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     """Knows people and programs, and vouches for them with signed tokens.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field),
-    RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE and DEADLINE_EXCEEDED.
+    RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE and DEADLINE_EXCEEDED, and
+    each that is not public UNAUTHENTICATED or PERMISSION_DENIED as
+    `common.v1.Authorization` says. Callers who may have to do with their own
+    account only get PERMISSION_DENIED for another `user_id` than their own.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -226,7 +232,10 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
     """Knows people and programs, and vouches for them with signed tokens.
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field),
-    RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE and DEADLINE_EXCEEDED.
+    RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE and DEADLINE_EXCEEDED, and
+    each that is not public UNAUTHENTICATED or PERMISSION_DENIED as
+    `common.v1.Authorization` says. Callers who may have to do with their own
+    account only get PERMISSION_DENIED for another `user_id` than their own.
     """
 
     @_abc_1.abstractmethod

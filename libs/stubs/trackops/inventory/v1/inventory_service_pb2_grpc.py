@@ -31,6 +31,7 @@ class InventoryServiceStub:
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field;
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE and
     DEADLINE_EXCEEDED.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     def __init__(self, channel):
@@ -102,6 +103,7 @@ class InventoryServiceServicer:
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field;
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE and
     DEADLINE_EXCEEDED.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     def AdjustStock(self, request, context):
@@ -278,6 +280,7 @@ class InventoryService:
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field;
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE and
     DEADLINE_EXCEEDED.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     @staticmethod

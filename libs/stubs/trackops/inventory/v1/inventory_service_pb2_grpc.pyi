@@ -32,6 +32,7 @@ class InventoryServiceStub:
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field;
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE and
     DEADLINE_EXCEEDED.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     @_typing.overload
@@ -99,6 +100,7 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field;
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE and
     DEADLINE_EXCEEDED.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -162,6 +164,7 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field;
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE and
     DEADLINE_EXCEEDED.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     @_abc_1.abstractmethod

@@ -30,6 +30,7 @@ class OrderSagaServiceStub:
 
     Every RPC may answer INVALID_ARGUMENT, NOT_FOUND (ORDER_NOT_FOUND),
     RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED as OrderService does.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     def __init__(self, channel):
@@ -65,6 +66,7 @@ class OrderSagaServiceServicer:
 
     Every RPC may answer INVALID_ARGUMENT, NOT_FOUND (ORDER_NOT_FOUND),
     RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED as OrderService does.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     def ConfirmOrder(self, request, context):
@@ -138,6 +140,7 @@ class OrderSagaService:
 
     Every RPC may answer INVALID_ARGUMENT, NOT_FOUND (ORDER_NOT_FOUND),
     RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED as OrderService does.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     @staticmethod

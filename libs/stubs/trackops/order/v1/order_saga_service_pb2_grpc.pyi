@@ -31,6 +31,7 @@ class OrderSagaServiceStub:
 
     Every RPC may answer INVALID_ARGUMENT, NOT_FOUND (ORDER_NOT_FOUND),
     RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED as OrderService does.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     @_typing.overload
@@ -61,6 +62,7 @@ class OrderSagaServiceAsyncStub(OrderSagaServiceStub):
 
     Every RPC may answer INVALID_ARGUMENT, NOT_FOUND (ORDER_NOT_FOUND),
     RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED as OrderService does.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -87,6 +89,7 @@ class OrderSagaServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every RPC may answer INVALID_ARGUMENT, NOT_FOUND (ORDER_NOT_FOUND),
     RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED as OrderService does.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     @_abc_1.abstractmethod

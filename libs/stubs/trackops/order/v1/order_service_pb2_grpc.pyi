@@ -31,7 +31,13 @@ class OrderServiceStub:
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field),
     RESOURCE_EXHAUSTED (with `RetryInfo`: the queue is full), UNAVAILABLE (a
-    dependency is away: send the same request again) and DEADLINE_EXCEEDED.
+    dependency is away: send the same request again) and DEADLINE_EXCEEDED, and
+    UNAUTHENTICATED or PERMISSION_DENIED as `common.v1.Authorization` says.
+
+    To callers who may have to do with their own orders only, those whose
+    `customer_id` is the subject of their token, the orders of others do not
+    exist: ORDER_NOT_FOUND, or left out. Such a caller asks for another
+    customer's: PERMISSION_DENIED.
     """
 
     @_typing.overload
@@ -99,7 +105,9 @@ class OrderServiceStub:
 
     Ends with OK once the order's last change was sent: REJECTED, CANCELLED and
     RETURNED are final. It ends with DEADLINE_EXCEEDED at the call's deadline;
-    a call without one lasts as long as it takes. A slow reader is never cut
+    a call without one lasts as long as it takes, and no longer than the token
+    that it came with: then it ends with UNAUTHENTICATED and reason
+    TOKEN_EXPIRED. Resume with another token. A slow reader is never cut
     off: the changes it has not taken yet stay in the database. While Kafka is
     away the stream stays open and says nothing; what happened meanwhile comes
     when Kafka is back.
@@ -197,7 +205,13 @@ class OrderServiceAsyncStub(OrderServiceStub):
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field),
     RESOURCE_EXHAUSTED (with `RetryInfo`: the queue is full), UNAVAILABLE (a
-    dependency is away: send the same request again) and DEADLINE_EXCEEDED.
+    dependency is away: send the same request again) and DEADLINE_EXCEEDED, and
+    UNAUTHENTICATED or PERMISSION_DENIED as `common.v1.Authorization` says.
+
+    To callers who may have to do with their own orders only, those whose
+    `customer_id` is the subject of their token, the orders of others do not
+    exist: ORDER_NOT_FOUND, or left out. Such a caller asks for another
+    customer's: PERMISSION_DENIED.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -262,7 +276,9 @@ class OrderServiceAsyncStub(OrderServiceStub):
 
     Ends with OK once the order's last change was sent: REJECTED, CANCELLED and
     RETURNED are final. It ends with DEADLINE_EXCEEDED at the call's deadline;
-    a call without one lasts as long as it takes. A slow reader is never cut
+    a call without one lasts as long as it takes, and no longer than the token
+    that it came with: then it ends with UNAUTHENTICATED and reason
+    TOKEN_EXPIRED. Resume with another token. A slow reader is never cut
     off: the changes it has not taken yet stay in the database. While Kafka is
     away the stream stays open and says nothing; what happened meanwhile comes
     when Kafka is back.
@@ -359,7 +375,13 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong field),
     RESOURCE_EXHAUSTED (with `RetryInfo`: the queue is full), UNAVAILABLE (a
-    dependency is away: send the same request again) and DEADLINE_EXCEEDED.
+    dependency is away: send the same request again) and DEADLINE_EXCEEDED, and
+    UNAUTHENTICATED or PERMISSION_DENIED as `common.v1.Authorization` says.
+
+    To callers who may have to do with their own orders only, those whose
+    `customer_id` is the subject of their token, the orders of others do not
+    exist: ORDER_NOT_FOUND, or left out. Such a caller asks for another
+    customer's: PERMISSION_DENIED.
     """
 
     @_abc_1.abstractmethod
@@ -464,7 +486,9 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Ends with OK once the order's last change was sent: REJECTED, CANCELLED and
         RETURNED are final. It ends with DEADLINE_EXCEEDED at the call's deadline;
-        a call without one lasts as long as it takes. A slow reader is never cut
+        a call without one lasts as long as it takes, and no longer than the token
+        that it came with: then it ends with UNAUTHENTICATED and reason
+        TOKEN_EXPIRED. Resume with another token. A slow reader is never cut
         off: the changes it has not taken yet stay in the database. While Kafka is
         away the stream stays open and says nothing; what happened meanwhile comes
         when Kafka is back.

@@ -37,6 +37,7 @@ class PaymentServiceStub:
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE (also
     when the provider does not answer: the outcome is unknown, send the same
     request again) and DEADLINE_EXCEEDED.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     def __init__(self, channel):
@@ -104,6 +105,7 @@ class PaymentServiceServicer:
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE (also
     when the provider does not answer: the outcome is unknown, send the same
     request again) and DEADLINE_EXCEEDED.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     def AuthorizePayment(self, request, context):
@@ -260,6 +262,7 @@ class PaymentService:
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE (also
     when the provider does not answer: the outcome is unknown, send the same
     request again) and DEADLINE_EXCEEDED.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     @staticmethod

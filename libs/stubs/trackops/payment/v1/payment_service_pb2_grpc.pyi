@@ -38,6 +38,7 @@ class PaymentServiceStub:
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE (also
     when the provider does not answer: the outcome is unknown, send the same
     request again) and DEADLINE_EXCEEDED.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     @_typing.overload
@@ -103,6 +104,7 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE (also
     when the provider does not answer: the outcome is unknown, send the same
     request again) and DEADLINE_EXCEEDED.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -164,6 +166,7 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
     REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (with `RetryInfo`), UNAVAILABLE (also
     when the provider does not answer: the outcome is unknown, send the same
     request again) and DEADLINE_EXCEEDED.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     @_abc_1.abstractmethod

@@ -38,6 +38,7 @@ class RelayServiceStub:
     Every RPC may answer INVALID_ARGUMENT (REQUEST_ID_REUSED too), UNAVAILABLE
     and DEADLINE_EXCEEDED, and NOT_FOUND with reason SOURCE_NOT_FOUND where it
     names a source.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     def __init__(self, channel):
@@ -106,6 +107,7 @@ class RelayServiceServicer:
     Every RPC may answer INVALID_ARGUMENT (REQUEST_ID_REUSED too), UNAVAILABLE
     and DEADLINE_EXCEEDED, and NOT_FOUND with reason SOURCE_NOT_FOUND where it
     names a source.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     def GetCheckpoint(self, request, context):
@@ -259,6 +261,7 @@ class RelayService:
     Every RPC may answer INVALID_ARGUMENT (REQUEST_ID_REUSED too), UNAVAILABLE
     and DEADLINE_EXCEEDED, and NOT_FOUND with reason SOURCE_NOT_FOUND where it
     names a source.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     @staticmethod

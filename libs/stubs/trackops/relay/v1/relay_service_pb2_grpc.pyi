@@ -39,6 +39,7 @@ class RelayServiceStub:
     Every RPC may answer INVALID_ARGUMENT (REQUEST_ID_REUSED too), UNAVAILABLE
     and DEADLINE_EXCEEDED, and NOT_FOUND with reason SOURCE_NOT_FOUND where it
     names a source.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     @_typing.overload
@@ -103,6 +104,7 @@ class RelayServiceAsyncStub(RelayServiceStub):
     Every RPC may answer INVALID_ARGUMENT (REQUEST_ID_REUSED too), UNAVAILABLE
     and DEADLINE_EXCEEDED, and NOT_FOUND with reason SOURCE_NOT_FOUND where it
     names a source.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -163,6 +165,7 @@ class RelayServiceServicer(metaclass=_abc_1.ABCMeta):
     Every RPC may answer INVALID_ARGUMENT (REQUEST_ID_REUSED too), UNAVAILABLE
     and DEADLINE_EXCEEDED, and NOT_FOUND with reason SOURCE_NOT_FOUND where it
     names a source.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     @_abc_1.abstractmethod

@@ -37,6 +37,7 @@ class SagaServiceStub:
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong
     field), RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     def __init__(self, channel):
@@ -129,6 +130,7 @@ class SagaServiceServicer:
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong
     field), RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     def GetSaga(self, request, context):
@@ -141,7 +143,9 @@ class SagaServiceServicer:
     def WatchSaga(self, request, context):
         """A saga as it is, and then as it is each time it was found changed, until it
         has ended. It is looked at twice a second: what comes and goes between two
-        looks is not shown, the state it comes to rest in is.
+        looks is not shown, the state it comes to rest in is. It ends with
+        UNAUTHENTICATED and reason TOKEN_EXPIRED where the token that it came with
+        expires first.
 
         NOT_FOUND with reason SAGA_NOT_FOUND: no saga has this id.
         RESOURCE_EXHAUSTED with reason OVERLOADED: this server has as many streams
@@ -347,6 +351,7 @@ class SagaService:
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong
     field), RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     @staticmethod

@@ -38,6 +38,7 @@ class SagaServiceStub:
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong
     field), RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     @_typing.overload
@@ -49,7 +50,9 @@ class SagaServiceStub:
     WatchSaga: _grpc.UnaryStreamMultiCallable[_saga_service_pb2.WatchSagaRequest, _saga_service_pb2.WatchSagaResponse]
     """A saga as it is, and then as it is each time it was found changed, until it
     has ended. It is looked at twice a second: what comes and goes between two
-    looks is not shown, the state it comes to rest in is.
+    looks is not shown, the state it comes to rest in is. It ends with
+    UNAUTHENTICATED and reason TOKEN_EXPIRED where the token that it came with
+    expires first.
 
     NOT_FOUND with reason SAGA_NOT_FOUND: no saga has this id.
     RESOURCE_EXHAUSTED with reason OVERLOADED: this server has as many streams
@@ -118,6 +121,7 @@ class SagaServiceAsyncStub(SagaServiceStub):
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong
     field), RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -126,7 +130,9 @@ class SagaServiceAsyncStub(SagaServiceStub):
     WatchSaga: _aio.UnaryStreamMultiCallable[_saga_service_pb2.WatchSagaRequest, _saga_service_pb2.WatchSagaResponse]  # type: ignore[assignment]
     """A saga as it is, and then as it is each time it was found changed, until it
     has ended. It is looked at twice a second: what comes and goes between two
-    looks is not shown, the state it comes to rest in is.
+    looks is not shown, the state it comes to rest in is. It ends with
+    UNAUTHENTICATED and reason TOKEN_EXPIRED where the token that it came with
+    expires first.
 
     NOT_FOUND with reason SAGA_NOT_FOUND: no saga has this id.
     RESOURCE_EXHAUSTED with reason OVERLOADED: this server has as many streams
@@ -194,6 +200,7 @@ class SagaServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every RPC may answer INVALID_ARGUMENT (`BadRequest` names every wrong
     field), RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED.
+    UNAUTHENTICATED or PERMISSION_DENIED: as `common.v1.Authorization` says.
     """
 
     @_abc_1.abstractmethod
@@ -212,7 +219,9 @@ class SagaServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_saga_service_pb2.WatchSagaResponse], _abc.AsyncIterator[_saga_service_pb2.WatchSagaResponse]]:
         """A saga as it is, and then as it is each time it was found changed, until it
         has ended. It is looked at twice a second: what comes and goes between two
-        looks is not shown, the state it comes to rest in is.
+        looks is not shown, the state it comes to rest in is. It ends with
+        UNAUTHENTICATED and reason TOKEN_EXPIRED where the token that it came with
+        expires first.
 
         NOT_FOUND with reason SAGA_NOT_FOUND: no saga has this id.
         RESOURCE_EXHAUSTED with reason OVERLOADED: this server has as many streams
