@@ -5,7 +5,7 @@ import asyncio
 import typer
 from rich.table import Table
 
-from trackops_cli import deadletters, saga
+from trackops_cli import deadletters, saga, service
 from trackops_cli.local.home import Home
 from trackops_cli.local.stack import PartStatus
 from trackops_cli.order import app as order_app
@@ -15,12 +15,13 @@ from trackops_cli.terminal import OUT, local_stack, one_line_errors, say
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(order_app, name="order")
 app.command()(status)
 app.command()(doctor)
 app.add_typer(deadletters.app, name="deadletters")
 app.add_typer(saga.app, name="saga")
+app.add_typer(service.app, name="service")
 app.add_typer(outbox.app, name="outbox")
 
 

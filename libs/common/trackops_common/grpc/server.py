@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import grpc
@@ -27,6 +27,7 @@ from grpc_reflection.v1alpha import reflection
 
 from trackops_common import settings as settings_module
 from trackops_common.errors import BindError, DependencyUnavailable, StartRefused
+from trackops_common.grpc.admin import AdminServicer, admin_service
 from trackops_common.grpc.call_meters import CallMeters
 from trackops_common.grpc.endpoints import Context, RpcService, handlers_of
 from trackops_common.grpc.readiness import DependencyCheck, watch_dependencies
@@ -81,7 +82,7 @@ def run(service: str, settings: type[S], bootstrap: Bootstrap[S]) -> None:
     loaded = settings_module.load(settings)
     logs = configure_logging(service, level=loaded.log_level, log_format=loaded.log_format)
     try:
-        uvloop.run(_serve(loaded, bootstrap, logs))
+        uvloop.run(_serve(service, loaded, bootstrap, logs))
     except (DependencyUnavailable, StartRefused) as error:
         _log.critical("cannot serve", error=str(error))
         sys.exit(1)
@@ -111,9 +112,9 @@ async def wait_for_dependency(
         await asyncio.sleep(pause_seconds)
 
 
-async def _serve(settings: S, bootstrap: Bootstrap[S], logs: LineWriter) -> None:
-    async with bootstrap(settings) as application:
-        application.vitals.counter(
+async def _serve(service: str, settings: S, bootstrap: Bootstrap[S], logs: LineWriter) -> None:
+    async with bootstrap(settings) as built:
+        built.vitals.counter(
             "trackops_log_lines_lost_total",
             "Log lines that were not written, because nobody took them fast enough.",
             lambda: one(logs.lost),
@@ -121,7 +122,9 @@ async def _serve(settings: S, bootstrap: Bootstrap[S], logs: LineWriter) -> None
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        readiness = Readiness(dependencies=application.dependencies)
+        readiness = Readiness(dependencies=built.dependencies)
+        admin = admin_service(AdminServicer(service, built.vitals, readiness))
+        application = replace(built, rpc_services=[*built.rpc_services, admin])
         async with _showing(settings, application, readiness):
             await _serve_until(stop, settings, application, readiness)
     _log.info("stopped")

@@ -246,8 +246,9 @@ class SetLogLevelRequest(message.Message):
     """UNSPECIFIED: the parent's again; of the root, INFO."""
     @builtins.property
     def lasts(self) -> duration_pb2.Duration:
-        """After it the level is again what it was before the call; unset: half an
-        hour. A day at most: what is to last longer belongs into the settings.
+        """After it the level is again what it was before the first of such calls;
+        unset: half an hour. A day at most: what is to last longer belongs into the
+        settings.
         """
 
     def __init__(
@@ -267,22 +268,22 @@ class SetLogLevelRequest(message.Message):
 class SetLogLevelResponse(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
-    PREVIOUS_FIELD_NUMBER: builtins.int
     END_TIME_FIELD_NUMBER: builtins.int
-    previous: LogLevel.ValueType
-    """The logger's level before; UNSPECIFIED where it had none of its own."""
+    THEN_FIELD_NUMBER: builtins.int
+    then: LogLevel.ValueType
+    """What the level is again then; UNSPECIFIED: the parent's."""
     @builtins.property
     def end_time(self) -> timestamp_pb2.Timestamp:
-        """When it comes back."""
+        """When that is over."""
 
     def __init__(
         self,
         *,
-        previous: LogLevel.ValueType = ...,
         end_time: timestamp_pb2.Timestamp | None = ...,
+        then: LogLevel.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["end_time", b"end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["end_time", b"end_time", "previous", b"previous"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["end_time", b"end_time", "then", b"then"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
