@@ -45,7 +45,7 @@ _SETTINGS = {
 }
 
 _LOGGING = """\
-<Configuration status="ERROR">
+<Configuration status="ERROR" shutdownHook="disable">
   <Appenders>
     <Console name="out"><PatternLayout pattern="%d %p %c{1}: %m%n"/></Console>
   </Appenders>

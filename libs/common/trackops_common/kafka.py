@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from trackops_common.errors import DependencyUnavailable, TransientError
 
-__all__ = ["check_topics", "client_settings", "topic_ids"]
+__all__ = ["check_topics", "client_settings", "gathered", "topic_ids"]
 
 _log = structlog.get_logger(__name__)
 
@@ -71,6 +71,18 @@ def topic_ids(admin: AdminClient, topics: Iterable[str]) -> Mapping[str, str]:
         return {topic: str(answer.result().topic_id) for topic, answer in answers.items()}
     except KafkaException as error:
         raise TransientError(f"Kafka does not describe its topics: {error}") from error
+
+
+def gathered(consumer: Consumer, *, at_most: int, seconds: float) -> Sequence[Any]:
+    """The messages (confluent_kafka.Message) that have gathered, once there is one.
+
+    None after `seconds`. Asked for many at once, the client waits until it has
+    them all, or until the time is over.
+    """
+    messages = consumer.consume(1, timeout=seconds)
+    if messages:
+        messages += consumer.consume(at_most - 1, timeout=0)
+    return messages
 
 
 def _error_logger(client_id: str) -> Callable[[KafkaError], None]:

@@ -151,7 +151,7 @@ async def _serve_until(
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     _log.info("serving", address=settings.listen, services=names)
-    await _until_stopped(stop, application.background)
+    await _until_stopped(stop, [*application.background, watch])
     watch.cancel()
     readiness.serving, readiness.why = False, "stopping"
     await health_servicer.enter_graceful_shutdown()

@@ -125,9 +125,8 @@ class KafkaOrderFeed:
 
     def _next_batch(self, consumer: Consumer) -> list[_Raw]:
         """Waits for the first message only: a batch is what has gathered meanwhile."""
-        messages = consumer.consume(1, self._settings.poll_seconds)
-        if messages:
-            messages += consumer.consume(_MAX_BATCH - 1, 0)
+        seconds = self._settings.poll_seconds
+        messages = kafka.gathered(consumer, at_most=_MAX_BATCH, seconds=seconds)
         return [message for message in messages if not _is_error(message)]
 
     def _pass_on(self, messages: Sequence[_Raw]) -> None:
