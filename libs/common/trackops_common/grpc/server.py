@@ -33,7 +33,7 @@ from trackops_common.grpc.readiness import DependencyCheck, watch_dependencies
 from trackops_common.grpc.streams import OpenStreams
 from trackops_common.http_endpoint import serving_pages
 from trackops_common.observability import configure_logging
-from trackops_common.probes import Readiness, pages
+from trackops_common.probes import Readiness, pages, show_readiness
 from trackops_common.settings import ServiceSettings
 from trackops_common.vitals import Vitals
 
@@ -81,7 +81,7 @@ def run(service: str, settings: type[S], bootstrap: Bootstrap[S]) -> None:
     loaded = settings_module.load(settings)
     configure_logging(service, level=loaded.log_level, log_format=loaded.log_format)
     try:
-        uvloop.run(_serve(loaded, bootstrap))
+        uvloop.run(_serve(service, loaded, bootstrap))
     except (DependencyUnavailable, StartRefused) as error:
         _log.critical("cannot serve", error=str(error))
         sys.exit(1)
@@ -111,12 +111,13 @@ async def wait_for_dependency(
         await asyncio.sleep(pause_seconds)
 
 
-async def _serve(settings: S, bootstrap: Bootstrap[S]) -> None:
+async def _serve(service: str, settings: S, bootstrap: Bootstrap[S]) -> None:
     async with bootstrap(settings) as application:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         readiness = Readiness(dependencies=application.dependencies)
+        show_readiness(application.vitals, readiness, service=service)
         async with _showing(settings, application, readiness):
             await _serve_until(stop, settings, application, readiness)
     _log.info("stopped")
