@@ -44,8 +44,8 @@ class Cached:
         entry = self.entry()
         return entry.encoded if entry else None
 
-    def put(self, version: int, payload: bytes) -> None:
-        self.cache.put(self.generation(), {ORDER: (version, payload)})
+    def put(self, version: int, payload: bytes) -> int:
+        return self.cache.put(self.generation(), {ORDER: (version, payload)})
 
 
 @contextmanager
@@ -113,6 +113,14 @@ def test_an_older_version_never_replaces_a_newer_one(cached: Cached) -> None:
     cached.put(1, b"late")
 
     assert cached.known() == b"two"
+
+
+def test_what_is_refused_is_counted(cached: Cached) -> None:
+    assert [cached.put(version, b"it") for version in (2, 2, 3, 1)] == [0, 0, 0, 1]
+    generation = cached.generation()
+    assert cached.cache.put(generation, {ORDER: (2, b"two"), OTHER: (1, b"one")}) == 1
+    assert cached.cache.put(generation - 1, {ORDER: (4, b"four"), OTHER: (2, b"two")}) == 2
+    assert cached.cache.put(-1, {ORDER: (9, b"nine")}) == 0
 
 
 def test_an_entry_says_how_long_it_lives_and_the_same_version_again_renews_it(

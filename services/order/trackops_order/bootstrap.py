@@ -106,13 +106,18 @@ def _show_cache(vitals: Vitals, cache: RedisOrderCache, use: CacheUse) -> None:
     vitals.counter(
         "trackops_order_cache_lookups_total",
         "Orders that were looked up in the cache, by what came of it.",
-        lambda: [(("hit",), use.hits), (("miss",), use.misses)],
+        lambda: [(("hit",), use.hits), (("miss",), use.misses), (("stale",), use.stale)],
         labels=("outcome",),
     )
     vitals.counter(
         "trackops_order_cache_early_refreshes_total",
         "Hits that were read from Postgres too, before they expired.",
         lambda: one(use.early_refreshes),
+    )
+    vitals.counter(
+        "trackops_order_cache_late_writes_total",
+        "Orders that the cache did not take because it knew of something newer.",
+        lambda: one(use.late_writes),
     )
 
 

@@ -70,7 +70,7 @@ async def bootstrap(settings: RelaySettings) -> AsyncIterator[Application]:
         }
         if vitals.registry is not None:
             numbers = Sampled(relay.measure)
-            show_sources(vitals, numbers)
+            show_sources(vitals, numbers, settings.sources)
             loops["numbers"] = numbers.run
         tasks = await stack.enter_async_context(background.running(loops))
         yield Application(

@@ -10,6 +10,7 @@ from functools import partial
 
 from trackops.saga.v1 import saga_service_pb2
 
+from trackops_common import dead_letters
 from trackops_common.background import Loop, in_batches, running
 from trackops_common.database import Database
 from trackops_common.grpc.channels import open_channel
@@ -19,6 +20,7 @@ from trackops_common.hosting import (
     BatcherFactory,
     batcher_factory,
     outbox_retention,
+    show_dead_letters,
     show_lag,
     show_pool,
 )
@@ -224,15 +226,19 @@ def _loops(
     clock: PostgresClock,
     vitals: Vitals,
 ) -> Mapping[str, Loop]:
-    show_engine(vitals, engine)
+    show_engine(vitals, engine, DEFINITIONS)
     if vitals.registry is None:
         return {"order-events": _build_inbox(settings, database, engine, clock, None).run}
     lag, census = InboxLag(), Sampled(PostgresCensus(database))
-    show_lag(vitals, lag)
-    show_census(vitals, census)
+    group = settings.inbox.consumer
+    dead = Sampled(partial(dead_letters.waiting, database, group))
+    show_lag(vitals, lag, group=group)
+    show_dead_letters(vitals, dead, group=group)
+    show_census(vitals, census, DEFINITIONS)
     return {
         "order-events": _build_inbox(settings, database, engine, clock, lag).run,
         "census": census.run,
+        "dead-letters": dead.run,
     }
 
 

@@ -97,19 +97,22 @@ def _handler(
     behaviour: Any = getattr(service.servicer, method.name, None)
     if behaviour is None:
         raise MissingHandler(method.full_name)
-    request_class = GetMessageClass(method.input_type)
+    parse: Any = GetMessageClass(method.input_type).FromString
+    encode: Any = _encode
+    if meters is not None:
+        parse, encode = meters.reading(method, parse), meters.writing(method, encode)
     if method.server_streaming:
         stream = _guarded_stream(behaviour, service.domain_failure, streams)
         return grpc.unary_stream_rpc_method_handler(
             stream if meters is None else meters.metered(method, stream),
-            request_deserializer=request_class.FromString,
-            response_serializer=_encode,
+            request_deserializer=parse,
+            response_serializer=encode,
         )
     call = _guarded(behaviour, service.domain_failure)
     return grpc.unary_unary_rpc_method_handler(
         call if meters is None else meters.metered(method, call),
-        request_deserializer=request_class.FromString,
-        response_serializer=_encode,
+        request_deserializer=parse,
+        response_serializer=encode,
     )
 
 

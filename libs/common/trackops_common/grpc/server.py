@@ -34,7 +34,7 @@ from trackops_common.grpc.readiness import DependencyCheck, watch_dependencies
 from trackops_common.grpc.streams import OpenStreams
 from trackops_common.http_endpoint import serving_pages
 from trackops_common.logs import LineWriter, configure_logging
-from trackops_common.probes import Readiness, pages
+from trackops_common.probes import Readiness, pages, show_readiness
 from trackops_common.settings import ServiceSettings
 from trackops_common.vitals import Vitals, one
 
@@ -123,6 +123,7 @@ async def _serve(service: str, settings: S, bootstrap: Bootstrap[S], logs: LineW
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         readiness = Readiness(dependencies=built.dependencies)
+        show_readiness(built.vitals, readiness, service=service)
         admin = admin_service(AdminServicer(service, built.vitals, readiness))
         application = replace(built, rpc_services=[*built.rpc_services, admin])
         async with _showing(settings, application, readiness):
