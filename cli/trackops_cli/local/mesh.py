@@ -42,6 +42,9 @@ class Addresses:
     database_urls: Mapping[str, str]
     admin_url: str
     redis_url: str
+    """As Redis's administrator."""
+    redis_urls: Mapping[str, str]
+    """By role: as the services that use it."""
     kafka_bootstrap: str
     secrets: Mapping[str, str] = field(repr=False)
     """By the setting that each is."""
@@ -57,10 +60,14 @@ class Addresses:
             f"TRACKOPS_{name.upper()}_TARGET": target for name, target in self.services.items()
         }
         return targets | {
-            "TRACKOPS_REDIS_URL": self.redis_url,
             "TRACKOPS_KAFKA_BOOTSTRAP_SERVERS": self.kafka_bootstrap,
             **self.secrets,
         }
+
+    def settings_as(self, role: str) -> dict[str, str]:
+        """How that role enters the servers, by environment variable."""
+        redis = self.redis_urls.get(role)
+        return {"TRACKOPS_REDIS_URL": redis} if redis else {}
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,8 @@ class ServiceSpec:
             "TRACKOPS_HTTP_LISTEN": addresses.http[self.name],
             "TRACKOPS_DATABASE_URL": addresses.database_url(self.package),
         }
-        return own | {setting: addresses.settings[setting] for setting in self.settings}
+        known = addresses.settings | addresses.settings_as(self.package)
+        return own | {setting: known[setting] for setting in self.settings}
 
 
 SERVICES = (

@@ -20,6 +20,7 @@ from trackops_cli.local.provision import (
     migrate,
 )
 from trackops_cli.local.redis import Redis
+from trackops_cli.local.redis_rights import REDIS_USERS
 from trackops_cli.local.server import Context, Progress, Server, together
 from trackops_cli.local.topics import ensure_topics
 from trackops_common.topics import TOPICS
@@ -157,7 +158,8 @@ class LocalStack:
             http={spec.name: self._address(f"{spec.name}_http") for spec in SERVICES},
             database_urls={role: self.postgres.url(DATABASE, role=role) for role in ROLES},
             admin_url=self.postgres.url(ADMIN),
-            redis_url=self.redis.url,
+            redis_url=self.redis.url(),
+            redis_urls={user.name: self.redis.url(user.name) for user in REDIS_USERS},
             kafka_bootstrap=self.kafka.bootstrap,
             secrets={setting: secrets[name] for setting, name in SECRETS.items()},
         )

@@ -44,11 +44,12 @@ def test_readiness_follows_postgres_and_only_reports_redis(
     database: FreshDatabase,
     postgres_link: TcpLink,
     redis_link: TcpLink,
+    linked_redis_url: str,
     http: str,
 ) -> None:
     services.serve(
         _through(postgres_link, database.url("trackops_order")),
-        f"redis://127.0.0.1:{redis_link.port}/0",
+        linked_redis_url,
         more={"TRACKOPS_HTTP_LISTEN": http},
     )
     assert get_blocking(http, "/healthz/live") == (200, "live\n")

@@ -60,8 +60,8 @@ _MEAN_REFRESH_LEAD_SECONDS = 1.0
 class OrderSettings(ServiceSettings):
     """Settings of the order service."""
 
-    redis_url: str
-    """`redis://host:port/database`."""
+    redis_url: SecretStr
+    """`redis://user:password@host:port/database`, or `rediss://` with `?ssl_ca_certs=<file>`."""
     kafka_bootstrap_servers: str
     """`host:port`, more of them separated by commas. Those who watch orders hear of changes from
     Kafka; nothing else needs it, and the service starts without it."""
@@ -80,7 +80,7 @@ async def bootstrap(settings: OrderSettings) -> AsyncIterator[Application]:
     """The order service, built and ready; leaving finishes what waits in its batchers."""
     feed = _feed(settings)
     vitals = Vitals.of(settings)
-    with closing(RedisOrderCache(settings.redis_url)) as cache:
+    with closing(RedisOrderCache(settings.redis_url.get_secret_value())) as cache:
         async with (
             own_database(settings, application_name="trackops_order", vitals=vitals) as (
                 database,
