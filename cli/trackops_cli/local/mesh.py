@@ -11,6 +11,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from trackops_cli.local.ports import HOST, Claim
 from trackops_cli.local.processes import Command
 from trackops_cli.local.server import Context, Server
+from trackops_common.kafka_settings import KafkaAccess
 
 __all__ = [
     "ROLES",
@@ -45,7 +46,10 @@ class Addresses:
     """As Redis's administrator."""
     redis_urls: Mapping[str, str]
     """By role: as the services that use it."""
-    kafka_bootstrap: str
+    kafka: KafkaAccess
+    """As Kafka's administrator."""
+    kafka_users: Mapping[str, KafkaAccess]
+    """By role: as those that use it."""
     secrets: Mapping[str, str] = field(repr=False)
     """By the setting that each is."""
 
@@ -60,19 +64,20 @@ class Addresses:
             f"TRACKOPS_{name.upper()}_TARGET": target for name, target in self.services.items()
         }
         return targets | {
-            "TRACKOPS_KAFKA_BOOTSTRAP_SERVERS": self.kafka_bootstrap,
             **self.secrets,
         }
 
     def settings_as(self, role: str) -> dict[str, str]:
         """How that role enters the servers, by environment variable."""
-        redis = self.redis_urls.get(role)
-        return {"TRACKOPS_REDIS_URL": redis} if redis else {}
+        redis, kafka = self.redis_urls.get(role), self.kafka_users.get(role)
+        return ({"TRACKOPS_REDIS_URL": redis} if redis else {}) | (
+            kafka.environment if kafka else {}
+        )
 
 
 @dataclass(frozen=True)
 class ServiceSpec:
-    """A service, and which settings it gets beside its own address and its own schema."""
+    """A service, and which settings it gets beside its own address and its way into the servers."""
 
     name: str
     settings: tuple[str, ...] = ()
@@ -88,31 +93,31 @@ class ServiceSpec:
             "TRACKOPS_HTTP_LISTEN": addresses.http[self.name],
             "TRACKOPS_DATABASE_URL": addresses.database_url(self.package),
         }
-        known = addresses.settings | addresses.settings_as(self.package)
-        return own | {setting: known[setting] for setting in self.settings}
+        return (
+            own
+            | {setting: addresses.settings[setting] for setting in self.settings}
+            | addresses.settings_as(self.package)
+        )
 
 
 SERVICES = (
     ServiceSpec(
         "order",
         settings=(
-            "TRACKOPS_REDIS_URL",
             "TRACKOPS_PAGE_TOKEN_KEY",
-            "TRACKOPS_KAFKA_BOOTSTRAP_SERVERS",
             "TRACKOPS_OUTBOX_RELAY_TARGET",
         ),
     ),
     ServiceSpec(
         "saga_orchestrator",
         settings=(
-            "TRACKOPS_KAFKA_BOOTSTRAP_SERVERS",
             "TRACKOPS_ORDER_TARGET",
             "TRACKOPS_INVENTORY_TARGET",
             "TRACKOPS_PAYMENT_TARGET",
             "TRACKOPS_OUTBOX_RELAY_TARGET",
         ),
     ),
-    ServiceSpec("outbox_relay", settings=("TRACKOPS_KAFKA_BOOTSTRAP_SERVERS",)),
+    ServiceSpec("outbox_relay"),
     ServiceSpec("inventory", settings=("TRACKOPS_OUTBOX_RELAY_TARGET",)),
     ServiceSpec("payment", settings=("TRACKOPS_OUTBOX_RELAY_TARGET",)),
     ServiceSpec(

@@ -115,9 +115,7 @@ class Inbox:
         positions: dict[PartitionId, int] = {}
         statistics = {} if self._lag is None else self._lag.client_settings(positions)
         consumer = Consumer(consumer_settings(self._settings) | statistics)
-        assignment = Assignment(
-            consumer, self._positions, self._settings.bootstrap_servers, positions
-        )
+        assignment = Assignment(consumer, self._positions, self._settings.kafka, positions)
         try:
             run = _Run(self._settings, self._database, self._handler, consumer, assignment, stop)
             run.lag = self._lag

@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollectio
 from confluent_kafka.admin import AdminClient
 
 from trackops_common.errors import DependencyUnavailable, TransientError
+from trackops_common.kafka_settings import KafkaAccess
 
 __all__ = ["check_topics", "client_settings", "gathered", "topic_ids"]
 
@@ -23,14 +24,14 @@ _LOG_EVERY_SECONDS = 5.0
 _REQUEST_SECONDS = 5.0
 
 
-def client_settings(bootstrap_servers: str, client_id: str) -> dict[str, Any]:
+def client_settings(access: KafkaAccess, client_id: str) -> dict[str, Any]:
     """The settings that any client starts from.
 
     A broker that is away is a log line each few seconds, for as long as it
     lasts; librdkafka's own lines, one for each attempt to connect, are off.
     """
     return {
-        "bootstrap.servers": bootstrap_servers,
+        **access.connection,
         "client.id": client_id,
         "error_cb": _error_logger(client_id),
         "log_level": 2,
@@ -42,13 +43,13 @@ def client_settings(bootstrap_servers: str, client_id: str) -> dict[str, Any]:
     }
 
 
-def check_topics(bootstrap_servers: str, topics: Iterable[str]) -> Mapping[str, int]:
+def check_topics(access: KafkaAccess, topics: Iterable[str]) -> Mapping[str, int]:
     """The number of partitions of each topic.
 
     Raises:
         DependencyUnavailable: no broker answers, or one of the topics is not there.
     """
-    admin = AdminClient(client_settings(bootstrap_servers, "trackops-check"))
+    admin = AdminClient(client_settings(access, "trackops-check"))
     try:
         found = admin.list_topics(timeout=_REQUEST_SECONDS).topics
     except KafkaException as error:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import Literal, NoReturn, TypeVar
+from collections.abc import Iterator
+from typing import Literal, TypeVar
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from trackops_common.logs import LogFormat
 
-__all__ = ["ServiceSettings", "load"]
+__all__ = ["PREFIX", "ServiceSettings", "load", "problems"]
 
-_PREFIX = "TRACKOPS_"
+PREFIX = "TRACKOPS_"
 _EX_CONFIG = 78
 """Exit status for a configuration error (sysexits.h)."""
 
@@ -20,7 +21,7 @@ _EX_CONFIG = 78
 class ServiceSettings(BaseSettings):
     """What every service needs to be told."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
     listen: str
     """Where gRPC is served, as host:port."""
@@ -63,12 +64,14 @@ def load(settings: type[S]) -> S:
     try:
         return settings()
     except ValidationError as error:
-        _exit(error)
+        for line in problems(error):
+            sys.stderr.write(f"trackops: {line}\n")
+        sys.exit(_EX_CONFIG)
 
 
-def _exit(error: ValidationError) -> NoReturn:
+def problems(error: ValidationError) -> Iterator[str]:
+    """A line for each setting that is missing or wrong; no value is repeated."""
     for problem in error.errors(include_url=False, include_input=False):
-        name = _PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
+        name = PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
         what = "is missing" if problem["type"] == "missing" else f"is wrong: {problem['msg']}"
-        sys.stderr.write(f"trackops: setting {name} {what}\n")
-    sys.exit(_EX_CONFIG)
+        yield f"setting {name} {what}"

@@ -287,7 +287,7 @@ def _at(seq: int, event_id: str) -> Step:
 
 def _publishers(bench: RelayBench, *, partitions: int = 8) -> KafkaPublishers:
     return KafkaPublishers(
-        bench.settings.kafka_bootstrap_servers,
+        bench.settings.kafka,
         checkpoint_topic=bench.settings.checkpoint_topic,
         partitions=partitions,
         unknown_topic_seconds=bench.settings.unknown_topic_seconds,
@@ -295,5 +295,5 @@ def _publishers(bench: RelayBench, *, partitions: int = 8) -> KafkaPublishers:
 
 
 def _checkpoints(bench: RelayBench, *, partitions: int = 8) -> KafkaCheckpoints:
-    servers, topic = bench.settings.kafka_bootstrap_servers, bench.settings.checkpoint_topic
+    servers, topic = bench.settings.kafka, bench.settings.checkpoint_topic
     return KafkaCheckpoints(servers, topic=topic, partitions=partitions)

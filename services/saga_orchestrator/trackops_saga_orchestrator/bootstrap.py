@@ -28,6 +28,7 @@ from trackops_common.housekeeping import housekeeping
 from trackops_common.inbox import DeadLetterPolicy, Inbox, InboxSettings
 from trackops_common.inbox_lag import InboxLag
 from trackops_common.kafka import check_topics
+from trackops_common.kafka_settings import KafkaSettings
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import ORDER_EVENTS, SAGA_DEAD_LETTERS, SAGA_RETRIES
 from trackops_common.vitals import Sampled, Vitals
@@ -63,11 +64,9 @@ _FORGET_EVERY_SECONDS = 600.0
 _FORGET_AT_ONCE = 1000
 
 
-class SagaSettings(ServiceSettings):
+class SagaSettings(KafkaSettings, ServiceSettings):
     """Settings of the orchestrator."""
 
-    kafka_bootstrap_servers: str
-    """`host:port`, more of them separated by commas."""
     inventory_target: str
     """`host:port` or any name that gRPC resolves; so the other two."""
     payment_target: str
@@ -100,7 +99,7 @@ class SagaSettings(ServiceSettings):
     @property
     def inbox(self) -> InboxSettings:
         return InboxSettings(
-            bootstrap_servers=self.kafka_bootstrap_servers,
+            kafka=self.kafka,
             consumer=self.order_events_consumer,
             topics=[self.order_events_topic],
             instance_id=self.consumer_instance_id,
@@ -184,7 +183,7 @@ async def _wait_for_topics(settings: SagaSettings) -> None:
     topics = [settings.order_events_topic, settings.dead_letters_topic, settings.retries_topic]
 
     def check() -> None:
-        check_topics(settings.kafka_bootstrap_servers, topics)
+        check_topics(settings.kafka, topics)
 
     await wait_for_dependency("Kafka", check, timeout_seconds=settings.start_timeout_seconds)
 

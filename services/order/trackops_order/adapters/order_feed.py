@@ -20,6 +20,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from trackops_common import kafka
+from trackops_common.kafka_settings import KafkaAccess
 from trackops_order.adapters.subscriptions import Subscription, Subscriptions
 
 __all__ = ["FeedSettings", "KafkaOrderFeed"]
@@ -37,7 +38,7 @@ _Raw = Any
 class FeedSettings:
     """What the feed reads, and how."""
 
-    bootstrap_servers: str
+    kafka: KafkaAccess
     topic: str
     linger_seconds: float = 5.0
     """How long it goes on reading after the last watcher has left."""
@@ -177,7 +178,7 @@ def _is_error(message: _Raw) -> bool:
 
 
 def _consumer_settings(settings: FeedSettings) -> dict[str, Any]:
-    return kafka.client_settings(settings.bootstrap_servers, "trackops_order.feed") | {
+    return kafka.client_settings(settings.kafka, "trackops_order.feed") | {
         "group.id": "trackops_order.feed",  # the client wants a name; nothing ever joins it
         "isolation.level": "read_committed",
         "enable.auto.commit": False,

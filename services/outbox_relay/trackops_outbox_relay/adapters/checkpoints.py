@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from trackops_common import kafka
 from trackops_common.errors import DependencyUnavailable, TransientError
+from trackops_common.kafka_settings import KafkaAccess
 from trackops_outbox_relay.adapters.records import (
     belongs_to,
     is_complete,
@@ -34,8 +35,8 @@ _SCAN_MESSAGES = 1_000
 class KafkaCheckpoints:
     """Reads each source's last records from the end of its partition backwards."""
 
-    def __init__(self, bootstrap_servers: str, *, topic: str, partitions: int) -> None:
-        settings = kafka.client_settings(bootstrap_servers, "trackops-relay-checkpoints")
+    def __init__(self, access: KafkaAccess, *, topic: str, partitions: int) -> None:
+        settings = kafka.client_settings(access, "trackops-relay-checkpoints")
         self._admin = AdminClient(settings)
         self._settings: dict[str, Any] = settings | {
             "group.id": "trackops-relay-checkpoints",

@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from trackops_common import kafka
 from trackops_common.errors import TransientError
+from trackops_common.kafka_settings import KafkaAccess
 from trackops_outbox_relay.application.ports import LogPlace
 from trackops_outbox_relay.domain.rebase import LogSpan
 
@@ -30,8 +31,8 @@ _LOOK_AT_MOST = 5_000
 class KafkaEventLog:
     """Reads topics from a time to their end."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._settings = kafka.client_settings(bootstrap_servers, "trackops-relay-log") | {
+    def __init__(self, access: KafkaAccess) -> None:
+        self._settings = kafka.client_settings(access, "trackops-relay-log") | {
             "group.id": "trackops-relay-log",
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
