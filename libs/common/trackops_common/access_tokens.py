@@ -18,7 +18,7 @@ import jwt
 from trackops_common.auth import Principal
 from trackops_common.clock import Clock
 
-__all__ = ["AccessTokenVerifier", "KeySet", "TokenRejected", "UnknownKey"]
+__all__ = ["AccessTokenVerifier", "ExpiredToken", "KeySet", "TokenRejected", "UnknownKey"]
 
 _TYPE = "at+jwt"
 _ALGORITHMS = {"OKP": "EdDSA", "RSA": "RS256"}
@@ -43,6 +43,13 @@ class UnknownKey(TokenRejected):
         self.key_id = key_id
 
 
+class ExpiredToken(TokenRejected):
+    """It was good."""
+
+    def __init__(self) -> None:
+        super().__init__("it has expired")
+
+
 @dataclass(frozen=True, slots=True)
 class KeySet:
     """Public keys by key id."""
@@ -60,12 +67,6 @@ class KeySet:
         return cls(
             {key.key_id: key for key in taken if key.key_id and str(key.key_type) in _ALGORITHMS}
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Verified:
-    principal: Principal
-    expire_time: datetime
 
 
 class AccessTokenVerifier:
@@ -90,7 +91,7 @@ class AccessTokenVerifier:
         self._issuer = issuer
         self._audience = audience
         self._leeway = leeway
-        self._verified: OrderedDict[str, _Verified] = OrderedDict()
+        self._verified: OrderedDict[str, Principal] = OrderedDict()
         self._revoked: dict[str, datetime] = {}
 
     def replace_keys(self, keys: KeySet) -> None:
@@ -109,19 +110,26 @@ class AccessTokenVerifier:
 
         Raises:
             UnknownKey: a newer key set may have its key.
+            ExpiredToken: it was good.
             TokenRejected: it is not good, for any other reason.
         """
         known = self._verified.get(token)
         if known is None:
             known = self._check(token)
             self._remember(token, known)
-        if self._clock.now() >= known.expire_time + self._leeway:
-            raise TokenRejected("it has expired")
-        if known.principal.session_id in self._revoked:
+        if known.expire_time is not None and self._clock.now() >= known.expire_time:
+            raise ExpiredToken
+        if known.session_id in self._revoked:
             raise TokenRejected("its session has ended")
-        return known.principal
+        return known
 
-    def _check(self, token: str) -> _Verified:
+    def seconds_left(self, principal: Principal) -> float | None:
+        """For how long its token is still good; None: it has none."""
+        if principal.expire_time is None:
+            return None
+        return (principal.expire_time - self._clock.now()).total_seconds()
+
+    def _check(self, token: str) -> Principal:
         key = self._key_of(token)
         try:
             claims = jwt.decode(
@@ -150,21 +158,20 @@ class AccessTokenVerifier:
             raise UnknownKey(key_id)
         return key
 
-    def _believe(self, claims: Mapping[str, object]) -> _Verified:
+    def _believe(self, claims: Mapping[str, object]) -> Principal:
         roles = claims.get("roles", [])
         if not isinstance(roles, list):
             raise TypeError("roles is no list")
-        expire_time = _moment(claims["exp"])
         if _moment(claims["iat"]) > self._clock.now() + self._leeway:
             raise ValueError("it was issued in the future")
-        principal = Principal(
+        return Principal(
             str(claims["sub"]),
             roles=frozenset(str(role) for role in roles),
             session_id=str(claims.get("sid", "")),
+            expire_time=_moment(claims["exp"]) + self._leeway,
         )
-        return _Verified(principal, expire_time)
 
-    def _remember(self, token: str, verified: _Verified) -> None:
+    def _remember(self, token: str, verified: Principal) -> None:
         self._verified[token] = verified
         if len(self._verified) > _REMEMBERED:
             self._verified.popitem(last=False)

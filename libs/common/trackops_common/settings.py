@@ -45,6 +45,20 @@ class ServiceSettings(BaseSettings):
     published. Empty: none of them is ever dropped."""
     outbox_retention_hours: int = 72
     """How long a published row stays in the outbox, at least."""
+    environment: Literal["development", "production"] = "development"
+    """In production, reflection and channelz, which answer without a token, are off."""
+    issuer: str = "trackops"
+    """`iss` of every access token."""
+    audience: str = "trackops"
+    """`aud` of every access token."""
+    identity_target: str = ""
+    """The identity service, as host:port or any gRPC name: gives the keys of access tokens, and
+    this service's own token. Every service but that one needs it."""
+    client_id: str = ""
+    """What the identity service knows this service as; it calls others with a token of its own.
+    Empty: without one."""
+    client_secret: SecretStr = SecretStr("")
+    """Of this client."""
     log_format: Literal["auto", "json", "console"] = "auto"
     """`auto`: colour on a terminal, JSON elsewhere."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

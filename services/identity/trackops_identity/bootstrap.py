@@ -82,10 +82,6 @@ class IdentitySettings(ServiceSettings):
     sessions."""
     key_encryption_key: Annotated[SecretStr, Field(min_length=32)]
     """Encrypts the signing keys in the database."""
-    issuer: str = "trackops"
-    """`iss` of every access token."""
-    audience: str = "trackops"
-    """`aud` of every access token."""
     access_token_minutes: float = 10.0
     session_idle_days: float = 30.0
     """A session ends so long after its last refresh."""
@@ -133,6 +129,7 @@ async def bootstrap(settings: IdentitySettings) -> AsyncIterator[Application]:
                 background=[keeper, rotation],
                 dependencies={"Postgres": database.check},
                 vitals=vitals,
+                key_source=GetKeySet(parts.reader, parts.schedule, parts.clock),
             )
         finally:
             rotation.cancel()
