@@ -16,6 +16,7 @@ import typer
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
+from trackops_cli.credentials import access_token
 from trackops_cli.local.errors import StackError
 from trackops_cli.targets import target_of, target_variable
 from trackops_cli.terminal import fail
@@ -60,7 +61,10 @@ def calling(
     address = ""
     try:
         address = target_of(service, target)
-        with open_channel(address, timeout_seconds=timeout_seconds) as channel, typed_errors():
+        with (
+            open_channel(address, token=access_token, timeout_seconds=timeout_seconds) as channel,
+            typed_errors(),
+        ):
             yield channel
     except TrackOpsError as error:
         raise fail(*_explained(error, service, address, unsure)) from error

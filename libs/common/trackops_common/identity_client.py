@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import grpc
 import jwt
@@ -76,4 +77,6 @@ def _calling(target: str) -> Iterator[IdentityServiceStub]:
         try:
             yield IdentityServiceStub(channel)
         except grpc.RpcError as error:
-            raise TransientError(f"the identity service does not answer: {error}") from error
+            call: Any = error
+            said = f"{call.code().name}: {call.details()}"
+            raise TransientError(f"the identity service does not answer: {said}") from error

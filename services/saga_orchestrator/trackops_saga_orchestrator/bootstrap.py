@@ -138,7 +138,10 @@ async def bootstrap(settings: SagaSettings) -> AsyncIterator[Application]:
         store = PostgresSagaStore(database, clock)
         await asyncio.to_thread(_refuse_orphans, store, clock)
         await wait_for_dependency(
-            "identity", tokens.check, timeout_seconds=settings.start_timeout_seconds
+            "identity",
+            tokens.check,
+            timeout_seconds=settings.start_timeout_seconds,
+            pause_seconds=0.5,
         )
         participants = await _open_participants(settings, stack, tokens)
         engine = Engine(
