@@ -67,7 +67,6 @@ class Addresses:
         }
         return targets | {
             "TRACKOPS_REDIS_URL": self.redis_url,
-            "TRACKOPS_KAFKA_BOOTSTRAP_SERVERS": self.kafka_bootstrap,
             "TRACKOPS_FIRST_CLIENTS": json.dumps(dict(self.client_secrets)),
             **self.secrets,
         }
@@ -102,6 +101,7 @@ class ServiceSpec:
             "TRACKOPS_HTTP_LISTEN": addresses.http[self.name],
             "TRACKOPS_DATABASE_URL": addresses.database_url(self.package),
             "TRACKOPS_IDENTITY_TARGET": addresses.services["identity"],
+            "TRACKOPS_KAFKA_BOOTSTRAP_SERVERS": addresses.kafka_bootstrap,
         }
         if self.client_id:
             own["TRACKOPS_CLIENT_ID"] = self.client_id
@@ -115,21 +115,19 @@ SERVICES = (
         settings=(
             "TRACKOPS_REDIS_URL",
             "TRACKOPS_PAGE_TOKEN_KEY",
-            "TRACKOPS_KAFKA_BOOTSTRAP_SERVERS",
             "TRACKOPS_OUTBOX_RELAY_TARGET",
         ),
     ),
     ServiceSpec(
         "saga_orchestrator",
         settings=(
-            "TRACKOPS_KAFKA_BOOTSTRAP_SERVERS",
             "TRACKOPS_ORDER_TARGET",
             "TRACKOPS_INVENTORY_TARGET",
             "TRACKOPS_PAYMENT_TARGET",
             "TRACKOPS_OUTBOX_RELAY_TARGET",
         ),
     ),
-    ServiceSpec("outbox_relay", settings=("TRACKOPS_KAFKA_BOOTSTRAP_SERVERS",)),
+    ServiceSpec("outbox_relay", settings=()),
     ServiceSpec("inventory", settings=("TRACKOPS_OUTBOX_RELAY_TARGET",)),
     ServiceSpec("payment", settings=("TRACKOPS_OUTBOX_RELAY_TARGET",)),
     ServiceSpec(

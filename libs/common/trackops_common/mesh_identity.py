@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+
+import structlog
 
 from trackops_common.access_tokens import AccessTokenVerifier, KeySet
 from trackops_common.background import running
@@ -21,9 +23,12 @@ from trackops_common.identity_client import (
     service_token_at,
 )
 from trackops_common.renewal import Renewed
+from trackops_common.revocations import RevocationFeed, RevocationSettings
 from trackops_common.settings import ServiceSettings
 
 __all__ = ["KeySource", "ServiceTokens", "Verification", "verification"]
+
+_log = structlog.get_logger(__name__)
 
 KeySource = Callable[[], str]
 """Gives the key set as JSON (RFC 7517); blocks, and may raise `TransientError`."""
@@ -40,10 +45,12 @@ class Verification:
 
     access: Access
     background: Sequence[asyncio.Task[None]]
-    """Keep the keys fresh."""
+    """Keep the keys fresh, and listen for sessions that end."""
     check: Callable[[], None]
     """Blocks; raises DependencyUnavailable until there are keys. From then on tokens are verified,
     with the keys at hand where the identity service is away."""
+    revocations: Callable[[], Awaitable[None]]
+    """Waits, as long as the settings say, for the sessions that ended before their tokens."""
 
 
 @asynccontextmanager
@@ -77,8 +84,27 @@ async def verification(
     def check() -> None:
         keys.get()
 
-    async with running({"token-keys": keys.run}) as tasks:
-        yield Verification(Access(verifier, renew), tasks, check)
+    feed = _feed(settings, verifier)
+    loops = {"token-keys": keys.run} | ({"revocations": feed.run} if feed else {})
+    async with running(loops) as tasks:
+        yield Verification(Access(verifier, renew), tasks, check, partial(_wait, settings, feed))
+
+
+def _feed(settings: ServiceSettings, verifier: AccessTokenVerifier) -> RevocationFeed | None:
+    if not settings.kafka_bootstrap_servers:
+        return None
+    return RevocationFeed(
+        RevocationSettings(bootstrap_servers=settings.kafka_bootstrap_servers), verifier.revoke
+    )
+
+
+async def _wait(settings: ServiceSettings, feed: RevocationFeed | None) -> None:
+    if feed is None:
+        return
+    try:
+        await asyncio.wait_for(feed.loaded(), settings.revocations_wait_seconds)
+    except TimeoutError:
+        _log.warning("Kafka has not told yet which sessions have ended; serving all the same")
 
 
 def _key_source(settings: ServiceSettings) -> KeySource:

@@ -54,6 +54,12 @@ class ServiceSettings(BaseSettings):
     identity_target: str = ""
     """The identity service, as host:port or any gRPC name: gives the keys of access tokens, and
     this service's own token. Every service but that one needs it."""
+    kafka_bootstrap_servers: str = ""
+    """`host:port`, more of them separated by commas: tells of sessions that ended before their
+    tokens. Empty: such tokens are taken until they expire."""
+    revocations_wait_seconds: float = 10.0
+    """How long to wait at start until all of those are known. Where Kafka is away for longer the
+    service serves all the same, and knows them when Kafka is back."""
     client_id: str = ""
     """What the identity service knows this service as; it calls others with a token of its own.
     Empty: without one."""

@@ -186,6 +186,7 @@ class ServiceProcess:
         always = {
             "TRACKOPS_LOG_FORMAT": "json",
             "TRACKOPS_IDENTITY_TARGET": identity_for_tests().target,
+            "TRACKOPS_REVOCATIONS_WAIT_SECONDS": "0",
         }
         with log.open("wb") as output:
             self._process = subprocess.Popen(

@@ -127,6 +127,7 @@ async def _serve(settings: S, bootstrap: Bootstrap[S]) -> None:
             timeout_seconds=settings.start_timeout_seconds,
             pause_seconds=_IDENTITY_PAUSE_SECONDS,
         )
+        await verifying.revocations()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
