@@ -38,6 +38,7 @@ __all__ = [
     "authorized_channel",
     "identity_for_tests",
     "key_for_tests",
+    "key_set",
 ]
 
 
@@ -141,7 +142,7 @@ class FakeIdentity:
                     request_deserializer=GetMessageClass(
                         service.methods_by_name[name].input_type
                     ).FromString,
-                    response_serializer=Message.SerializeToString,
+                    response_serializer=lambda message: message.SerializeToString(),
                 )
                 for name, answer in answers.items()
             },
