@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -122,7 +123,9 @@ class ServiceTokens:
     While the identity service is away the token at hand is used to its end.
     """
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(
+        self, settings: ServiceSettings, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         """Without `client_id` calls carry no token.
 
         Raises:
@@ -143,6 +146,7 @@ class ServiceTokens:
             "this service's own token",
             partial(service_token_at, settings.identity_target, settings.client_id, secret),
             half_life,
+            clock=monotonic,
         )
 
     def get(self) -> str:

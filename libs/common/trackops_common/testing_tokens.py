@@ -87,6 +87,7 @@ def access_token(
         "iat": issued,
         "exp": issued + lifetime,
         "roles": list(roles or (Role.ADMIN,)),
+        "jti": uuid.uuid4().hex,
     }
     return (key or key_for_tests()).sign({**plain, **claims})
 
