@@ -31,6 +31,7 @@ from bench.load import create_order_requests
 from bench.pgbench import orders_per_second
 from bench.relay import RelayFigures, measure_relay
 from bench.sagas import SagaFigures, place_order_sagas
+from bench.tokens import bearer, call_as_admin_of
 from bench.watched import open_streams
 from trackops_cli.local.home import Home
 from trackops_cli.local.ports import Ports
@@ -82,7 +83,9 @@ def main() -> None:
         _say("starting Postgres, Redis, Kafka and the order service")
         stack.start_servers()
         stack.provision()
+        stack.services["identity"].start()
         stack.services["order"].start()
+        call_as_admin_of(stack)
         create = _create_order(stack)
         ordered = _pgbench(stack, ordered=True)
         get = _get_order(stack)
@@ -93,11 +96,14 @@ def main() -> None:
     with temporary_stack() as stack:
         _say(f"starting the whole mesh, for {_CONFIRM_RATE} orders/s from CreateOrder to CONFIRMED")
         stack.up()
+        call_as_admin_of(stack)
         confirmed = confirmed_orders(stack, rate=_CONFIRM_RATE, seconds=_CONFIRM_SECONDS)
     with temporary_stack() as stack:
         _say("starting Postgres, Kafka and what place-order sagas need")
         stack.start_servers()
         stack.provision()
+        stack.services["identity"].start()
+        call_as_admin_of(stack)
         sagas = place_order_sagas(stack)
     _console.print(_table(create, get, watched))
     _console.print(
@@ -211,8 +217,10 @@ def _one_order(target: str) -> order_service_pb2.GetOrderResponse:
     request = order_service_pb2.CreateOrderRequest.FromString(next(create_order_requests()))
     with grpc.insecure_channel(target) as channel:
         stub = OrderServiceStub(channel)
-        order_id = stub.CreateOrder(request).order.order_id
-        return stub.GetOrder(order_service_pb2.GetOrderRequest(order_id=order_id))
+        order_id = stub.CreateOrder(request, metadata=bearer()).order.order_id
+        return stub.GetOrder(
+            order_service_pb2.GetOrderRequest(order_id=order_id), metadata=bearer()
+        )
 
 
 @contextmanager

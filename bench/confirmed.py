@@ -20,6 +20,7 @@ import psycopg2
 from trackops.inventory.v1 import inventory_service_pb2
 from trackops.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
 
+from bench.tokens import bearer
 from trackops_cli.local.stack import LocalStack
 from trackops_cli.testing import wait_for
 
@@ -106,5 +107,5 @@ def _fill_shelves(stack: LocalStack) -> None:
     ]
     with grpc.insecure_channel(stack.addresses.services["inventory"]) as channel:
         InventoryServiceStub(channel).BatchAdjustStock(
-            inventory_service_pb2.BatchAdjustStockRequest(requests=adjustments)
+            inventory_service_pb2.BatchAdjustStockRequest(requests=adjustments), metadata=bearer()
         )

@@ -24,6 +24,8 @@ import grpc
 import uvloop
 from trackops.order.v1 import order_pb2, order_service_pb2
 
+from bench.tokens import bearer
+
 _WARM_UP_SECONDS = 2.0
 
 
@@ -66,6 +68,7 @@ class Load:
 
     def __init__(self, target: str, method: str, requests: Iterator[bytes], seconds: float) -> None:
         self._channel = grpc.aio.insecure_channel(target)
+        self._metadata = bearer() if method.startswith("/trackops.") else ()
         self._call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
         self._call = self._channel.unary_unary(method)
         self._requests = requests
@@ -99,7 +102,7 @@ class Load:
 
     async def _send(self, due: float) -> None:
         try:
-            await self._call(next(self._requests), timeout=30)
+            await self._call(next(self._requests), timeout=30, metadata=self._metadata)
         except grpc.aio.AioRpcError:
             self._tally.errors += 1
         if due >= self._begin:

@@ -25,6 +25,7 @@ from trackops.order.v1 import order_service_pb2
 from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 
 from bench.load import create_order_requests
+from bench.tokens import bearer
 
 __all__ = ["open_streams"]
 
@@ -68,7 +69,7 @@ async def _hold(target: str, count: int) -> None:
         ids = [order_id for _ in range(count // 100) for order_id in await _create(stubs[0], 100)]
         streams = [
             stubs[number % _CONNECTIONS].WatchOrder(
-                order_service_pb2.WatchOrderRequest(order_id=order_id)
+                order_service_pb2.WatchOrderRequest(order_id=order_id), metadata=bearer()
             )
             for number, order_id in enumerate(ids)
         ]
@@ -86,7 +87,7 @@ async def _create(stub: Any, count: int) -> list[str]:
         for one in islice(create_order_requests(), count)
     ]
     answer = await stub.BatchCreateOrders(
-        order_service_pb2.BatchCreateOrdersRequest(requests=requests)
+        order_service_pb2.BatchCreateOrdersRequest(requests=requests), metadata=bearer()
     )
     return [result.response.order.order_id for result in answer.results]
 

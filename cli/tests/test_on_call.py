@@ -61,7 +61,7 @@ SKU = f"TEA-{uuid.uuid4().hex[:8].upper()}"
 
 @pytest.fixture(scope="module")
 def on_call(mesh: Mesh) -> OnCall:
-    with open_channel(mesh.target("inventory"), wait_for_ready=True) as channel:
+    with open_channel(mesh.target("inventory"), token=mesh.token, wait_for_ready=True) as channel:
         InventoryServiceStub(channel).AdjustStock(AdjustStockRequest(sku=SKU, delta=1_000))
     return OnCall(mesh)
 

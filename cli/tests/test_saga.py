@@ -1,6 +1,7 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, cast
 
 import grpc
@@ -10,7 +11,10 @@ from trackops.saga.v1 import saga_service_pb2 as pb
 from trackops.saga.v1 import saga_service_pb2_grpc as rpc
 from typer.testing import CliRunner, Result
 
+from trackops_cli.local.home import Home
+from trackops_cli.local.mesh import DEVELOPMENT_SECRET
 from trackops_cli.main import app
+from trackops_common.testing_tokens import identity_for_tests
 
 SAGA = saga_pb2.Saga(
     saga_id="91d0",
@@ -71,24 +75,31 @@ class Orchestrator:
 
 
 class World:
-    def __init__(self, target: str, orchestrator: Orchestrator) -> None:
+    def __init__(self, target: str, orchestrator: Orchestrator, home: Path) -> None:
         self.target = target
         self.orchestrator = orchestrator
+        Home(home).passwords([DEVELOPMENT_SECRET])
+        self._home = home
 
     def run(self, *words: str) -> Result:
-        environment = {"COLUMNS": "200", "NO_COLOR": "1"}
+        environment = {
+            "COLUMNS": "200",
+            "NO_COLOR": "1",
+            "TRACKOPS_HOME": str(self._home),
+            "TRACKOPS_PORT_IDENTITY": identity_for_tests().target.rpartition(":")[2],
+        }
         command = ["saga", *words, "--target", self.target]
         return CliRunner().invoke(app, command, env=environment)
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
+def world(tmp_path: Path) -> Iterator[World]:
     orchestrator = Orchestrator()
     server = grpc.server(ThreadPoolExecutor(1))
     rpc.add_SagaServiceServicer_to_server(cast("Any", orchestrator), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    yield World(f"127.0.0.1:{port}", orchestrator)
+    yield World(f"127.0.0.1:{port}", orchestrator, tmp_path)
     server.stop(None).wait()
 
 

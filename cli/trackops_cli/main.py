@@ -1,11 +1,14 @@
 """The `trackops` command."""
 
 import asyncio
+from functools import partial
 
 import typer
 from rich.table import Table
 
 from trackops_cli import deadletters, saga, service
+from trackops_cli.account import login, logout, token
+from trackops_cli.credentials import Credentials
 from trackops_cli.local.home import Home
 from trackops_cli.local.stack import PartStatus
 from trackops_cli.order import app as order_app
@@ -19,6 +22,9 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(order_app, name="order")
 app.command()(status)
 app.command()(doctor)
+app.command()(login)
+app.command()(logout)
+app.command()(token)
 app.add_typer(deadletters.app, name="deadletters")
 app.add_typer(saga.app, name="saga")
 app.add_typer(service.app, name="service")
@@ -64,7 +70,9 @@ def demo() -> None:
     with one_line_errors():
         stack = local_stack()
         stack.up()
-        if not asyncio.run(run_demo(stack.addresses, OUT)):
+        credentials = Credentials.of_stack(stack.context.home, stack.addresses.services["identity"])
+        token = partial(credentials.access_token, "admin")
+        if not asyncio.run(run_demo(stack.addresses, token, OUT)):
             raise typer.Exit(1)
 
 

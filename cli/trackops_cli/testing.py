@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from shutil import rmtree
 from threading import Event
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 
 from psycopg2.sql import SQL, Identifier
 
+from trackops_cli.credentials import Credentials
 from trackops_cli.local.mesh import ROLES, Addresses
 from trackops_cli.local.ports import Ports
 from trackops_cli.local.provision import (
@@ -83,6 +85,14 @@ class Mesh:
     def target(self, service: str) -> str:
         """host:port of a service, say `saga_orchestrator`."""
         return self.addresses.services[service]
+
+    def token(self, role: str = "admin") -> str:
+        """An access token of a development client with this role."""
+        return self._credentials.access_token(role)
+
+    @cached_property
+    def _credentials(self) -> Credentials:
+        return Credentials.of_stack(self.stack.context.home, self.target("identity"))
 
     def http(self, service: str) -> str:
         """host:port of a service's probes and metrics."""

@@ -18,6 +18,7 @@ from trackops_cli.local.ports import HOST, Ports
 from trackops_cli.testing import wait_for
 from trackops_common.database import Database
 from trackops_common.testing import ErrorDetails, ServiceProcess, error_details
+from trackops_common.testing_tokens import authorized_channel
 
 __all__ = ["Answer", "Asked", "Participant", "Replica", "Rpc"]
 
@@ -55,7 +56,7 @@ class Replica:
 
     def __init__(self, process: ServiceProcess, target: str) -> None:
         self._process = process
-        self._channel = grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)])
+        self._channel = authorized_channel(target)
 
     def wait_serving(self) -> None:
         """Returns once it serves."""

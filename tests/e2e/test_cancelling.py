@@ -31,7 +31,7 @@ class Shop:
 
     def __init__(self, mesh: Mesh, stack: ExitStack) -> None:
         channel = {
-            name: stack.enter_context(open_channel(mesh.target(name)))
+            name: stack.enter_context(open_channel(mesh.target(name), token=mesh.token))
             for name in ("order", "inventory", "payment")
         }
         self._orders = OrderServiceStub(channel["order"])

@@ -15,6 +15,7 @@ from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 
 from trackops_cli.testing import Mesh
 from trackops_client import TrackOpsError, open_aio_channel, open_channel, typed_errors
+from trackops_client.calls import AsyncTokenProvider, TokenProvider
 
 README = Path(__file__).parents[2] / "README.md"
 EXAMPLE_TARGET = "dns:///order:5051"
@@ -23,6 +24,19 @@ EXAMPLE_TARGET = "dns:///order:5051"
 @pytest.fixture
 def target(mesh: Mesh) -> str:
     return f"dns:///{mesh.target('order')}"
+
+
+@pytest.fixture
+def token(mesh: Mesh) -> TokenProvider:
+    return mesh.token
+
+
+@pytest.fixture
+def aio_token(mesh: Mesh) -> AsyncTokenProvider:
+    async def token() -> str:
+        return mesh.token()
+
+    return token
 
 
 def _examples() -> list[str]:
@@ -36,10 +50,10 @@ def _examples() -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", section[1], re.DOTALL | re.MULTILINE)
 
 
-def test_the_example_of_the_readme_places_an_order(target: str) -> None:
+def test_the_example_of_the_readme_places_an_order(target: str, token: TokenProvider) -> None:
     example = _examples()[0]
     assert EXAMPLE_TARGET in example
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"access_token": token}
 
     exec(example.replace(EXAMPLE_TARGET, target), names)
 
@@ -50,12 +64,12 @@ def test_the_example_of_the_readme_places_an_order(target: str) -> None:
 
 
 def test_the_example_of_the_readme_follows_an_order_to_its_end(
-    target: str, capsys: pytest.CaptureFixture[str]
+    target: str, token: TokenProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nobody has stock of it, so that it ends."""
     place, follow = (example.replace(EXAMPLE_TARGET, target) for example in _examples())
     sku = f"NONE-{uuid.uuid4().hex[:8].upper()}"
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"access_token": token}
     exec(place.replace("TEA-1", sku), names)
 
     exec(follow, names)
@@ -66,14 +80,16 @@ def test_the_example_of_the_readme_follows_an_order_to_its_end(
     assert int(lines[-1][1]) == OrderState.ORDER_STATE_REJECTED
 
 
-async def test_an_aio_caller_places_an_order_and_a_repeat_is_the_same_one(target: str) -> None:
+async def test_an_aio_caller_places_an_order_and_a_repeat_is_the_same_one(
+    target: str, aio_token: AsyncTokenProvider
+) -> None:
     request = order_service_pb2.CreateOrderRequest(
         customer_id="ada",
         currency_code="EUR",
         lines=[OrderLine(sku="TEA-1", quantity=2, unit_price_minor=450)],
         payment_method_token="tok_visa",
     )
-    async with open_aio_channel(target) as channel:
+    async with open_aio_channel(target, token=aio_token) as channel:
         orders = OrderServiceStub(channel)
         first = await orders.CreateOrder(request)
         again = await orders.CreateOrder(request)
@@ -82,9 +98,13 @@ async def test_an_aio_caller_places_an_order_and_a_repeat_is_the_same_one(target
     assert again == first
 
 
-def test_a_refusal_is_a_typed_error(target: str) -> None:
+def test_a_refusal_is_a_typed_error(target: str, token: TokenProvider) -> None:
     unknown = str(uuid.uuid4())
-    with open_channel(target) as channel, pytest.raises(TrackOpsError) as failed, typed_errors():
+    with (
+        open_channel(target, token=token) as channel,
+        pytest.raises(TrackOpsError) as failed,
+        typed_errors(),
+    ):
         OrderServiceStub(channel).GetOrder(order_service_pb2.GetOrderRequest(order_id=unknown))
 
     error = failed.value
@@ -92,9 +112,11 @@ def test_a_refusal_is_a_typed_error(target: str) -> None:
     assert error.metadata == {"order_id": unknown}
 
 
-async def test_wrong_fields_are_named_to_an_aio_caller(target: str) -> None:
+async def test_wrong_fields_are_named_to_an_aio_caller(
+    target: str, aio_token: AsyncTokenProvider
+) -> None:
     request = order_service_pb2.CreateOrderRequest(customer_id="two\nlines", currency_code="EUR")
-    async with open_aio_channel(target) as channel:
+    async with open_aio_channel(target, token=aio_token) as channel:
         with pytest.raises(TrackOpsError) as failed, typed_errors():
             await OrderServiceStub(channel).CreateOrder(request)
 

@@ -6,7 +6,6 @@ import uuid
 from datetime import UTC
 from typing import Any
 
-import grpc
 from cloudevents.core.base import BaseCloudEvent
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary
 from cloudevents.core.formats.json import JSONFormat
@@ -15,6 +14,7 @@ from trackops.order.v1 import order_events_pb2, order_pb2, order_service_pb2
 from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 
 from trackops_cli.testing import Mesh, wait_for
+from trackops_common.testing_tokens import authorized_channel
 from trackops_common.topics import ORDER_EVENTS
 
 _TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -61,7 +61,7 @@ def _read_first(mesh: Mesh, order_id: str) -> tuple[BaseCloudEvent, dict[str, An
 
 
 def test_an_event_is_a_cloudevent_and_carries_the_trace_of_its_request(mesh: Mesh) -> None:
-    with grpc.insecure_channel(mesh.target("order")) as channel:
+    with authorized_channel(mesh.target("order"), mesh.token) as channel:
         request = order_service_pb2.CreateOrderRequest(
             request_id=str(uuid.uuid4()),
             customer_id="c-1",

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import grpc
 import pytest
 from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 
 from trackops_cli.local.mesh import SERVICES
 from trackops_cli.testing import Mesh, wait_for
 from trackops_common.testing_http import get_blocking, scrape
+from trackops_common.testing_tokens import authorized_channel
 from trackops_common.topics import ORDER_EVENTS
 from trackops_order.testing import create_request
 
@@ -56,7 +56,7 @@ def test_an_order_leaves_its_numbers_along_its_way(mesh: Mesh) -> None:
         return sum(numbers_of("saga_orchestrator", name, definition="place-order"))
 
     before = finished()
-    with grpc.insecure_channel(mesh.target("order")) as channel:
+    with authorized_channel(mesh.target("order"), mesh.token) as channel:
         OrderServiceStub(channel).CreateOrder(create_request(), timeout=10)
     wait_for(lambda: finished() > before, what="a finished saga")
 

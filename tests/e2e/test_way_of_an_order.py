@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing, closing
 
-import grpc
 import pytest
 from trackops.inventory.v1 import inventory_service_pb2
 from trackops.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
@@ -23,6 +22,7 @@ from trackops_cli.demo.client import DemoClient
 from trackops_cli.demo.log import EventLog
 from trackops_cli.demo.plan import Ending, make_plan
 from trackops_cli.testing import Mesh, wait_for
+from trackops_common.testing_tokens import authorized_channel
 
 _SKU = "E2E-TEA"
 _CALL_SECONDS = 10
@@ -30,13 +30,13 @@ _CALL_SECONDS = 10
 
 @pytest.fixture(scope="module")
 def orders(mesh: Mesh) -> Iterator[OrderServiceStub]:
-    with grpc.insecure_channel(mesh.target("order")) as channel:
+    with authorized_channel(mesh.target("order"), mesh.token) as channel:
         yield OrderServiceStub(channel)
 
 
 @pytest.fixture(scope="module")
 def inventory(mesh: Mesh) -> Iterator[InventoryServiceStub]:
-    with grpc.insecure_channel(mesh.target("inventory")) as channel:
+    with authorized_channel(mesh.target("inventory"), mesh.token) as channel:
         stub = InventoryServiceStub(channel)
         stub.AdjustStock(
             inventory_service_pb2.AdjustStockRequest(
@@ -119,7 +119,7 @@ async def _walk_and_check(mesh: Mesh, *, kill: Sequence[str]) -> None:
     plan = make_plan(uuid.uuid4().hex[:6].upper(), random.Random(7))
     planned = [one for one in plan.orders if one.ending is not Ending.INVALID]
     with closing(EventLog(mesh.kafka)) as log:
-        async with aclosing(DemoClient(mesh.addresses.services)) as client:
+        async with aclosing(DemoClient(mesh.addresses.services, mesh.token)) as client:
             await client.fill_shelves(plan.stock)
             placed = await client.place(planned, lambda: None)
             for name in kill:
@@ -142,7 +142,7 @@ async def _walk_and_check(mesh: Mesh, *, kill: Sequence[str]) -> None:
 
 
 def test_the_relay_leaves_nothing_behind(mesh: Mesh) -> None:
-    with grpc.insecure_channel(mesh.target("outbox_relay")) as channel:
+    with authorized_channel(mesh.target("outbox_relay"), mesh.token) as channel:
         stub = RelayServiceStub(channel)
 
         def drained() -> bool:

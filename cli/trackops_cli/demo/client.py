@@ -57,9 +57,16 @@ class PlacedOrder:
 class DemoClient:
     """Calls the services at `targets` (host:port by name), waiting for one that restarts."""
 
-    def __init__(self, targets: Mapping[str, str]) -> None:
+    def __init__(self, targets: Mapping[str, str], token: Callable[[], str]) -> None:
+        """`token` may block; its caller may order for anybody, and see everything."""
+
+        async def own_token() -> str:
+            return await asyncio.to_thread(token)
+
         self._channels = {
-            name: open_aio_channel(target, timeout_seconds=_CALL_SECONDS, wait_for_ready=True)
+            name: open_aio_channel(
+                target, token=own_token, timeout_seconds=_CALL_SECONDS, wait_for_ready=True
+            )
             for name, target in targets.items()
         }
         self._orders = OrderServiceStub(self._channels["order"])

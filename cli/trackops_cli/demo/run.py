@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing, closing
 
 from rich.console import Console
@@ -23,11 +23,14 @@ _END_SECONDS = 60.0
 _EVENTS_SECONDS = 30.0
 
 
-async def run_demo(addresses: Addresses, console: Console) -> bool:
-    """Order, follow, show and check; whether everything was as it must be."""
+async def run_demo(addresses: Addresses, token: Callable[[], str], console: Console) -> bool:
+    """Order, follow, show and check; whether everything was as it must be.
+
+    `token` gives an administrator's.
+    """
     plan = make_plan(uuid.uuid4().hex[:6].upper(), random.Random())
     with closing(EventLog(addresses.kafka)) as log:
-        async with aclosing(DemoClient(addresses.services)) as client:
+        async with aclosing(DemoClient(addresses.services, token)) as client:
             return await _Demo(plan, client, log, console).run()
 
 

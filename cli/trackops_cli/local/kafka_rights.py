@@ -38,6 +38,9 @@ KAFKA_ADMIN = "trackops_kafka_admin"
 OPERATOR = "trackops_operator"
 """Who is on call, and the `trackops` command."""
 
+_REVOCATIONS = "trackops.revocations"
+"""The name under which every service reads which sessions have ended; nobody joins the group."""
+
 _TIMEOUT_SECONDS = 30
 _ITERATIONS = 4096
 _FROM_OUTBOXES = (
@@ -90,19 +93,27 @@ class KafkaUser:
 
 
 KAFKA_USERS = (
-    KafkaUser(name="trackops_order", reads=[ORDER_EVENTS], groups=["trackops_order"]),
+    KafkaUser(
+        name="trackops_order",
+        reads=[ORDER_EVENTS, IDENTITY_EVENTS],
+        groups=["trackops_order", _REVOCATIONS],
+    ),
+    *(
+        KafkaUser(name=name, reads=[IDENTITY_EVENTS], groups=[_REVOCATIONS])
+        for name in ("trackops_inventory", "trackops_payment", "trackops_identity")
+    ),
     KafkaUser(
         name="trackops_saga_orchestrator",
-        reads=[ORDER_EVENTS, SAGA_RETRIES],
+        reads=[ORDER_EVENTS, SAGA_RETRIES, IDENTITY_EVENTS],
         describes=[SAGA_DEAD_LETTERS],
-        groups=["trackops_saga_orchestrator"],
+        groups=["trackops_saga_orchestrator", _REVOCATIONS],
     ),
     KafkaUser(
         name="trackops_outbox_relay",
         reads=[*_FROM_OUTBOXES, RELAY_CHECKPOINTS],
         writes=[*_FROM_OUTBOXES, RELAY_CHECKPOINTS],
         settings_of=_FROM_OUTBOXES,
-        groups=["trackops-outbox-relay", "trackops-relay-"],
+        groups=["trackops-outbox-relay", "trackops-relay-", _REVOCATIONS],
         transactions=[RELAY_CHECKPOINTS.name],
     ),
     KafkaUser(

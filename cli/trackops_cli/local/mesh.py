@@ -1,5 +1,6 @@
 """The services: each a process of its own, told by its environment where the others are."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from trackops_cli.local.server import Context, Server
 from trackops_common.kafka_settings import KafkaAccess
 
 __all__ = [
+    "CLIENTS",
+    "DEVELOPMENT_SECRET",
     "ROLES",
     "SECRETS",
     "SERVICES",
@@ -23,10 +26,14 @@ __all__ = [
     "is_serving",
 ]
 
+DEVELOPMENT_SECRET = "identity_development"  # noqa: S105 - its name
+"""The secret of the identity service's development clients, one for each role."""
+
 SECRETS = {
     "TRACKOPS_PAGE_TOKEN_KEY": "order_page_tokens",
     "TRACKOPS_TOKEN_SEAL_KEY": "identity_token_seal",
     "TRACKOPS_KEY_ENCRYPTION_KEY": "identity_key_encryption",
+    "TRACKOPS_DEVELOPMENT_SECRET": DEVELOPMENT_SECRET,
 }
 """Settings that are secrets, and the names under which they are kept beside the passwords."""
 
@@ -52,6 +59,8 @@ class Addresses:
     """By role: as those that use it."""
     secrets: Mapping[str, str] = field(repr=False)
     """By the setting that each is."""
+    client_secrets: Mapping[str, str] = field(repr=False)
+    """Of the services that call others, by client id."""
 
     def database_url(self, role: str) -> str:
         """The stack's database as `role` (the service's package name) sees it."""
@@ -64,6 +73,7 @@ class Addresses:
             f"TRACKOPS_{name.upper()}_TARGET": target for name, target in self.services.items()
         }
         return targets | {
+            "TRACKOPS_FIRST_CLIENTS": json.dumps(dict(self.client_secrets)),
             **self.secrets,
         }
 
@@ -87,12 +97,27 @@ class ServiceSpec:
         """Also the name of its role and of its schema."""
         return f"trackops_{self.name}"
 
+    @property
+    def client_id(self) -> str:
+        """What the identity service knows it as; empty for one that calls no others."""
+        calls = any(setting.endswith("_TARGET") for setting in self.settings)
+        return self.name.replace("_", "-") if calls else ""
+
+    @property
+    def secret_name(self) -> str:
+        """Under which its client's secret is kept."""
+        return f"client_{self.name}"
+
     def environment(self, addresses: Addresses) -> dict[str, str]:
         own = {
             "TRACKOPS_LISTEN": addresses.services[self.name],
             "TRACKOPS_HTTP_LISTEN": addresses.http[self.name],
             "TRACKOPS_DATABASE_URL": addresses.database_url(self.package),
+            "TRACKOPS_IDENTITY_TARGET": addresses.services["identity"],
         }
+        if self.client_id:
+            own["TRACKOPS_CLIENT_ID"] = self.client_id
+            own["TRACKOPS_CLIENT_SECRET"] = addresses.client_secrets[self.client_id]
         return (
             own
             | {setting: addresses.settings[setting] for setting in self.settings}
@@ -125,12 +150,17 @@ SERVICES = (
         settings=(
             "TRACKOPS_TOKEN_SEAL_KEY",
             "TRACKOPS_KEY_ENCRYPTION_KEY",
+            "TRACKOPS_DEVELOPMENT_SECRET",
+            "TRACKOPS_FIRST_CLIENTS",
             "TRACKOPS_OUTBOX_RELAY_TARGET",
         ),
     ),
 )
 
 ROLES = tuple(spec.package for spec in SERVICES)
+
+CLIENTS = {spec.client_id: spec.secret_name for spec in SERVICES if spec.client_id}
+"""The services that call others, by client id, and the names under which their secrets are kept."""
 
 
 class Service(Server):

@@ -10,7 +10,7 @@ from trackops_cli.local.errors import DiskFull
 from trackops_cli.local.home import Home
 from trackops_cli.local.kafka import Kafka
 from trackops_cli.local.kafka_rights import KAFKA_USERS, ensure_acls, ensure_users
-from trackops_cli.local.mesh import ROLES, SECRETS, SERVICES, Addresses, Service
+from trackops_cli.local.mesh import CLIENTS, ROLES, SECRETS, SERVICES, Addresses, Service
 from trackops_cli.local.ports import HOST, Ports
 from trackops_cli.local.postgres import ADMIN, Postgres
 from trackops_cli.local.provision import (
@@ -167,7 +167,7 @@ class LocalStack:
 
     def _addresses(self) -> Addresses:
         # All at once, before threads ask for them.
-        secrets = self.context.home.passwords([ADMIN, *ROLES, *SECRETS.values()])
+        secrets = self.context.home.passwords([ADMIN, *ROLES, *SECRETS.values(), *CLIENTS.values()])
         return Addresses(
             services={spec.name: self._address(spec.name) for spec in SERVICES},
             http={spec.name: self._address(f"{spec.name}_http") for spec in SERVICES},
@@ -178,6 +178,7 @@ class LocalStack:
             kafka=self.kafka.access(),
             kafka_users={user.name: self.kafka.access(user.name) for user in KAFKA_USERS},
             secrets={setting: secrets[name] for setting, name in SECRETS.items()},
+            client_secrets={client: secrets[name] for client, name in CLIENTS.items()},
         )
 
     def _address(self, part: str) -> str:

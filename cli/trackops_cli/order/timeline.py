@@ -28,6 +28,8 @@ from trackops_cli.calls import (
     shown_time,
     target_of,
 )
+from trackops_cli.credentials import access_token
+from trackops_cli.local.errors import StackError
 from trackops_cli.order.advice import Advice, advise
 from trackops_cli.order.commands import OrderId, OrderTarget, app
 from trackops_cli.order.show import state_name
@@ -96,9 +98,12 @@ def _asked(
     """What a service answers; where it does not, or refuses, that is noted: a part is better."""
     address = target_of(service, target)
     try:
-        with open_channel(address, timeout_seconds=_SECONDS) as channel, typed_errors():
+        with (
+            open_channel(address, token=access_token, timeout_seconds=_SECONDS) as channel,
+            typed_errors(),
+        ):
             return ask(channel)
-    except TrackOpsError as error:
+    except (TrackOpsError, StackError) as error:
         missing.append(f"{service} at {address}: {error}")
         return None
 

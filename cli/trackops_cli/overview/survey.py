@@ -17,6 +17,7 @@ from trackops.saga.v1 import saga_service_pb2 as saga_rpc_pb
 from trackops.saga.v1.saga_service_pb2_grpc import SagaServiceStub
 
 from trackops_cli.calls import pages, target_of, told
+from trackops_cli.credentials import access_token
 from trackops_cli.kafka_access import kafka_access
 from trackops_cli.local.errors import StackError
 from trackops_cli.local.mesh import SERVICES, is_serving
@@ -156,9 +157,12 @@ def _ask(
         return None
     try:
         target = target_of(service)
-        with open_channel(target, timeout_seconds=_SECONDS) as channel, typed_errors():
+        with (
+            open_channel(target, token=access_token, timeout_seconds=_SECONDS) as channel,
+            typed_errors(),
+        ):
             return ask(channel)
-    except TrackOpsError as error:
+    except (TrackOpsError, StackError) as error:
         silent.append(f"{service} at {target}: {error}")
         return None
 

@@ -26,11 +26,14 @@ What is wrong with the addresses of Redis and Kafka, with keys and with metrics,
 {{- if not .Values.identityKeys.secret.name }}
 - identityKeys.secret.name is missing; the identity service needs a Secret with the keys that seal tokens and encrypt signing keys
 {{- end }}
+{{- if not .Values.serviceClients.secretName }}
+- serviceClients.secretName is missing; services that call others need a Secret with what they prove themselves by
+{{- end }}
 {{- if and .Values.metrics.podAnnotations .Values.metrics.serviceMonitor.enabled }}
 - metrics.podAnnotations and metrics.serviceMonitor.enabled are both set; every number would be taken twice
 {{- end }}
 {{- if not .Values.kafka.bootstrapServers }}
-- kafka.bootstrapServers is missing; the order service, the saga orchestrator and the outbox relay need the address of a Kafka
+- kafka.bootstrapServers is missing; every service needs the address of a Kafka
 {{- end }}
 {{- end }}
 

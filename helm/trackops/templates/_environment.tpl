@@ -44,9 +44,23 @@ Usage: include "trackops.environment" (dict "root" $ "service" $service "values"
       name: {{ $values.identityKeys.secret.name | quote }}
       key: {{ $values.identityKeys.secret.encryptionKey | quote }}
 {{- end }}
-{{- if has "kafka" .service.uses }}
+- name: TRACKOPS_ENVIRONMENT
+  value: {{ $values.environment | quote }}
 - name: TRACKOPS_KAFKA_BOOTSTRAP_SERVERS
   value: {{ $values.kafka.bootstrapServers | quote }}
+- name: TRACKOPS_IDENTITY_TARGET
+  value: {{ include "trackops.target" (dict "root" .root "name" "identity") | quote }}
+{{- if .service.calls }}
+- name: TRACKOPS_CLIENT_ID
+  value: {{ .service.name | quote }}
+- name: TRACKOPS_CLIENT_SECRET
+  valueFrom:
+    secretKeyRef:
+      name: {{ $values.serviceClients.secretName | quote }}
+      key: {{ .service.name | quote }}
+{{- end }}
+{{- if has "service-clients" .service.uses }}
+{{- include "trackops.firstClients" .root }}
 {{- end }}
 {{- range .service.calls }}
 - name: TRACKOPS_{{ . | upper | replace "-" "_" }}_TARGET
@@ -60,6 +74,27 @@ Usage: include "trackops.environment" (dict "root" $ "service" $service "values"
   value: {{ $values.logLevel | quote }}
 - name: TRACKOPS_LOG_FORMAT
   value: json
+{{- end }}
+
+{{/*
+What makes every service that calls others a client of the identity service: its secret in a variable
+of its own, which Kubernetes puts into the one that holds them all.
+*/}}
+{{- define "trackops.firstClients" -}}
+{{- $clients := dict -}}
+{{- range include "trackops.mesh" . | fromYamlArray }}
+{{- if .calls }}
+{{- $variable := printf "CLIENT_SECRET_%s" (.name | upper | replace "-" "_") }}
+{{- $_ := set $clients .name (printf "$(%s)" $variable) }}
+- name: {{ $variable }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ $.Values.serviceClients.secretName | quote }}
+      key: {{ .name | quote }}
+{{- end }}
+{{- end }}
+- name: TRACKOPS_FIRST_CLIENTS
+  value: {{ toJson $clients | quote }}
 {{- end }}
 
 {{/*

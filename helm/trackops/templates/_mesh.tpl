@@ -4,26 +4,25 @@ Everything else is generated from it.
   name      in Kubernetes and under `services` in the values
   port      where it serves gRPC; each its own, the same as on a developer's machine
   httpPort  where it serves probes and metrics
-  uses      what it needs beside Postgres: redis, kafka, page-tokens (their key), identity-keys (what seals
-            tokens and encrypts signing keys)
-  calls     services it is told the address of
+  uses      what it needs beside Postgres, Kafka and the identity service: redis, page-tokens (their key),
+            identity-keys (what seals tokens and encrypts signing keys), service-clients (the secrets of those
+            that call others)
+  calls     services it is told the address of; it has a client of its own to call them with
 Usage: range (include "trackops.mesh" . | fromYamlArray)
 */}}
 {{- define "trackops.mesh" -}}
 - name: order
   port: 5051
   httpPort: 9051
-  uses: [redis, page-tokens, kafka]
+  uses: [redis, page-tokens]
   calls: [outbox-relay]
 - name: saga-orchestrator
   port: 5052
   httpPort: 9052
-  uses: [kafka]
   calls: [order, inventory, payment, outbox-relay]
 - name: outbox-relay
   port: 5053
   httpPort: 9053
-  uses: [kafka]
 - name: inventory
   port: 5054
   httpPort: 9054
@@ -35,7 +34,7 @@ Usage: range (include "trackops.mesh" . | fromYamlArray)
 - name: identity
   port: 5056
   httpPort: 9056
-  uses: [identity-keys]
+  uses: [identity-keys, service-clients]
   calls: [outbox-relay]
 {{- end }}
 

@@ -21,6 +21,7 @@ _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
 _STOOD_SECONDS = 5.0
 """A stream that lasted so long was a good one, even if nothing was said on it."""
+_TOKEN_EXPIRED = "TOKEN_EXPIRED"  # noqa: S105 - a reason
 _RESUMED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
@@ -30,7 +31,8 @@ def watch_order(
     """Each change of an order once, in order, until its last; blocks while there is none.
 
     A stream that breaks off is resumed after the last version seen, at
-    whichever replica the channel finds.
+    whichever replica the channel finds; so is one whose token has expired, with
+    a new token of the channel.
 
     Args:
         channel: from `open_channel`.
@@ -105,7 +107,8 @@ class _Watch:
         now, failure = time.monotonic(), error_of(error)
         if now - self._begun_at > _STOOD_SECONDS:
             self._failures, self._good_at = 0, now
-        if failure.code not in _RESUMED or now - self._good_at > self._patience:
+        resumed = failure.code in _RESUMED or failure.reason == _TOKEN_EXPIRED
+        if not resumed or now - self._good_at > self._patience:
             raise failure from error
         self._failures += 1
         pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures, 10))

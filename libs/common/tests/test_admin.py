@@ -17,6 +17,7 @@ from trackops_common.grpc.admin import AdminServicer, admin_service
 from trackops_common.grpc.endpoints import handlers_of
 from trackops_common.probes import Readiness
 from trackops_common.testing import eventually
+from trackops_common.testing_tokens import access_for_tests, authorized_aio_channel
 from trackops_common.vitals import Vitals
 
 LOGGER = "test.admin"
@@ -41,10 +42,10 @@ class Service:
     async def serving(self) -> AsyncIterator[Any]:
         server = grpc.aio.server()
         servicer = AdminServicer("order", self.vitals, self.readiness, StoppedClock())
-        server.add_generic_rpc_handlers((handlers_of(admin_service(servicer)),))
+        server.add_generic_rpc_handlers((handlers_of(admin_service(servicer), access_for_tests()),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        async with authorized_aio_channel(f"127.0.0.1:{port}") as channel:
             yield rpc.AdminServiceStub(channel)
         await server.stop(None)
 

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from trackops.order.v1 import order_pb2, order_service_pb2
 from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 
+from trackops_common.auth import Caller, Principal, enter_call
 from trackops_common.batching import Batcher
 from trackops_common.errors import Overloaded, RequestIdReused
 from trackops_common.grpc.command_rpc import CommandRpc
@@ -22,6 +23,7 @@ from trackops_common.grpc.endpoints import (
 )
 from trackops_common.grpc.server import Application
 from trackops_common.testing import ErrorDetails, error_details, serving
+from trackops_common.testing_tokens import access_for_tests
 
 DESCRIPTOR = order_service_pb2.DESCRIPTOR.services_by_name["OrderService"]
 ORDER_ID = "6f1c0000-0000-4000-8000-00000000000a"
@@ -122,7 +124,7 @@ def test_a_servicer_that_lacks_an_rpc_is_refused_at_start() -> None:
     )
 
     with pytest.raises(MissingHandler, match=r"trackops\.order\.v1\.OrderService\.GetOrder$"):
-        handlers_of(RpcService(DESCRIPTOR, lacking))
+        handlers_of(RpcService(DESCRIPTOR, lacking), access_for_tests())
 
 
 PATIENT: Any = SimpleNamespace(time_remaining=lambda: None)
@@ -132,6 +134,7 @@ PATIENT: Any = SimpleNamespace(time_remaining=lambda: None)
 def create_rpc(
     batcher: Batcher[str, Any],
 ) -> CommandRpc[order_service_pb2.CreateOrderRequest, str]:
+    enter_call(Caller(Principal("somebody")))
     return CommandRpc(
         batcher,
         lambda request, _: request.customer_id,

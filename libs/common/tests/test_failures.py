@@ -50,6 +50,38 @@ FAILURES = {
         {},
         None,
     ),
+    errors.TokenMissing(): ErrorDetails(
+        grpc.StatusCode.UNAUTHENTICATED,
+        "send an access token: `authorization: Bearer …`",
+        "TOKEN_MISSING",
+        {},
+        {},
+        None,
+    ),
+    errors.TokenInvalid(): ErrorDetails(
+        grpc.StatusCode.UNAUTHENTICATED,
+        "the access token is not good",
+        "TOKEN_INVALID",
+        {},
+        {},
+        None,
+    ),
+    errors.TokenExpired(): ErrorDetails(
+        grpc.StatusCode.UNAUTHENTICATED,
+        "the access token has expired",
+        "TOKEN_EXPIRED",
+        {},
+        {},
+        None,
+    ),
+    errors.PermissionDenied("sagas.operate"): ErrorDetails(
+        grpc.StatusCode.PERMISSION_DENIED,
+        "this needs permission sagas.operate",
+        "PERMISSION_DENIED",
+        {"permission": "sagas.operate"},
+        {},
+        None,
+    ),
     errors.TransientError("FATAL: password of role x"): ErrorDetails(
         grpc.StatusCode.UNAVAILABLE, "try again", "DEPENDENCY_UNAVAILABLE", {}, {}, None
     ),
@@ -95,7 +127,12 @@ def test_an_error_looks_the_same_to_every_caller(error: Exception) -> None:
 
 def test_no_error_that_a_caller_may_meet_is_left_out() -> None:
     declared = {getattr(errors, name) for name in errors.__all__}
-    never_sent = {errors.ServiceError, errors.StartRefused, errors.BindError}
+    never_sent = {
+        errors.ServiceError,
+        errors.StartRefused,
+        errors.BindError,
+        errors.Unauthenticated,
+    }
 
     assert declared - never_sent <= {type(error) for error in FAILURES}
 

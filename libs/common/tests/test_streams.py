@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -12,11 +14,12 @@ from google.protobuf.message import Message
 from trackops.order.v1 import order_service_pb2
 from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 
-from trackops_common.errors import DependencyUnavailable, ServerStopping
+from trackops_common.errors import DependencyUnavailable, ServerStopping, TokenExpired
 from trackops_common.grpc.endpoints import Context, RpcService, write_all
 from trackops_common.grpc.server import Application
 from trackops_common.grpc.streams import OpenStreams
 from trackops_common.testing import ErrorDetails, error_details, eventually, serving
+from trackops_common.testing_tokens import access_for_tests, access_token
 
 DESCRIPTOR = order_service_pb2.DESCRIPTOR.services_by_name["OrderService"]
 REQUEST = order_service_pb2.WatchOrderRequest(order_id="6f1c0000-0000-4000-8000-00000000000a")
@@ -211,3 +214,46 @@ async def test_a_stop_leaves_the_write_that_is_under_way_alone() -> None:
     with pytest.raises(ServerStopping):
         await task
     assert (written, servicer.open) == ([FIRST], 0)
+
+
+@asynccontextmanager
+async def _stub_whose_token_lasts(seconds: float, servicer: Servicer) -> AsyncIterator[Any]:
+    access = access_for_tests(leeway=timedelta())
+    token = access_token(lifetime=timedelta(seconds=seconds))
+    application = Application([RpcService(DESCRIPTOR, servicer)])
+    async with serving(application, access=access, token=token) as channel:
+        yield OrderServiceStub(channel)
+
+
+async def test_a_stream_that_waits_ends_with_its_token(servicer: Servicer) -> None:
+    servicer.forever = True
+    async with _stub_whose_token_lasts(2, servicer) as stub:
+        call = stub.WatchOrder(REQUEST)
+        assert await call.read() == FIRST
+
+        details = await _failure(call)
+
+    assert (details.code, details.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_EXPIRED")
+    assert servicer.open == 0
+
+
+async def test_a_stream_that_never_waits_ends_with_its_token_too() -> None:
+    async def responses() -> AsyncGenerator[bytes, None]:
+        while True:
+            yield b""
+
+    class Context:
+        async def write(self, _: object) -> None: ...
+
+    with pytest.raises(TokenExpired):
+        await write_all(responses(), cast("Any", Context()), OpenStreams(), 0.01)
+
+
+async def test_a_time_out_of_the_stream_itself_is_no_expired_token() -> None:
+    async def responses() -> AsyncGenerator[bytes, None]:
+        for error in (TimeoutError("the stream's own"),):
+            raise error
+        yield b""
+
+    with pytest.raises(TimeoutError, match="own"):
+        await write_all(responses(), cast("Any", None), OpenStreams(), 60)

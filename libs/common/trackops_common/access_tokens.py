@@ -18,13 +18,14 @@ import jwt
 from trackops_common.auth import Principal
 from trackops_common.clock import Clock
 
-__all__ = ["AccessTokenVerifier", "KeySet", "TokenRejected", "UnknownKey"]
+__all__ = ["AccessTokenVerifier", "ExpiredToken", "KeySet", "TokenRejected", "UnknownKey"]
 
 _TYPE = "at+jwt"
 _ALGORITHMS = {"OKP": "EdDSA", "RSA": "RS256"}
 """The one algorithm of each kind of key."""
 _REQUIRED = ("exp", "iat", "iss", "aud", "sub")
 _REMEMBERED = 10_000
+_REVOKED = 1_000
 
 
 class TokenRejected(Exception):
@@ -41,6 +42,13 @@ class UnknownKey(TokenRejected):
     def __init__(self, key_id: str) -> None:
         super().__init__(f"no key has id {key_id!r}")
         self.key_id = key_id
+
+
+class ExpiredToken(TokenRejected):
+    """It was good."""
+
+    def __init__(self) -> None:
+        super().__init__("it has expired")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +68,6 @@ class KeySet:
         return cls(
             {key.key_id: key for key in taken if key.key_id and str(key.key_type) in _ALGORITHMS}
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Verified:
-    principal: Principal
-    expire_time: datetime
 
 
 class AccessTokenVerifier:
@@ -90,8 +92,10 @@ class AccessTokenVerifier:
         self._issuer = issuer
         self._audience = audience
         self._leeway = leeway
-        self._verified: OrderedDict[str, _Verified] = OrderedDict()
+        self._verified: OrderedDict[str, Principal] = OrderedDict()
         self._revoked: dict[str, datetime] = {}
+        self._revoked_limit = _REVOKED
+        """Above it those whose tokens have expired are looked for: not at every call."""
 
     def replace_keys(self, keys: KeySet) -> None:
         """Take these keys and no others; tokens of keys that are gone are refused from now on."""
@@ -100,28 +104,41 @@ class AccessTokenVerifier:
 
     def revoke(self, session_id: str, *, until: datetime) -> None:
         """Refuse the tokens of a session; none of them is good after `until`."""
-        now = self._clock.now()
-        self._revoked = {one: end for one, end in self._revoked.items() if end > now}
         self._revoked[session_id] = until + self._leeway
+        if len(self._revoked) > self._revoked_limit:
+            now = self._clock.now()
+            self._revoked = {one: end for one, end in self._revoked.items() if end > now}
+            self._revoked_limit = max(_REVOKED, 2 * len(self._revoked))
+
+    def is_revoked(self, session_id: str) -> bool:
+        """Whether the tokens of a session are refused though they have not expired."""
+        return session_id in self._revoked
 
     def verify(self, token: str) -> Principal:
         """Who the token vouches for.
 
         Raises:
             UnknownKey: a newer key set may have its key.
+            ExpiredToken: it was good.
             TokenRejected: it is not good, for any other reason.
         """
         known = self._verified.get(token)
         if known is None:
             known = self._check(token)
             self._remember(token, known)
-        if self._clock.now() >= known.expire_time + self._leeway:
-            raise TokenRejected("it has expired")
-        if known.principal.session_id in self._revoked:
+        if known.expire_time is not None and self._clock.now() >= known.expire_time:
+            raise ExpiredToken
+        if self.is_revoked(known.session_id):
             raise TokenRejected("its session has ended")
-        return known.principal
+        return known
 
-    def _check(self, token: str) -> _Verified:
+    def seconds_left(self, principal: Principal) -> float | None:
+        """For how long its token is still good; None: it has none."""
+        if principal.expire_time is None:
+            return None
+        return (principal.expire_time - self._clock.now()).total_seconds()
+
+    def _check(self, token: str) -> Principal:
         key = self._key_of(token)
         try:
             claims = jwt.decode(
@@ -150,21 +167,20 @@ class AccessTokenVerifier:
             raise UnknownKey(key_id)
         return key
 
-    def _believe(self, claims: Mapping[str, object]) -> _Verified:
+    def _believe(self, claims: Mapping[str, object]) -> Principal:
         roles = claims.get("roles", [])
         if not isinstance(roles, list):
             raise TypeError("roles is no list")
-        expire_time = _moment(claims["exp"])
         if _moment(claims["iat"]) > self._clock.now() + self._leeway:
             raise ValueError("it was issued in the future")
-        principal = Principal(
+        return Principal(
             str(claims["sub"]),
             roles=frozenset(str(role) for role in roles),
             session_id=str(claims.get("sid", "")),
+            expire_time=_moment(claims["exp"]) + self._leeway,
         )
-        return _Verified(principal, expire_time)
 
-    def _remember(self, token: str, verified: _Verified) -> None:
+    def _remember(self, token: str, verified: Principal) -> None:
         self._verified[token] = verified
         if len(self._verified) > _REMEMBERED:
             self._verified.popitem(last=False)

@@ -5,6 +5,11 @@
     ├── RequestIdExpired       done too long ago: its response is not kept any more
     ├── PageTokenInvalid       the caller's mistake: an altered token, or that of another listing
     ├── Overloaded             a queue is full: come back in `retry_after_seconds`
+    ├── Unauthenticated        nobody vouches for the caller
+    │   ├── TokenMissing            …there is no access token
+    │   ├── TokenInvalid            …it was never good
+    │   └── TokenExpired            …it was, and is not any more
+    ├── PermissionDenied       the caller is known, and may not do this
     ├── DeadlineExceeded       the caller stopped waiting before work began
     ├── TransientError         the same work may succeed if it is done again
     │   ├── DependencyUnavailable   …and was done again, in vain
@@ -27,12 +32,17 @@ __all__ = [
     "DependencyUnavailable",
     "Overloaded",
     "PageTokenInvalid",
+    "PermissionDenied",
     "RequestIdExpired",
     "RequestIdReused",
     "ServerStopping",
     "ServiceError",
     "StartRefused",
+    "TokenExpired",
+    "TokenInvalid",
+    "TokenMissing",
     "TransientError",
+    "Unauthenticated",
 ]
 
 
@@ -69,6 +79,39 @@ class Overloaded(ServiceError):
     def __init__(self, *, retry_after_seconds: float) -> None:
         super().__init__("too many calls are waiting")
         self.retry_after_seconds = retry_after_seconds
+
+
+class Unauthenticated(ServiceError):
+    """Nobody vouches for the caller."""
+
+
+class TokenMissing(Unauthenticated):
+    """The call carries no access token."""
+
+    def __init__(self) -> None:
+        super().__init__("send an access token: `authorization: Bearer …`")
+
+
+class TokenInvalid(Unauthenticated):
+    """The call carries something that is no good access token; why is not for the caller."""
+
+    def __init__(self) -> None:
+        super().__init__("the access token is not good")
+
+
+class TokenExpired(Unauthenticated):
+    """The access token was good once."""
+
+    def __init__(self) -> None:
+        super().__init__("the access token has expired")
+
+
+class PermissionDenied(ServiceError):
+    """None of the caller's roles has `permission`, or not for what the call is about."""
+
+    def __init__(self, permission: str) -> None:
+        super().__init__(f"this needs permission {permission}")
+        self.permission = permission
 
 
 class DeadlineExceeded(ServiceError):

@@ -17,6 +17,7 @@ from trackops_common.database import Database
 from trackops_common.grpc.server import wait_for_dependency
 from trackops_common.housekeeping import OutboxRetention, housekeeping
 from trackops_common.inbox_lag import InboxLag, PartitionLag
+from trackops_common.mesh_identity import ServiceTokens
 from trackops_common.relay_client import published_by_relay
 from trackops_common.settings import ServiceSettings
 from trackops_common.vitals import SECONDS, Reading, Sampled, Vitals, one
@@ -120,11 +121,17 @@ def show_dead_letters(vitals: Vitals, waiting: Sampled[int], *, group: str) -> N
     )
 
 
-def outbox_retention(settings: ServiceSettings, *, source: str) -> OutboxRetention | None:
-    """When partitions of the outbox of schema `source` are dropped; without a relay, never."""
+def outbox_retention(
+    settings: ServiceSettings, *, source: str, token: Callable[[], str] | None = None
+) -> OutboxRetention | None:
+    """When partitions of the outbox of schema `source` are dropped; without a relay, never.
+
+    `token` is this service's own, which may block; without, this makes one.
+    """
     if not settings.outbox_relay_target:
         return None
-    published = partial(published_by_relay, settings.outbox_relay_target, source)
+    own = token or ServiceTokens(settings).get
+    published = partial(published_by_relay, settings.outbox_relay_target, source, own)
     return OutboxRetention(published, settings.outbox_retention_hours)
 
 

@@ -10,9 +10,15 @@ from pydantic import Field, FilePath, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from trackops_common.settings import PREFIX
+from trackops_common.setting_names import PREFIX
 
-__all__ = ["KafkaAccess", "KafkaSettings", "SaslMechanism", "SecurityProtocol"]
+__all__ = [
+    "KafkaAccess",
+    "KafkaSettings",
+    "OptionalKafkaSettings",
+    "SaslMechanism",
+    "SecurityProtocol",
+]
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"]
@@ -66,13 +72,14 @@ class KafkaAccess:
         return KafkaAccess(bootstrap_servers, sasl | _authorities(ca_file))
 
 
-class KafkaSettings(BaseSettings):
-    """For services, beside `ServiceSettings`; for the command line, alone."""
+class OptionalKafkaSettings(BaseSettings):
+    """What every service is told: it hears from Kafka which sessions ended before their tokens."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
-    kafka_bootstrap_servers: str
-    """`host:port`, more of them separated by commas."""
+    kafka_bootstrap_servers: str = ""
+    """`host:port`, more of them separated by commas. Empty: there is no Kafka, and the tokens of
+    such sessions are taken until they expire."""
     kafka_security_protocol: SecurityProtocol = "PLAINTEXT"
     """What the listener of those addresses speaks. With SSL in it the broker's certificate has to
     be valid for the name it is reached by."""
@@ -115,6 +122,14 @@ class KafkaSettings(BaseSettings):
         if value and not info.data.get("kafka_security_protocol", "SSL").endswith("SSL"):
             raise PydanticCustomError("protocol", "there is no certificate to check without SSL")
         return value
+
+
+class KafkaSettings(OptionalKafkaSettings):
+    """For services that do nothing without Kafka, before `ServiceSettings`; for the command line,
+    alone."""
+
+    kafka_bootstrap_servers: str
+    """`host:port`, more of them separated by commas."""
 
 
 def _authorities(ca_file: str) -> dict[str, str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import grpc
 from trackops.relay.v1.relay_service_pb2 import GetCheckpointRequest
 from trackops.relay.v1.relay_service_pb2_grpc import RelayServiceStub
 
 from trackops_common.errors import TransientError
+from trackops_common.identity_client import bearer
 from trackops_common.partitions import Published
 
 __all__ = ["published_by_relay"]
@@ -14,17 +17,20 @@ __all__ = ["published_by_relay"]
 _SECONDS = 10.0
 
 
-def published_by_relay(target: str, source: str) -> Published:
+def published_by_relay(target: str, source: str, token: Callable[[], str]) -> Published:
     """How far the relay at `target` (host:port, or any gRPC name) has published a schema's outbox.
+
+    `token` gives the access token of the call; it may block, and raise TransientError.
 
     Raises:
         TransientError: it does not answer, or not with a checkpoint.
     """
+    metadata = bearer(token())
     options = [("grpc.enable_http_proxy", 0)]
     with grpc.insecure_channel(target, options=options) as channel:
         try:
             answer = RelayServiceStub(channel).GetCheckpoint(
-                GetCheckpointRequest(source=source), timeout=_SECONDS
+                GetCheckpointRequest(source=source), timeout=_SECONDS, metadata=metadata
             )
         except grpc.RpcError as error:
             raise TransientError(f"the relay does not tell its checkpoint: {error}") from error

@@ -9,16 +9,17 @@ from typing import Literal, TypeVar
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from trackops_common.kafka_settings import OptionalKafkaSettings
 from trackops_common.logs import LogFormat
+from trackops_common.setting_names import PREFIX
 
-__all__ = ["PREFIX", "ServiceSettings", "load", "problems"]
+__all__ = ["ServiceSettings", "load", "problems"]
 
-PREFIX = "TRACKOPS_"
 _EX_CONFIG = 78
 """Exit status for a configuration error (sysexits.h)."""
 
 
-class ServiceSettings(BaseSettings):
+class ServiceSettings(OptionalKafkaSettings):
     """What every service needs to be told."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
@@ -48,6 +49,23 @@ class ServiceSettings(BaseSettings):
     published. Empty: none of them is ever dropped."""
     outbox_retention_hours: int = 72
     """How long a published row stays in the outbox, at least."""
+    environment: Literal["development", "production"] = "development"
+    """In production, reflection and channelz, which answer without a token, are off."""
+    issuer: str = "trackops"
+    """`iss` of every access token."""
+    audience: str = "trackops"
+    """`aud` of every access token."""
+    identity_target: str = ""
+    """The identity service, as host:port or any gRPC name: gives the keys of access tokens, and
+    this service's own token. Every service but that one needs it."""
+    revocations_wait_seconds: float = 10.0
+    """How long to wait at start until all of those are known. Where Kafka is away for longer the
+    service serves all the same, and knows them when Kafka is back."""
+    client_id: str = ""
+    """What the identity service knows this service as; it calls others with a token of its own.
+    Empty: without one."""
+    client_secret: SecretStr = SecretStr("")
+    """Of this client."""
     log_format: LogFormat = "auto"
     """`auto`: colour on a terminal, JSON elsewhere."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

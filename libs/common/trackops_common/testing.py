@@ -22,11 +22,18 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 
 from trackops_common.errors import BatchRefused
+from trackops_common.grpc.admission import Access
 from trackops_common.grpc.call_meters import CallMeters
 from trackops_common.grpc.endpoints import handlers_of
 from trackops_common.grpc.server import Application
 from trackops_common.grpc.streams import OpenStreams
 from trackops_common.idempotency import StoredRequest
+from trackops_common.testing_tokens import (
+    access_for_tests,
+    access_token,
+    aio_bearer,
+    identity_for_tests,
+)
 
 __all__ = [
     "ErrorDetails",
@@ -72,20 +79,34 @@ class InMemoryRequestStore:
 
 @asynccontextmanager
 async def serving(
-    application: Application, streams: OpenStreams | None = None
+    application: Application,
+    streams: OpenStreams | None = None,
+    *,
+    access: Access | None = None,
+    token: str | None = None,
 ) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel to `application`, which is served on a free loopback port."""
+    """A channel to `application`, which is served on a free loopback port.
+
+    Admits as `access_for_tests` unless given an `access`. Calls carry `token`, an
+    administrator's unless given; none if it is empty.
+    """
     server = grpc.aio.server()
     registry = application.vitals.registry
     meters = None if registry is None else CallMeters(registry)
     server.add_generic_rpc_handlers(
-        tuple(handlers_of(service, streams, meters) for service in application.rpc_services)
+        tuple(
+            handlers_of(service, access or access_for_tests(), streams, meters)
+            for service in application.rpc_services
+        )
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
+    sent = access_token() if token is None else token
     try:
         async with grpc.aio.insecure_channel(
-            f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]
+            f"127.0.0.1:{port}",
+            options=[("grpc.enable_http_proxy", 0)],
+            interceptors=aio_bearer(sent) if sent else None,
         ) as channel:
             yield channel
     finally:
@@ -155,16 +176,22 @@ async def eventually(
 class ServiceProcess:
     """A service as its own process, told by `environment` only; its log lines are JSON.
 
-    No `TRACKOPS_…` variable of the test run reaches it.
+    No `TRACKOPS_…` variable of the test run reaches it. Unless told otherwise it
+    has its keys from `identity_for_tests`.
     """
 
     def __init__(self, module: str, environment: Mapping[str, str], log: Path) -> None:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("TRACKOPS_")}
         self._log = log
+        always = {
+            "TRACKOPS_LOG_FORMAT": "json",
+            "TRACKOPS_IDENTITY_TARGET": identity_for_tests().target,
+            "TRACKOPS_REVOCATIONS_WAIT_SECONDS": "0",
+        }
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module],
-                env=inherited | {"TRACKOPS_LOG_FORMAT": "json"} | dict(environment),
+                env=inherited | always | dict(environment),
                 cwd=log.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -16,6 +16,7 @@ from trackops_cli.testing import Database as FreshDatabase
 from trackops_cli.testing import wait_for
 from trackops_client import open_channel
 from trackops_common.testing import ErrorDetails, error_details
+from trackops_common.testing_tokens import access_token
 from trackops_order.testing import OrderServer, OrderServices, confirm_request, create_request
 
 ROLE = "trackops_order"
@@ -127,7 +128,10 @@ def test_the_client_package_reads_its_own_writes_whatever_the_cache_says(
     service: OrderServer, redis_server: str
 ) -> None:
     """The cache has the order as it was before, as after a mark that was missed."""
-    with open_channel(service.target) as channel, redis.Redis.from_url(redis_server) as client:
+    with (
+        open_channel(service.target, token=access_token) as channel,
+        redis.Redis.from_url(redis_server) as client,
+    ):
         ours = OrderServiceStub(channel)
         order_id = ours.CreateOrder(create_request()).order.order_id
         key = f"trackops:order:{order_id}"

@@ -23,6 +23,12 @@ def _encode(order: Order) -> bytes:
     return f"{order.order_id} {order.state} v{order.version}".encode()
 
 
+def _customer_of(encoded: bytes) -> str:
+    """Of orders that are made by `placed`."""
+    assert encoded
+    return "customer-1"
+
+
 class CountingReader(InMemoryOrders):
     """Remembers what was asked of it, and fails once if told to."""
 
@@ -81,7 +87,7 @@ def get_orders(
     orders: CountingReader, cache: InMemoryOrderCache, background: Background, leads: list[float]
 ) -> GetOrders:
     lead = lambda: leads.pop(0) if leads else 0.0  # noqa: E731 - it has no better name
-    return GetOrders(orders, cache, _encode, background.work.append, lead)
+    return GetOrders(orders, cache, _encode, _customer_of, background.work.append, lead)
 
 
 @pytest.fixture
@@ -190,7 +196,14 @@ def test_a_slow_reader_does_not_bring_back_the_past(
             cache.supersede({order_id: 2})
         return _encode(order)
 
-    get = GetOrders(orders, cache, encode_while_it_changes, Background().work.append, lambda: 0)
+    get = GetOrders(
+        orders,
+        cache,
+        encode_while_it_changes,
+        _customer_of,
+        Background().work.append,
+        lambda: 0,
+    )
     get([ReadOrder(order_id)])
 
     assert get([ReadOrder(order_id)]) == [f"{order_id} CONFIRMED v2".encode()]

@@ -6,11 +6,11 @@ import asyncio
 import uuid
 from collections.abc import Mapping
 
-import grpc
 from trackops.order.v1 import order_service_pb2
 from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 
 from trackops_common.database import Database
+from trackops_common.testing_tokens import authorized_aio_channel
 from trackops_order.testing import OrderServer, create_request
 
 _TRACES = [f"00-{number:032x}-{number:016x}-01" for number in range(1, 41)]
@@ -32,7 +32,7 @@ def traces_of(service: OrderServer, type_: str) -> Mapping[str, str]:
 async def test_each_command_of_a_batch_keeps_the_trace_of_its_own_call(
     service: OrderServer,
 ) -> None:
-    async with grpc.aio.insecure_channel(service.target) as channel:
+    async with authorized_aio_channel(service.target) as channel:
         stub = OrderServiceStub(channel)
 
         async def create_and_cancel(trace: str) -> str:
@@ -52,7 +52,7 @@ async def test_each_command_of_a_batch_keeps_the_trace_of_its_own_call(
 
 
 async def test_no_trace_is_made_up_and_a_repeat_changes_none(service: OrderServer) -> None:
-    async with grpc.aio.insecure_channel(service.target) as channel:
+    async with authorized_aio_channel(service.target) as channel:
         stub = OrderServiceStub(channel)
         without = await stub.CreateOrder(create_request())
         broken = await stub.CreateOrder(create_request(), metadata=[("traceparent", "00-1-2-01")])

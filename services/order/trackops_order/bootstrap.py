@@ -24,6 +24,7 @@ from trackops_common.settings import ServiceSettings
 from trackops_common.topics import ORDER_EVENTS
 from trackops_common.vitals import Vitals, one
 from trackops_order.adapters.encoding import (
+    customer_of_found,
     encode_changed,
     encode_created,
     encode_found,
@@ -136,7 +137,15 @@ def _build_services(
 
     creations = batcher(CreateOrders(unit_of_work, cache, encode_created, clock))
     reads = batcher(
-        GetOrders(reader, cache, encode_found, batcher.later, _refresh_lead_seconds, use)
+        GetOrders(
+            reader,
+            cache,
+            encode_found,
+            customer_of_found,
+            batcher.later,
+            _refresh_lead_seconds,
+            use,
+        )
     )
     timelines = batcher(GetTimelines(reader, encode_timeline))
     confirmations = batcher(ConfirmOrders(change_orders))

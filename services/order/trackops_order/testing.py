@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
-import grpc
 from trackops.order.v1 import order_pb2, order_saga_service_pb2, order_service_pb2
 from trackops.order.v1.order_saga_service_pb2_grpc import OrderSagaServiceStub
 from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
@@ -24,6 +23,7 @@ from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 from trackops_common.clock import Clock
 from trackops_common.idempotency import StoredRequest
 from trackops_common.testing import InMemoryRequestStore, ManualClock, ServiceProcess
+from trackops_common.testing_tokens import authorized_channel
 from trackops_order.adapters.subscriptions import Subscription, Subscriptions
 from trackops_order.application.list_orders import Listing, OrderPage, Place, Sort
 from trackops_order.application.ports import CachedOrder, CacheSnapshot, TimelineEntry
@@ -340,7 +340,7 @@ class OrderServer:
         self.process = process
         self.target = target
         self.database_url = database_url
-        self.channel = grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)])
+        self.channel = authorized_channel(target)
         self.orders = OrderServiceStub(self.channel)
         self.sagas = OrderSagaServiceStub(self.channel)
 

@@ -22,6 +22,7 @@ from trackops_cli.local.ports import Ports
 from trackops_cli.testing import Database as FreshDatabase
 from trackops_cli.testing import wait_for
 from trackops_common.testing import ErrorDetails, ServiceProcess, error_details
+from trackops_common.testing_tokens import authorized_channel
 
 from .provider_server import API_KEY, Answer, ProviderServer
 
@@ -63,9 +64,7 @@ class Services:
         address = f"127.0.0.1:{Ports.free().payment}"
         process = self.spawn(listen=address, **settings)
         process.wait_logged("serving")
-        channel = self._stack.enter_context(
-            grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
-        )
+        channel = self._stack.enter_context(authorized_channel(address))
         return Service(process, PaymentServiceStub(channel), health_pb2_grpc.HealthStub(channel))
 
 

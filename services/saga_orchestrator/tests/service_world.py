@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import grpc
 from confluent_kafka import Producer
 from google.protobuf.message import Message
 from pydantic import SecretStr
@@ -17,8 +16,8 @@ from trackops.saga.v1 import saga_pb2, saga_service_pb2, saga_service_pb2_grpc
 
 from trackops_common.database import Database
 from trackops_common.envelope import HeaderWriter
-from trackops_common.grpc.endpoints import handlers_of
 from trackops_common.testing import eventually
+from trackops_common.testing import serving as application_channel
 from trackops_saga_orchestrator.bootstrap import SagaSettings, bootstrap
 from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER
 
@@ -107,14 +106,11 @@ async def service_world(database: Any, kafka: Any) -> AsyncIterator[World]:
 @asynccontextmanager
 async def serve(world: World) -> AsyncIterator[saga_service_pb2_grpc.SagaServiceAsyncStub]:
     """The service at work, and a client of it."""
-    async with bootstrap(world.settings) as application:
-        server = grpc.aio.server()
-        server.add_generic_rpc_handlers(tuple(map(handlers_of, application.rpc_services)))
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield saga_service_pb2_grpc.SagaServiceStub(channel)
-        await server.stop(0)
+    async with (
+        bootstrap(world.settings) as application,
+        application_channel(application) as channel,
+    ):
+        yield saga_service_pb2_grpc.SagaServiceStub(channel)
 
 
 def _order_placed(order_id: str) -> order_events_pb2.OrderPlaced:

@@ -26,7 +26,12 @@ from .participant_server import Participant, serving, status
 
 INPUT = OrderToPlace([("TEA-1", 2), ("CUP-1", 1)], 1299, "EUR", "tok_visa").to_input()
 
-NOBODY_THERE = (code_pb2.UNAVAILABLE, code_pb2.DEADLINE_EXCEEDED)
+NOBODY_THERE = (
+    code_pb2.UNAVAILABLE,
+    code_pb2.DEADLINE_EXCEEDED,
+    code_pb2.UNAUTHENTICATED,
+    code_pb2.PERMISSION_DENIED,
+)
 
 
 @pytest.fixture
@@ -135,6 +140,7 @@ async def test_item_that_is_refused_keeps_its_reason(
         code_pb2.INTERNAL,
         code_pb2.UNKNOWN,
         code_pb2.PERMISSION_DENIED,
+        code_pb2.UNAUTHENTICATED,
     ],
 )
 async def test_item_whose_outcome_is_unknown(

@@ -29,6 +29,7 @@ from trackops_common.inbox import DeadLetterPolicy, Inbox, InboxSettings
 from trackops_common.inbox_lag import InboxLag
 from trackops_common.kafka import check_topics
 from trackops_common.kafka_settings import KafkaSettings
+from trackops_common.mesh_identity import ServiceTokens
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import ORDER_EVENTS, SAGA_DEAD_LETTERS, SAGA_RETRIES
 from trackops_common.vitals import Sampled, Vitals
@@ -126,12 +127,13 @@ async def bootstrap(settings: SagaSettings) -> AsyncIterator[Application]:
     """The orchestrator at work; leaving stops the consumer, then gives the sagas up."""
     vitals = Vitals.of(settings)
     async with AsyncExitStack() as stack:
+        tokens = ServiceTokens(settings)
         database = await _open_database(settings, stack, vitals)
         keeper = await stack.enter_async_context(
             housekeeping(
                 database,
                 request_retention_days=settings.request_retention_days,
-                outbox_retention=outbox_retention(settings, source=_SCHEMA),
+                outbox_retention=outbox_retention(settings, source=_SCHEMA, token=tokens.get),
             )
         )
         await _wait_for_topics(settings)
@@ -141,7 +143,13 @@ async def bootstrap(settings: SagaSettings) -> AsyncIterator[Application]:
         clock = PostgresClock(database)
         store = PostgresSagaStore(database, clock)
         await asyncio.to_thread(_refuse_orphans, store, clock)
-        participants = await _open_participants(settings, stack)
+        await wait_for_dependency(
+            "identity",
+            tokens.check,
+            timeout_seconds=settings.start_timeout_seconds,
+            pause_seconds=0.5,
+        )
+        participants = await _open_participants(settings, stack, tokens)
         engine = Engine(
             DEFINITIONS, store, participants, clock, threads, limits=settings.engine_limits
         )
@@ -150,6 +158,7 @@ async def bootstrap(settings: SagaSettings) -> AsyncIterator[Application]:
             running(
                 {
                     "forget-events": _forgetting(settings, store),
+                    "service-token": tokens.run,
                     **_loops(settings, database, engine, clock, vitals),
                 }
             )
@@ -193,11 +202,16 @@ def _refuse_orphans(store: PostgresSagaStore, clock: PostgresClock) -> None:
     check_definitions(DEFINITIONS, store)
 
 
-async def _open_participants(settings: SagaSettings, stack: AsyncExitStack) -> Participants:
+async def _open_participants(
+    settings: SagaSettings, stack: AsyncExitStack, tokens: ServiceTokens
+) -> Participants:
     targets = (settings.inventory_target, settings.payment_target, settings.order_target)
     channels = [await stack.enter_async_context(open_channel(target)) for target in targets]
     return grpc_participants(
-        inventory_channel=channels[0], payment_channel=channels[1], order_channel=channels[2]
+        inventory_channel=channels[0],
+        payment_channel=channels[1],
+        order_channel=channels[2],
+        token=tokens.at_hand,
     )
 
 

@@ -1,12 +1,13 @@
 """A service of a contract, bound to the object that answers it.
 
-What an interceptor would do to each call (validate it, turn errors into
-statuses) is composed into each handler once, at start, so that a call pays for
-one coroutine and no look-ups.
+What an interceptor would do to each call (admit its caller, validate it, turn
+errors into statuses) is composed into each handler once, at start, so that a call
+pays for few coroutines and look-ups.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from trackops_common.current_call import name_call
+from trackops_common.errors import TokenExpired
+from trackops_common.grpc.admission import Access, Admission
 from trackops_common.grpc.call_meters import CallMeters
 from trackops_common.grpc.failures import DomainFailure, Failure, describe, status_details
 from trackops_common.grpc.streams import OpenStreams
@@ -64,18 +68,22 @@ class RpcService:
 
 
 def handlers_of(
-    service: RpcService, streams: OpenStreams | None = None, meters: CallMeters | None = None
+    service: RpcService,
+    access: Access,
+    streams: OpenStreams | None = None,
+    meters: CallMeters | None = None,
 ) -> grpc.GenericRpcHandler:
     """The service as gRPC registers it; its streams count among `streams`, its calls in `meters`.
 
     Raises:
         MissingHandler: the servicer lacks a method.
+        RpcUnguarded: the contract does not say who may call an RPC.
     """
     open_streams = OpenStreams() if streams is None else streams
     return grpc.method_handlers_generic_handler(
         service.descriptor.full_name,
         {
-            method.name: _handler(service, method, open_streams, meters)
+            method.name: _handler(service, method, access, open_streams, meters)
             for method in service.descriptor.methods
         },
     )
@@ -91,6 +99,7 @@ def unwrap(result: R | Exception) -> R:
 def _handler(
     service: RpcService,
     method: MethodDescriptor,
+    access: Access,
     streams: OpenStreams,
     meters: CallMeters | None,
 ) -> grpc.RpcMethodHandler[Any, Any]:
@@ -101,14 +110,15 @@ def _handler(
     encode: Any = _encode
     if meters is not None:
         parse, encode = meters.reading(method, parse), meters.writing(method, encode)
+    admission = Admission(method, access)
     if method.server_streaming:
-        stream = _guarded_stream(behaviour, service.domain_failure, streams)
+        stream = _guarded_stream(method, behaviour, service.domain_failure, admission, streams)
         return grpc.unary_stream_rpc_method_handler(
             stream if meters is None else meters.metered(method, stream),
             request_deserializer=parse,
             response_serializer=encode,
         )
-    call = _guarded(behaviour, service.domain_failure)
+    call = _guarded(method, behaviour, service.domain_failure, admission)
     return grpc.unary_unary_rpc_method_handler(
         call if meters is None else meters.metered(method, call),
         request_deserializer=parse,
@@ -116,50 +126,88 @@ def _handler(
     )
 
 
-def _guarded(behaviour: Behaviour, domain_failure: DomainFailure) -> Behaviour:
+def _guarded(
+    method: MethodDescriptor,
+    behaviour: Behaviour,
+    domain_failure: DomainFailure,
+    admission: Admission,
+) -> Behaviour:
     async def call(request: Message, context: Context) -> Message | Encoded:  # noqa: RET503 - abort
-        failure = validation_failure(request)
-        if failure is None:
-            join_trace(context.invocation_metadata())
-            try:
+        metadata = context.invocation_metadata()
+        try:
+            await admission.admit(metadata)
+            failure = validation_failure(request)
+            if failure is None:
+                join_trace(metadata)
+                name_call(method, request)
                 return await behaviour(request, context)
-            except Exception as error:  # noqa: BLE001 - each becomes the status it stands for
-                failure = describe(error, domain_failure)
+        except Exception as error:  # noqa: BLE001 - each becomes the status it stands for
+            failure = describe(error, domain_failure)
         await _abort(context, failure)
 
     return call
 
 
 def _guarded_stream(
-    behaviour: StreamBehaviour, domain_failure: DomainFailure, streams: OpenStreams
+    method: MethodDescriptor,
+    behaviour: StreamBehaviour,
+    domain_failure: DomainFailure,
+    admission: Admission,
+    streams: OpenStreams,
 ) -> Callable[[Any, Context], Awaitable[None]]:
     async def call(request: Message, context: Context) -> None:
-        failure = validation_failure(request)
-        if failure is None:
-            try:
+        try:
+            await admission.admit(context.invocation_metadata())
+            failure = validation_failure(request)
+            if failure is None:
+                name_call(method, request)
                 with streams.entered():
-                    await write_all(behaviour(request, context), context, streams)
-                return
-            except grpc.aio.InternalError:  # the caller left while it was being written to
-                return
-            except Exception as error:  # noqa: BLE001 - each becomes the status it stands for
-                failure = describe(error, domain_failure)
+                    responses = behaviour(request, context)
+                    await write_all(responses, context, streams, admission.seconds_left())
+                    return
+        except grpc.aio.InternalError:  # the caller left while it was being written to
+            return
+        except Exception as error:  # noqa: BLE001 - each becomes the status it stands for
+            failure = describe(error, domain_failure)
         await _abort(context, failure)
 
     return call
 
 
 async def write_all(
-    responses: AsyncGenerator[Message | Encoded, None], context: Context, streams: OpenStreams
+    responses: AsyncGenerator[Message | Encoded, None],
+    context: Context,
+    streams: OpenStreams,
+    seconds: float | None = None,
 ) -> None:
-    """Takes the next response when the one before has left; closes them, however it ends."""
+    """Takes the next response when the one before has left; closes them, however it ends.
+
+    Raises:
+        TokenExpired: `seconds` have passed.
+    """
+    until = None if seconds is None else asyncio.get_running_loop().time() + seconds
     async with aclosing(responses):
         while True:
             with streams.between_writes():
-                response = await anext(responses, None)
+                response = await _next(responses, until)
             if response is None:
                 return
             await context.write(response)
+
+
+async def _next(
+    responses: AsyncGenerator[Message | Encoded, None], until: float | None
+) -> Message | Encoded | None:
+    """The next response, None after the last; `until` is a time of the event loop."""
+    if until is not None and asyncio.get_running_loop().time() >= until:
+        raise TokenExpired
+    try:
+        async with asyncio.timeout_at(until) as timeout:
+            return await anext(responses, None)
+    except TimeoutError:
+        if timeout.expired():
+            raise TokenExpired from None
+        raise
 
 
 async def _abort(context: Context, failure: Failure) -> NoReturn:

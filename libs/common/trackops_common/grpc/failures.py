@@ -25,6 +25,30 @@ _STATUS_DETAILS = "grpc-status-details-bin"
 _TELLING = (errors.DependencyUnavailable, errors.ServerStopping)
 """The transient errors whose text is for callers."""
 
+_PLAIN: Mapping[type[Exception], tuple[grpc.StatusCode, ErrorReason.ValueType]] = {
+    errors.PageTokenInvalid: (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        ErrorReason.ERROR_REASON_PAGE_TOKEN_INVALID,
+    ),
+    errors.DeadlineExceeded: (
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED,
+    ),
+    errors.TokenMissing: (
+        grpc.StatusCode.UNAUTHENTICATED,
+        ErrorReason.ERROR_REASON_TOKEN_MISSING,
+    ),
+    errors.TokenInvalid: (
+        grpc.StatusCode.UNAUTHENTICATED,
+        ErrorReason.ERROR_REASON_TOKEN_INVALID,
+    ),
+    errors.TokenExpired: (
+        grpc.StatusCode.UNAUTHENTICATED,
+        ErrorReason.ERROR_REASON_TOKEN_EXPIRED,
+    ),
+}
+"""Those that carry nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -59,6 +83,8 @@ DomainFailure = Callable[[Exception], Failure | None]
 
 def failure_of(error: Exception) -> Failure:
     """The failure of an error that any service may have; INTERNAL, and logged, for the rest."""
+    if plain := _PLAIN.get(type(error)):
+        return Failure(*plain, str(error))
     match error:
         case errors.RequestIdReused():
             return Failure(
@@ -74,12 +100,6 @@ def failure_of(error: Exception) -> Failure:
                 str(error),
                 {"request_id": error.request_id},
             )
-        case errors.PageTokenInvalid():
-            return Failure(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                ErrorReason.ERROR_REASON_PAGE_TOKEN_INVALID,
-                str(error),
-            )
         case errors.Overloaded():
             return Failure(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -87,11 +107,12 @@ def failure_of(error: Exception) -> Failure:
                 str(error),
                 retry_after_seconds=error.retry_after_seconds,
             )
-        case errors.DeadlineExceeded():
+        case errors.PermissionDenied():
             return Failure(
-                grpc.StatusCode.DEADLINE_EXCEEDED,
-                ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED,
+                grpc.StatusCode.PERMISSION_DENIED,
+                ErrorReason.ERROR_REASON_PERMISSION_DENIED,
                 str(error),
+                {"permission": error.permission},
             )
         case errors.TransientError():
             return Failure(

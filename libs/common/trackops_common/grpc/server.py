@@ -28,12 +28,14 @@ from grpc_reflection.v1alpha import reflection
 from trackops_common import settings as settings_module
 from trackops_common.errors import BindError, DependencyUnavailable, StartRefused
 from trackops_common.grpc.admin import AdminServicer, admin_service
+from trackops_common.grpc.admission import Access
 from trackops_common.grpc.call_meters import CallMeters
 from trackops_common.grpc.endpoints import Context, RpcService, handlers_of
 from trackops_common.grpc.readiness import DependencyCheck, watch_dependencies
 from trackops_common.grpc.streams import OpenStreams
 from trackops_common.http_endpoint import serving_pages
 from trackops_common.logs import LineWriter, configure_logging
+from trackops_common.mesh_identity import KeySource, Verification, verification
 from trackops_common.probes import Readiness, pages, show_readiness
 from trackops_common.settings import ServiceSettings
 from trackops_common.vitals import Vitals, one
@@ -45,6 +47,7 @@ _log = structlog.get_logger(__name__)
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _BIND_SECONDS = 5.0
+_IDENTITY_PAUSE_SECONDS = 0.5
 _SERVER_OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
@@ -69,6 +72,8 @@ class Application:
     """By name, what must answer for health to say SERVING."""
     vitals: Vitals = field(default_factory=Vitals)
     """What the service shows of itself over HTTP."""
+    key_source: KeySource | None = None
+    """Where the keys of access tokens come from, instead of the identity service."""
 
 
 Bootstrap = Callable[[S], AbstractAsyncContextManager[Application]]
@@ -113,7 +118,17 @@ async def wait_for_dependency(
 
 
 async def _serve(service: str, settings: S, bootstrap: Bootstrap[S], logs: LineWriter) -> None:
-    async with bootstrap(settings) as built:
+    async with (
+        bootstrap(settings) as built,
+        verification(settings, built.key_source) as verifying,
+    ):
+        await wait_for_dependency(
+            "identity",
+            verifying.check,
+            timeout_seconds=settings.start_timeout_seconds,
+            pause_seconds=_IDENTITY_PAUSE_SECONDS,
+        )
+        await verifying.revocations()
         built.vitals.counter(
             "trackops_log_lines_lost_total",
             "Log lines that were not written, because nobody took them fast enough.",
@@ -127,15 +142,19 @@ async def _serve(service: str, settings: S, bootstrap: Bootstrap[S], logs: LineW
         admin = admin_service(AdminServicer(service, built.vitals, readiness))
         application = replace(built, rpc_services=[*built.rpc_services, admin])
         async with _showing(settings, application, readiness):
-            await _serve_until(stop, settings, application, readiness)
+            await _serve_until(stop, settings, application, verifying, readiness)
     _log.info("stopped")
 
 
 async def _serve_until(
-    stop: asyncio.Event, settings: ServiceSettings, application: Application, readiness: Readiness
+    stop: asyncio.Event,
+    settings: ServiceSettings,
+    application: Application,
+    verifying: Verification,
+    readiness: Readiness,
 ) -> None:
     streams = OpenStreams(limit=settings.max_streams)
-    server, health_servicer = _build(application, streams)
+    server, health_servicer = _build(settings, application, verifying.access, streams)
     await _bind(server, settings.listen)
     await server.start()
     names = [s.descriptor.full_name for s in application.rpc_services]
@@ -152,7 +171,7 @@ async def _serve_until(
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     _log.info("serving", address=settings.listen, services=names)
-    await _until_stopped(stop, [*application.background, watch])
+    await _until_stopped(stop, [*application.background, *verifying.background, watch])
     watch.cancel()
     readiness.serving, readiness.why = False, "stopping"
     await health_servicer.enter_graceful_shutdown()
@@ -193,22 +212,28 @@ class _HealthServicer(health.aio.HealthServicer):  # type: ignore[misc]  # it ha
 
 
 def _build(
-    application: Application, streams: OpenStreams
+    settings: ServiceSettings, application: Application, access: Access, streams: OpenStreams
 ) -> tuple[grpc.aio.Server, _HealthServicer]:
     server = grpc.aio.server(options=_SERVER_OPTIONS)
     registry = application.vitals.registry
     meters = None if registry is None else CallMeters(registry)
     server.add_generic_rpc_handlers(
-        tuple(handlers_of(service, streams, meters) for service in application.rpc_services)
+        tuple(handlers_of(service, access, streams, meters) for service in application.rpc_services)
     )
     health_servicer = _HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    if settings.environment == "development":
+        _show_insides(server, application.rpc_services)
+    return server, health_servicer
+
+
+def _show_insides(server: grpc.aio.Server, services: Sequence[RpcService]) -> None:
+    """Reflection and channelz, to whoever asks."""
+    names = [service.descriptor.full_name for service in services]
     channelz.add_channelz_servicer(server)
-    names = [service.descriptor.full_name for service in application.rpc_services]
     reflection.enable_server_reflection(
         (*names, health.SERVICE_NAME, _channelz_name(), reflection.SERVICE_NAME), server
     )
-    return server, health_servicer
 
 
 def _channelz_name() -> str:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from trackops.identity.v1 import identity_service_pb2 as pb
 
-from trackops_common.auth import principal_of
+from trackops_common.auth import expect_own, principal_of
 from trackops_common.bounded_calls import BoundedCalls
 from trackops_common.grpc.endpoints import Context
 from trackops_identity.application.login import Login
@@ -108,7 +108,7 @@ class IdentityServicer:
         self, request: pb.ListSessionsRequest, context: Context
     ) -> pb.ListSessionsResponse:
         del context
-        sessions: list[Session] = await self._do.list_sessions.submit(UUID(request.user_id))
+        sessions: list[Session] = await self._do.list_sessions.submit(_own_user(request.user_id))
         return pb.ListSessionsResponse(sessions=map(session_message, sessions))
 
     async def RevokeSessions(
@@ -116,7 +116,7 @@ class IdentityServicer:
     ) -> pb.RevokeSessionsResponse:
         del context
         command = RevokeSessions(
-            UUID(request.user_id), frozenset(UUID(one) for one in request.session_ids)
+            _own_user(request.user_id), frozenset(UUID(one) for one in request.session_ids)
         )
         ended: list[UUID] = await self._do.revoke_sessions.submit(command)
         return pb.RevokeSessionsResponse(session_ids=map(str, ended))
@@ -125,7 +125,7 @@ class IdentityServicer:
         self, request: pb.ChangePasswordRequest, context: Context
     ) -> pb.ChangePasswordResponse:
         command = ChangePassword(
-            UUID(request.user_id), request.password, request.new_password, address_of(context)
+            _own_user(request.user_id), request.password, request.new_password, address_of(context)
         )
         await self._do.change_password.submit(command)
         return pb.ChangePasswordResponse()
@@ -154,7 +154,7 @@ class IdentityServicer:
 
     async def GetUser(self, request: pb.GetUserRequest, context: Context) -> pb.GetUserResponse:
         del context
-        user = await self._do.get_user.submit(UUID(request.user_id))
+        user = await self._do.get_user.submit(_own_user(request.user_id))
         return pb.GetUserResponse(user=user_message(user))
 
     async def PutServiceClient(
@@ -188,3 +188,14 @@ class IdentityServicer:
     ) -> pb.RotateSigningKeyResponse:
         del request, context
         return pb.RotateSigningKeyResponse(key_id=await self._do.rotate_key.submit(None))
+
+
+def _own_user(user_id: str) -> UUID:
+    """The account that a valid request names.
+
+    Raises:
+        PermissionDenied: the caller may have to do with its own only, and this is another.
+    """
+    account = UUID(user_id)
+    expect_own(str(account))
+    return account

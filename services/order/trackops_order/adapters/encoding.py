@@ -66,6 +66,11 @@ def encode_found(order: Order) -> bytes:
     return order_service_pb2.GetOrderResponse(order=order_message(order)).SerializeToString()
 
 
+def customer_of_found(encoded: bytes) -> str:
+    """The customer of the order in a `GetOrderResponse`."""
+    return order_service_pb2.GetOrderResponse.FromString(encoded).order.customer_id
+
+
 def encode_timeline(entries: Sequence[TimelineEntry]) -> bytes:
     """A `GetOrderTimelineResponse`."""
     return order_service_pb2.GetOrderTimelineResponse(

@@ -27,6 +27,8 @@ class OrderCommand(IdempotentCommand, Protocol):
     @property
     def etag(self) -> str: ...
     @property
+    def owner(self) -> str: ...
+    @property
     def traceparent(self) -> str: ...
 
 
@@ -59,7 +61,7 @@ class ChangeOrders:
 
             def change_one(command: C) -> bytes:
                 order = orders.get(command.order_id)
-                if order is None:
+                if order is None or command.owner not in ("", order.customer_id):
                     raise OrderNotFound(command.order_id)
                 order.expect(command.etag)
                 event = change(order, command, now)

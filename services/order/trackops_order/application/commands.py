@@ -21,6 +21,9 @@ class OrderChange:
     order_id: UUID
     etag: str = field(default="", kw_only=True)
     """Of the version that is to be changed; empty for whichever there is."""
+    owner: str = field(default="", kw_only=True, compare=False)
+    """The customer whose orders alone may be changed; empty: anybody's. No part of what is asked.
+    """
     traceparent: str = field(default_factory=current_traceparent, kw_only=True, compare=False)
     """Of the call; no part of what is asked."""
 

@@ -9,8 +9,9 @@ from functools import cached_property
 from uuid import UUID
 
 from trackops_common.clock import Clock
-from trackops_common.errors import RequestIdExpired, RequestIdReused
+from trackops_common.errors import PermissionDenied, RequestIdExpired, RequestIdReused
 from trackops_common.idempotency import JsonValue, RequestLedger, fingerprint, request_key
+from trackops_common.permissions import Permission
 from trackops_common.tracing import current_traceparent
 from trackops_order.application.ports import EncodeOrder, OrderCache, UnitOfWorkFactory
 from trackops_order.domain.details import OrderDetails
@@ -33,6 +34,8 @@ class CreateOrder:
     lines: Sequence[OrderLine]
     payment_method_token: str
     details: OrderDetails | None = None
+    owner: str = field(default="", kw_only=True, compare=False)
+    """The customer for whom alone orders may be made; empty: anybody. No part of what is asked."""
     traceparent: str = field(default_factory=current_traceparent, kw_only=True, compare=False)
     """Of the call; no part of what is asked."""
 
@@ -59,7 +62,9 @@ class CreateOrder:
         return [] if self.details is None else [asdict(self.details)]
 
 
-CreateOrderOutcome = bytes | InvalidOrder | RequestIdReused | RequestIdExpired
+CreateOrderOutcome = bytes | InvalidOrder | PermissionDenied | RequestIdReused | RequestIdExpired
+
+_Refusal = InvalidOrder | PermissionDenied
 
 
 @dataclass(frozen=True)
@@ -102,20 +107,22 @@ class CreateOrders:
     def _answer(
         self,
         command: CreateOrder,
-        attempt: OrderPlaced | InvalidOrder,
+        attempt: OrderPlaced | _Refusal,
         added: set[UUID],
         ledger: RequestLedger,
     ) -> CreateOrderOutcome:
         if (known := ledger.replay(command)) is not None:
             return known
-        if isinstance(attempt, InvalidOrder):
+        if isinstance(attempt, _Refusal):
             return attempt
         if command.request_key not in added:
             return RequestIdExpired(command.request_id)
         return ledger.record(command, self.encode(attempt.order))
 
 
-def _place(command: CreateOrder, now: datetime) -> OrderPlaced | InvalidOrder:
+def _place(command: CreateOrder, now: datetime) -> OrderPlaced | _Refusal:
+    if command.owner not in ("", command.customer_id):
+        return PermissionDenied(Permission.ORDERS_CREATE)
     try:
         return Order.place(
             command.request_key,
@@ -130,7 +137,7 @@ def _place(command: CreateOrder, now: datetime) -> OrderPlaced | InvalidOrder:
         return error
 
 
-def _first_of_each(attempts: Sequence[OrderPlaced | InvalidOrder]) -> Sequence[OrderPlaced]:
+def _first_of_each(attempts: Sequence[OrderPlaced | _Refusal]) -> Sequence[OrderPlaced]:
     """The first order of each id; one that is not valid does not stand in a later one's way."""
     facts: dict[UUID, OrderPlaced] = {}
     for attempt in attempts:

@@ -24,6 +24,8 @@ class ReadOrder(NamedTuple):
 
     order_id: UUID
     min_version: int = 0
+    owner: str = ""
+    """The customer whose orders alone exist for the reader; empty: anybody's."""
 
 
 @dataclass
@@ -58,6 +60,8 @@ class GetOrders:
     reader: OrderReader
     cache: OrderCache
     encode: EncodeOrder
+    customer_of: Callable[[bytes], str]
+    """Whose order it is that was encoded."""
     later: Later
     lead_seconds: Callable[[], float]
     use: CacheUse = field(default_factory=CacheUse)
@@ -65,7 +69,7 @@ class GetOrders:
 
     def __call__(self, reads: Sequence[ReadOrder]) -> Sequence[ReadOutcome]:
         wanted: dict[UUID, int] = {}
-        for order_id, min_version in reads:
+        for order_id, min_version, _ in reads:
             if min_version > wanted.get(order_id, -1):
                 wanted[order_id] = min_version
         snapshot = self.cache.get(list(wanted))
@@ -82,7 +86,7 @@ class GetOrders:
         self._refresh_early(found, snapshot.generation)
         if missing:
             found = {**found, **self._read_through(missing, snapshot.generation)}
-        return [_outcome(read, found[read.order_id]) for read in reads]
+        return [self._outcome(read, found[read.order_id]) for read in reads]
 
     def _read_through(self, missing: Sequence[UUID], generation: int) -> dict[UUID, CachedOrder]:
         orders = self.reader.get(missing)
@@ -116,10 +120,11 @@ class GetOrders:
         finally:
             self._refreshing.difference_update(due)
 
-
-def _outcome(read: ReadOrder, found: CachedOrder) -> ReadOutcome:
-    if found.version == 0:
-        return OrderNotFound(read.order_id)
-    if found.version < read.min_version:
-        return VersionNotReached(read.order_id, min_version=read.min_version, version=found.version)
-    return found.encoded
+    def _outcome(self, read: ReadOrder, found: CachedOrder) -> ReadOutcome:
+        if found.version == 0 or (read.owner and read.owner != self.customer_of(found.encoded)):
+            return OrderNotFound(read.order_id)
+        if found.version < read.min_version:
+            return VersionNotReached(
+                read.order_id, min_version=read.min_version, version=found.version
+            )
+        return found.encoded

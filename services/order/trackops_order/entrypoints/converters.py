@@ -9,7 +9,7 @@ from uuid import UUID
 from google.protobuf.timestamp_pb2 import Timestamp
 from trackops.order.v1 import order_pb2, order_saga_service_pb2, order_service_pb2
 
-from trackops_common.auth import Principal
+from trackops_common.auth import Principal, caller, expect_own
 from trackops_order.application.cancel_orders import CancelOrder
 from trackops_order.application.close_orders import CloseOrder
 from trackops_order.application.confirm_orders import ConfirmOrder
@@ -62,6 +62,7 @@ def create_command(
         lines=[OrderLine(line.sku, line.quantity, line.unit_price_minor) for line in request.lines],
         payment_method_token=request.payment_method_token,
         details=_details(request),
+        owner=caller().owner,
     )
 
 
@@ -109,16 +110,23 @@ def close_command(
 
 def batch_reads(request: order_service_pb2.BatchGetOrdersRequest) -> Sequence[ReadOrder]:
     """What a valid request asks for, in its order."""
+    owner = caller().owner
     min_versions = {UUID(order_id): least for order_id, least in request.min_versions.items()}
     order_ids = map(UUID, request.order_ids)
-    return [ReadOrder(order_id, min_versions.get(order_id, 0)) for order_id in order_ids]
+    return [ReadOrder(order_id, min_versions.get(order_id, 0), owner) for order_id in order_ids]
 
 
 def page_request(request: order_service_pb2.ListOrdersRequest) -> PageRequest:
-    """The page that a valid request asks for."""
+    """The page that a valid request asks for; of their own orders, of those who see no others.
+
+    Raises:
+        PermissionDenied: they ask for another customer's.
+    """
+    customer_id = request.customer_id or caller().owner
+    expect_own(customer_id)
     listing = Listing(
         sort=_SORTS[request.sort],
-        customer_id=request.customer_id or None,
+        customer_id=customer_id or None,
         states=frozenset(_STATES[state] for state in request.states),
         create_time_from=(
             _time(request.create_time_from) if request.HasField("create_time_from") else None
@@ -151,6 +159,7 @@ def cancel_command(
         UUID(request.order_id),
         etag=request.etag,
         reason=request.reason,
+        owner=caller().owner,
     )
 
 

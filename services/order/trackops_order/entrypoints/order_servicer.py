@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from uuid import UUID
 
 from trackops.order.v1 import order_service_pb2
 
+from trackops_common.auth import caller
 from trackops_common.batching import Batcher
 from trackops_common.bounded_calls import BoundedCalls
 from trackops_common.grpc.command_rpc import CommandRpc
@@ -36,6 +38,9 @@ from trackops_order.entrypoints.converters import (
 from trackops_order.entrypoints.errors import order_failure
 
 __all__ = ["OrderServicer"]
+
+_ANY_VERSION = 1
+"""What the cache takes for unknown is looked up."""
 
 
 class OrderServicer:
@@ -81,7 +86,7 @@ class OrderServicer:
     async def GetOrder(
         self, request: order_service_pb2.GetOrderRequest, context: Context
     ) -> Encoded:
-        read = ReadOrder(UUID(request.order_id), request.min_version)
+        read = ReadOrder(UUID(request.order_id), request.min_version, caller().owner)
         return unwrap(await self._reads.submit(read, timeout_seconds=context.time_remaining()))
 
     async def BatchGetOrders(
@@ -108,12 +113,25 @@ class OrderServicer:
         self, request: order_service_pb2.GetOrderTimelineRequest, context: Context
     ) -> Encoded:
         order_id = UUID(request.order_id)
+        await self._expect_visible(order_id)
         return unwrap(
             await self._timelines.submit(order_id, timeout_seconds=context.time_remaining())
         )
 
-    def WatchOrder(
+    async def WatchOrder(
         self, request: order_service_pb2.WatchOrderRequest, context: Context
     ) -> AsyncGenerator[Encoded, None]:
         del context  # a stream is closed when its caller leaves or its deadline passes
-        return self._watches(watch_position(request))
+        position = watch_position(request)
+        await self._expect_visible(position.order_id)
+        async with aclosing(self._watches(position)) as changes:
+            async for change in changes:
+                yield change
+
+    async def _expect_visible(self, order_id: UUID) -> None:
+        """Raises OrderNotFound for an order of others, to callers who see their own only.
+
+        Looked up before what the call is about: an order never changes hands.
+        """
+        if owner := caller().owner:
+            unwrap(await self._reads.submit(ReadOrder(order_id, _ANY_VERSION, owner)))

@@ -22,8 +22,14 @@ _REFUSALS = {
 }
 """The same request would get the same answer again."""
 
-_NOBODY_ANSWERED = {code_pb2.UNAVAILABLE, code_pb2.DEADLINE_EXCEEDED}
-"""The participant, or what it needs, is not there."""
+_NOBODY_ANSWERED = {
+    code_pb2.UNAVAILABLE,
+    code_pb2.DEADLINE_EXCEEDED,
+    code_pb2.UNAUTHENTICATED,
+    code_pb2.PERMISSION_DENIED,
+}
+"""The participant, or what it needs, is not there; or it does not let us in, which says nothing of
+the command: our token is stale while the identity service is away, or our client lacks a role."""
 
 _MAYBE_ABOUT_AN_ITEM = _REFUSALS | {code_pb2.INTERNAL, code_pb2.UNKNOWN}
 

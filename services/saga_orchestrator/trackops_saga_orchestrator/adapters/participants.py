@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import grpc
@@ -11,6 +12,7 @@ from trackops.inventory.v1 import inventory_pb2, inventory_service_pb2, inventor
 from trackops.order.v1 import order_saga_service_pb2, order_saga_service_pb2_grpc
 from trackops.payment.v1 import payment_service_pb2, payment_service_pb2_grpc
 
+from trackops_common.identity_client import bearer
 from trackops_saga_orchestrator.adapters.outcomes import is_about_an_item, outcome_of, status_of
 from trackops_saga_orchestrator.application.ports import Participants
 from trackops_saga_orchestrator.domain.commands import StepCommand
@@ -26,17 +28,23 @@ _Message = Any
 
 _DONE = Done()
 
+Token = Callable[[], str]
+"""The access token of the call about to be made, at once; may be empty."""
+
 
 class GrpcBatchAction:
     """A `BatchAction` that is one RPC."""
 
     def __init__(
         self,
+        token: Token,
         rpc: Callable[..., _Message],
         batch: Callable[..., _Message],
         request: Callable[[StepCommand], _Message],
     ) -> None:
-        """`rpc` takes `batch(requests=[request(command), …])` and a `timeout` in seconds."""
+        """`rpc` takes `batch(requests=[request(command), …])`, a `timeout` in seconds and
+        `metadata`, in which `token()` goes."""
+        self._token = token
         self._rpc = rpc
         self._batch = batch
         self._request = request
@@ -49,7 +57,9 @@ class GrpcBatchAction:
 
     async def _send(self, requests: Sequence[_Message], deadline: float) -> Sequence[Outcome]:
         try:
-            response = await self._rpc(self._batch(requests=requests), timeout=deadline)
+            response = await self._rpc(
+                self._batch(requests=requests), timeout=deadline, metadata=bearer(self._token())
+            )
         except grpc.aio.AioRpcError as error:
             status = status_of(error)
         else:
@@ -70,56 +80,64 @@ def grpc_participants(
     inventory_channel: grpc.aio.Channel,
     payment_channel: grpc.aio.Channel,
     order_channel: grpc.aio.Channel,
+    token: Token = lambda: "",
 ) -> Participants:
-    """Every action that a saga may name."""
-    return {**_stock(inventory_channel), **_money(payment_channel), **_orders(order_channel)}
+    """Every action that a saga may name; their calls carry `token()`, none where it is empty."""
+    return {
+        **_stock(inventory_channel, token),
+        **_money(payment_channel, token),
+        **_orders(order_channel, token),
+    }
 
 
-def _stock(channel: grpc.aio.Channel) -> Participants:
+def _stock(channel: grpc.aio.Channel, token: Token) -> Participants:
+    action = partial(GrpcBatchAction, token)
     stock = inventory_service_pb2_grpc.InventoryServiceStub(channel)
     return {
-        inventory.reserve: GrpcBatchAction(
+        inventory.reserve: action(
             stock.BatchReserveStock, inventory_service_pb2.BatchReserveStockRequest, _reserve
         ),
-        inventory.release: GrpcBatchAction(
+        inventory.release: action(
             stock.BatchReleaseStock, inventory_service_pb2.BatchReleaseStockRequest, _release
         ),
-        inventory.commit: GrpcBatchAction(
+        inventory.commit: action(
             stock.BatchCommitStock, inventory_service_pb2.BatchCommitStockRequest, _commit
         ),
-        inventory.restock: GrpcBatchAction(
+        inventory.restock: action(
             stock.BatchRestockItems, inventory_service_pb2.BatchRestockItemsRequest, _restock
         ),
     }
 
 
-def _money(channel: grpc.aio.Channel) -> Participants:
+def _money(channel: grpc.aio.Channel, token: Token) -> Participants:
+    action = partial(GrpcBatchAction, token)
     money = payment_service_pb2_grpc.PaymentServiceStub(channel)
     return {
-        payment.authorize: GrpcBatchAction(
+        payment.authorize: action(
             money.BatchAuthorizePayments,
             payment_service_pb2.BatchAuthorizePaymentsRequest,
             _authorize,
         ),
-        payment.void: GrpcBatchAction(
+        payment.void: action(
             money.BatchVoidPayments, payment_service_pb2.BatchVoidPaymentsRequest, _void
         ),
-        payment.capture: GrpcBatchAction(
+        payment.capture: action(
             money.BatchCapturePayments, payment_service_pb2.BatchCapturePaymentsRequest, _capture
         ),
-        payment.refund: GrpcBatchAction(
+        payment.refund: action(
             money.BatchRefundPayments, payment_service_pb2.BatchRefundPaymentsRequest, _refund
         ),
     }
 
 
-def _orders(channel: grpc.aio.Channel) -> Participants:
+def _orders(channel: grpc.aio.Channel, token: Token) -> Participants:
+    action = partial(GrpcBatchAction, token)
     orders = order_saga_service_pb2_grpc.OrderSagaServiceStub(channel)
     return {
-        order.confirm: GrpcBatchAction(
+        order.confirm: action(
             orders.BatchConfirmOrders, order_saga_service_pb2.BatchConfirmOrdersRequest, _confirm
         ),
-        order.close: GrpcBatchAction(
+        order.close: action(
             orders.BatchCloseOrders, order_saga_service_pb2.BatchCloseOrdersRequest, _close
         ),
     }
