@@ -33,7 +33,7 @@ from trackops_common.grpc.call_meters import CallMeters
 from trackops_common.grpc.endpoints import Context, RpcService, handlers_of
 from trackops_common.grpc.readiness import DependencyCheck, watch_dependencies
 from trackops_common.grpc.streams import OpenStreams
-from trackops_common.http_endpoint import serving_pages
+from trackops_common.http_endpoint import Page, serving_pages
 from trackops_common.logs import LineWriter, configure_logging
 from trackops_common.mesh_identity import KeySource, Verification, verification
 from trackops_common.probes import Readiness, pages, show_readiness
@@ -74,6 +74,8 @@ class Application:
     """What the service shows of itself over HTTP."""
     key_source: KeySource | None = None
     """Where the keys of access tokens come from, instead of the identity service."""
+    pages: Mapping[str, Page] = field(default_factory=dict)
+    """By path, what else it shows there."""
 
 
 Bootstrap = Callable[[S], AbstractAsyncContextManager[Application]]
@@ -188,7 +190,8 @@ async def _showing(
     if not settings.http_listen:
         yield
         return
-    async with serving_pages(settings.http_listen, pages(application.vitals, readiness)) as port:
+    shown = {**application.pages, **pages(application.vitals, readiness)}
+    async with serving_pages(settings.http_listen, shown) as port:
         _log.info("showing probes and metrics", address=settings.http_listen, port=port)
         yield
 
