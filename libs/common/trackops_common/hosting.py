@@ -110,7 +110,7 @@ def outbox_retention(settings: ServiceSettings, *, source: str) -> OutboxRetenti
     """When partitions of the outbox of schema `source` are dropped; without a relay, never."""
     if not settings.outbox_relay_target:
         return None
-    published = partial(published_by_relay, settings.outbox_relay_target, source)
+    published = partial(published_by_relay, settings.outbox_relay_target, source, settings.tls)
     return OutboxRetention(published, settings.outbox_retention_hours)
 
 

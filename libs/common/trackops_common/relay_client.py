@@ -7,21 +7,24 @@ from trackops.relay.v1.relay_service_pb2 import GetCheckpointRequest
 from trackops.relay.v1.relay_service_pb2_grpc import RelayServiceStub
 
 from trackops_common.errors import TransientError
+from trackops_common.grpc.credentials import channel_credentials
 from trackops_common.partitions import Published
+from trackops_common.tls import TlsFiles
 
 __all__ = ["published_by_relay"]
 
 _SECONDS = 10.0
 
 
-def published_by_relay(target: str, source: str) -> Published:
+def published_by_relay(target: str, source: str, tls: TlsFiles | None = None) -> Published:
     """How far the relay at `target` (host:port, or any gRPC name) has published a schema's outbox.
+
+    Without `tls` it is asked in plain text.
 
     Raises:
         TransientError: it does not answer, or not with a checkpoint.
     """
-    options = [("grpc.enable_http_proxy", 0)]
-    with grpc.insecure_channel(target, options=options) as channel:
+    with _channel(target, tls) as channel:
         try:
             answer = RelayServiceStub(channel).GetCheckpoint(
                 GetCheckpointRequest(source=source), timeout=_SECONDS
@@ -31,3 +34,11 @@ def published_by_relay(target: str, source: str) -> Published:
     return Published(
         answer.checkpoint.seq, answer.checkpoint.event_id, answer.lowest_quarantined_seq
     )
+
+
+def _channel(target: str, tls: TlsFiles | None) -> grpc.Channel:
+    """One for each question, which is asked once in a while; so it has today's certificate."""
+    options = [("grpc.enable_http_proxy", 0)]
+    if tls is None:
+        return grpc.insecure_channel(target, options)
+    return grpc.secure_channel(target, channel_credentials(tls.current), options)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Literal, NoReturn, TypeVar
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NoReturn, Self, TypeVar
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from trackops_common.tls import TlsFiles, TlsPaths
 
 __all__ = ["ServiceSettings", "load"]
 
@@ -22,6 +27,16 @@ class ServiceSettings(BaseSettings):
 
     listen: str
     """Where gRPC is served, as host:port."""
+    tls_certificate: str = ""
+    """File with this service's certificate in PEM, which names whatever others call it by; after it
+    those between it and the authority. Empty: gRPC is plain text, both ways. This and the next
+    three are given together or not at all; changed files are taken in while the service runs."""
+    tls_key: str = ""
+    """File with the certificate's private key."""
+    tls_ca: str = ""
+    """File with the authorities whose certificates callers and called services have to show."""
+    tls_callers: str = ""
+    """Who may call: names that stand in callers' certificates, separated by commas."""
     http_listen: str = ""
     """Where probes and metrics are served over HTTP, as host:port, to whoever asks. Empty: nowhere,
     and no metrics are recorded."""
@@ -49,6 +64,35 @@ class ServiceSettings(BaseSettings):
     """`auto`: colour on a terminal, JSON elsewhere."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    @cached_property
+    def tls(self) -> TlsFiles | None:
+        """What the files hold, one object for the process; None where gRPC is plain text.
+
+        Raises:
+            StartRefused: the files cannot be used.
+        """
+        if not self.tls_certificate:
+            return None
+        return TlsFiles(TlsPaths(Path(self.tls_certificate), Path(self.tls_key), Path(self.tls_ca)))
+
+    @property
+    def callers(self) -> tuple[str, ...]:
+        """Who may call, where gRPC is not plain text."""
+        return tuple(name.strip() for name in self.tls_callers.split(",") if name.strip())
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        wanted = {
+            "TLS_CERTIFICATE": self.tls_certificate,
+            "TLS_KEY": self.tls_key,
+            "TLS_CA": self.tls_ca,
+            "TLS_CALLERS": self.callers,
+        }
+        missing = [_PREFIX + name for name, value in wanted.items() if not value]
+        if missing and len(missing) < len(wanted):
+            raise ValueError(f"TLS needs {', '.join(missing)} too")
+        return self
+
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -66,7 +110,13 @@ def load(settings: type[S]) -> S:
 
 def _exit(error: ValidationError) -> NoReturn:
     for problem in error.errors(include_url=False, include_input=False):
-        name = _PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
-        what = "is missing" if problem["type"] == "missing" else f"is wrong: {problem['msg']}"
-        sys.stderr.write(f"trackops: setting {name} {what}\n")
+        sys.stderr.write(f"trackops: {_line(problem)}\n")
     sys.exit(_EX_CONFIG)
+
+
+def _line(problem: Mapping[str, Any]) -> str:
+    if not problem["loc"]:
+        return f"settings contradict each other: {problem['ctx']['error']}"
+    name = _PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
+    what = "is missing" if problem["type"] == "missing" else f"is wrong: {problem['msg']}"
+    return f"setting {name} {what}"

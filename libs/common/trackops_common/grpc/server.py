@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import grpc
@@ -28,14 +28,17 @@ from grpc_reflection.v1alpha import reflection
 from trackops_common import settings as settings_module
 from trackops_common.errors import BindError, DependencyUnavailable, StartRefused
 from trackops_common.grpc.call_meters import CallMeters
+from trackops_common.grpc.credentials import server_credentials
 from trackops_common.grpc.endpoints import Context, RpcService, handlers_of
+from trackops_common.grpc.known_callers import KnownCallers
 from trackops_common.grpc.readiness import DependencyCheck, watch_dependencies
 from trackops_common.grpc.streams import OpenStreams
 from trackops_common.http_endpoint import serving_pages
 from trackops_common.observability import configure_logging
 from trackops_common.probes import Readiness, pages
 from trackops_common.settings import ServiceSettings
-from trackops_common.vitals import Vitals
+from trackops_common.tls import TlsFiles, watched
+from trackops_common.vitals import Vitals, one
 
 __all__ = ["Application", "run", "wait_for_dependency"]
 
@@ -112,7 +115,9 @@ async def wait_for_dependency(
 
 
 async def _serve(settings: S, bootstrap: Bootstrap[S]) -> None:
-    async with bootstrap(settings) as application:
+    async with watched(settings.tls) as watch, bootstrap(settings) as built:
+        application = replace(built, background=[*built.background, *watch])
+        _show_certificate(application.vitals, settings.tls)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -126,8 +131,8 @@ async def _serve_until(
     stop: asyncio.Event, settings: ServiceSettings, application: Application, readiness: Readiness
 ) -> None:
     streams = OpenStreams(limit=settings.max_streams)
-    server, health_servicer = _build(application, streams)
-    await _bind(server, settings.listen)
+    server, health_servicer = _build(settings, application, streams)
+    await _bind(server, settings)
     await server.start()
     names = [s.descriptor.full_name for s in application.rpc_services]
 
@@ -142,7 +147,7 @@ async def _serve_until(
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    _log.info("serving", address=settings.listen, services=names)
+    _log.info("serving", address=settings.listen, services=names, tls=settings.tls is not None)
     await _until_stopped(stop, application.background)
     watch.cancel()
     readiness.serving, readiness.why = False, "stopping"
@@ -151,6 +156,16 @@ async def _serve_until(
     health_servicer.end_watches()
     streams.end()
     await server.stop(settings.stop_grace_seconds)
+
+
+def _show_certificate(vitals: Vitals, files: TlsFiles | None) -> None:
+    if files is None:
+        return
+    vitals.gauge(
+        "trackops_tls_certificate_expiry_timestamp_seconds",
+        "When the certificate in use ends, in seconds since 1970.",
+        lambda: one(files.current.expires.timestamp()),
+    )
 
 
 @asynccontextmanager
@@ -184,9 +199,10 @@ class _HealthServicer(health.aio.HealthServicer):  # type: ignore[misc]  # it ha
 
 
 def _build(
-    application: Application, streams: OpenStreams
+    settings: ServiceSettings, application: Application, streams: OpenStreams
 ) -> tuple[grpc.aio.Server, _HealthServicer]:
-    server = grpc.aio.server(options=_SERVER_OPTIONS)
+    interceptors = [KnownCallers(settings.callers)] if settings.tls else []
+    server = grpc.aio.server(interceptors=interceptors, options=_SERVER_OPTIONS)
     registry = application.vitals.registry
     meters = None if registry is None else CallMeters(registry)
     server.add_generic_rpc_handlers(
@@ -207,13 +223,17 @@ def _channelz_name() -> str:
     return str(service.full_name)
 
 
-async def _bind(server: grpc.aio.Server, address: str) -> None:
+async def _bind(server: grpc.aio.Server, settings: ServiceSettings) -> None:
     """Whether the port is free is asked of the system first: gRPC logs each refusal by itself."""
+    address = settings.listen
     give_up = time.monotonic() + _BIND_SECONDS
     while True:
         try:
             _check_free(address)
-            server.add_insecure_port(address)
+            if settings.tls is None:
+                server.add_insecure_port(address)
+            else:
+                server.add_secure_port(address, server_credentials(settings.tls))
             return
         except (OSError, RuntimeError) as error:
             if time.monotonic() >= give_up:
