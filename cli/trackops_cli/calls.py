@@ -17,10 +17,11 @@ import typer
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
+from trackops_cli.channels import open_channel, tls_advice
 from trackops_cli.local.errors import StackError
 from trackops_cli.local.ports import HOST, Ports
 from trackops_cli.terminal import fail
-from trackops_client import TrackOpsError, open_channel, typed_errors
+from trackops_client import TrackOpsError, typed_errors
 
 __all__ = [
     "AS_JSON",
@@ -124,8 +125,8 @@ def _explained(
         return REFUSED, str(error), violations
     option = _variable(service)
     what_to_do = f"`trackops status` shows what runs, `trackops up` starts it; {option} names"
-    advice = [f"{what_to_do} another address"] + ([unsure] if unsure else [])
-    return UNREACHABLE, f"{service} at {address}: {error}", advice
+    advice = [tls_advice(address, str(error)), f"{what_to_do} another address", unsure]
+    return UNREACHABLE, f"{service} at {address}: {error}", [one for one in advice if one]
 
 
 def _variable(service: str) -> str:

@@ -136,7 +136,7 @@ class DatabaseTemplate:
 
 
 @contextmanager
-def temporary_stack() -> Iterator[LocalStack]:
+def temporary_stack(*, tls: bool = False) -> Iterator[LocalStack]:
     """A stack on free ports in a folder of its own; nothing of it is left at the end.
 
     Nothing is started yet. The folder is not pytest's: Postgres's system user cannot enter that.
@@ -144,7 +144,7 @@ def temporary_stack() -> Iterator[LocalStack]:
     home = Path(tempfile.mkdtemp(prefix="trackops-test-"))
     home.chmod(0o711)
     with _guarded(home):
-        stack = LocalStack(home, Ports.free())
+        stack = LocalStack(home, Ports.free(), tls=tls)
         try:
             yield stack
         finally:

@@ -57,9 +57,17 @@ class PlacedOrder:
 class DemoClient:
     """Calls the services at `targets` (host:port by name), waiting for one that restarts."""
 
-    def __init__(self, targets: Mapping[str, str]) -> None:
+    def __init__(
+        self, targets: Mapping[str, str], credentials: grpc.ChannelCredentials | None = None
+    ) -> None:
+        """Without `credentials` in plain text."""
         self._channels = {
-            name: open_aio_channel(target, timeout_seconds=_CALL_SECONDS, wait_for_ready=True)
+            name: open_aio_channel(
+                target,
+                timeout_seconds=_CALL_SECONDS,
+                wait_for_ready=True,
+                credentials=credentials,
+            )
             for name, target in targets.items()
         }
         self._orders = OrderServiceStub(self._channels["order"])

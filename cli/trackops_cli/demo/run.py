@@ -27,7 +27,7 @@ async def run_demo(addresses: Addresses, console: Console) -> bool:
     """Order, follow, show and check; whether everything was as it must be."""
     plan = make_plan(uuid.uuid4().hex[:6].upper(), random.Random())
     with closing(EventLog(addresses.kafka_bootstrap)) as log:
-        async with aclosing(DemoClient(addresses.services)) as client:
+        async with aclosing(DemoClient(addresses.services, addresses.credentials)) as client:
             return await _Demo(plan, client, log, console).run()
 
 

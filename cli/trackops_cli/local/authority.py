@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from shutil import rmtree
 
+import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -18,11 +19,19 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from trackops_cli.local.errors import CertificateUnusable
 from trackops_cli.local.home import write_private
 from trackops_cli.local.ports import HOST
-from trackops_common.tls import TlsPaths
+from trackops_common.errors import StartRefused
+from trackops_common.grpc.credentials import channel_credentials
+from trackops_common.tls import TlsFiles, TlsPaths
 
-__all__ = ["Authority"]
+__all__ = ["COMMAND", "EDGE", "Authority", "credentials_of"]
+
+COMMAND = "cli"
+"""The name of the `trackops` command, and of whoever has no other on this machine."""
+EDGE = "edge"
+"""The name of the way in from outside."""
 
 _AUTHORITY = "ca"
 _AUTHORITY_DAYS = timedelta(days=3650)
@@ -109,6 +118,18 @@ class Authority:
 
     def _key(self, name: str) -> Path:
         return self.folder / f"{name}.key"
+
+
+def credentials_of(paths: TlsPaths) -> grpc.ChannelCredentials:
+    """What these files hold now, for a channel.
+
+    Raises:
+        CertificateUnusable: they are missing, damaged or expired.
+    """
+    try:
+        return channel_credentials(TlsFiles(paths).current)
+    except StartRefused as error:
+        raise CertificateUnusable(str(error)) from error
 
 
 _USAGE = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])

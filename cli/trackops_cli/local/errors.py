@@ -9,14 +9,19 @@ StackError                 one line for the reader, no traceback
 ├── CommandFailed          a preparing command (initdb, storage format) failed
 ├── JarUnavailable         a jar of Kafka can be neither found nor downloaded
 ├── PasswordLost           the data directory knows another password than the state directory
+├── IncompleteTls          some of the variables that TLS needs lack
+├── CertificateUnusable    a certificate of ours is missing, damaged or expired
 └── Interrupted            another part failed first; this one stopped waiting
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = [
+    "CertificateUnusable",
     "CommandFailed",
     "DiskFull",
+    "IncompleteTls",
     "Interrupted",
     "InvalidSetting",
     "JarUnavailable",
@@ -88,6 +93,17 @@ class PasswordLost(StackError):
             f"Postgres refuses the password in {secrets}; "
             "restore that file, or start over with `trackops reset`"
         )
+
+
+class IncompleteTls(StackError):
+    def __init__(self, missing: Sequence[str]) -> None:
+        super().__init__(f"TLS needs {', '.join(missing)} too")
+        self.missing = missing
+
+
+class CertificateUnusable(StackError):
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason}; `trackops up` renews those of the local stack")
 
 
 class Interrupted(StackError):
