@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import grpc
 import pytest
 from rich.console import Console
-from trackops.inventory.v1.inventory_service_pb2 import GetStockLevelRequest
+from trackops.inventory.v1.inventory_service_pb2 import BatchGetStockRequest
 from trackops.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
 from typer.testing import CliRunner, Result
 
@@ -41,8 +41,11 @@ class Command:
         home = {"TRACKOPS_HOME": str(context.home.root), "COLUMNS": "200", "TERM": "dumb"}
         self._environment = home | ports
 
-    def run(self, *words: str, status: int = 0, **environment: str) -> Result:
-        result = CliRunner().invoke(app, words, env=self._environment | environment)
+    def run(
+        self, *words: str, status: int = 0, environment: Mapping[str, str] | None = None
+    ) -> Result:
+        told = self._environment | dict(environment or {})
+        result = CliRunner().invoke(app, words, env=told)
         assert result.exit_code == status, result.output
         return result
 
@@ -88,7 +91,7 @@ def test_plain_text_gets_nowhere_and_the_command_says_why(
     assert not is_serving(target)
     elsewhere = {"TRACKOPS_HOME": str(tmp_path), "TRACKOPS_ORDER_TARGET": target}
 
-    result = command.run("order", "list", "--customer", "ada", status=3, **elsewhere)
+    result = command.run("order", "list", "--customer", "ada", status=3, environment=elsewhere)
 
     assert "it speaks TLS: name our files in TRACKOPS_TLS_CERTIFICATE" in result.output
 
@@ -102,20 +105,20 @@ def test_the_files_may_be_named_instead(tls_mesh: Mesh, command: Command, tmp_pa
         "TRACKOPS_TLS_KEY": str(paths.key),
     }
     words = ("order", "list", "--customer", "nobody")
-    incomplete = command.run(*words, status=1, **named)
+    incomplete = command.run(*words, status=1, environment=named)
     assert "TLS needs TRACKOPS_TLS_CA too" in incomplete.output
 
-    command.run(*words, **named, TRACKOPS_TLS_CA=str(paths.ca))
+    command.run(*words, environment=named | {"TRACKOPS_TLS_CA": str(paths.ca)})
 
 
 def test_a_service_takes_no_call_of_one_that_has_no_business_with_it(tls_mesh: Mesh) -> None:
     payment = credentials_of(tls_mesh.stack.authority.paths("payment"))
-    request = GetStockLevelRequest(sku="TEA-1")
+    request = BatchGetStockRequest(skus=["TEA-1"])
     with (
         grpc.secure_channel(tls_mesh.target("inventory"), payment) as channel,
         pytest.raises(grpc.RpcError) as failed,
     ):
-        InventoryServiceStub(channel).GetStockLevel(request, timeout=10)
+        InventoryServiceStub(channel).BatchGetStock(request, timeout=10)
 
     assert failed.value.code() == grpc.StatusCode.PERMISSION_DENIED
 

@@ -159,12 +159,10 @@ async def _serve_until(
 
 
 def _show_certificate(vitals: Vitals, files: TlsFiles | None) -> None:
-    if files is None:
-        return
     vitals.gauge(
         "trackops_tls_certificate_expiry_timestamp_seconds",
-        "When the certificate in use ends, in seconds since 1970.",
-        lambda: one(files.current.expires.timestamp()),
+        "When the certificate in use ends, in seconds since 1970; nothing for plain text.",
+        lambda: () if files is None else one(files.current.expires.timestamp()),
     )
 
 
