@@ -12,9 +12,6 @@ from trackops_common.tls import TlsFiles, TlsMaterial
 
 __all__ = ["RenewedChannel"]
 
-_LAST_SECONDS = 5.0
-"""For what gRPC still has to hand over of a call that has ended."""
-
 Connect = Callable[[TlsMaterial], grpc.aio.Channel]
 
 
@@ -84,7 +81,7 @@ class RenewedChannel(grpc.aio.Channel):
 
     def _close_old(self, lane: _Lane) -> None:
         self._old.discard(lane)
-        task = asyncio.ensure_future(lane.channel.close(_LAST_SECONDS))
+        task = asyncio.ensure_future(lane.channel.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
