@@ -7,7 +7,7 @@ from trackops.relay.v1.relay_service_pb2 import GetCheckpointRequest
 from trackops.relay.v1.relay_service_pb2_grpc import RelayServiceStub
 
 from trackops_common.errors import TransientError
-from trackops_common.grpc.credentials import channel_credentials
+from trackops_common.grpc.channels import open_blocking_channel
 from trackops_common.partitions import Published
 from trackops_common.tls import TlsFiles
 
@@ -24,7 +24,7 @@ def published_by_relay(target: str, source: str, tls: TlsFiles | None = None) ->
     Raises:
         TransientError: it does not answer, or not with a checkpoint.
     """
-    with _channel(target, tls) as channel:
+    with open_blocking_channel(target, tls) as channel:
         try:
             answer = RelayServiceStub(channel).GetCheckpoint(
                 GetCheckpointRequest(source=source), timeout=_SECONDS
@@ -34,11 +34,3 @@ def published_by_relay(target: str, source: str, tls: TlsFiles | None = None) ->
     return Published(
         answer.checkpoint.seq, answer.checkpoint.event_id, answer.lowest_quarantined_seq
     )
-
-
-def _channel(target: str, tls: TlsFiles | None) -> grpc.Channel:
-    """One for each question, which is asked once in a while; so it has today's certificate."""
-    options = [("grpc.enable_http_proxy", 0)]
-    if tls is None:
-        return grpc.insecure_channel(target, options)
-    return grpc.secure_channel(target, channel_credentials(tls.current), options)

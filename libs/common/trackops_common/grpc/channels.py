@@ -10,7 +10,7 @@ from trackops_common.grpc.credentials import channel_credentials
 from trackops_common.grpc.renewed_channel import RenewedChannel
 from trackops_common.tls import TlsFiles, TlsMaterial
 
-__all__ = ["open_channel"]
+__all__ = ["open_blocking_channel", "open_channel"]
 
 _RETRY_POLICY = {
     "maxAttempts": 4,
@@ -52,3 +52,14 @@ def open_channel(target: str, tls: TlsFiles | None = None) -> grpc.aio.Channel:
         return grpc.aio.secure_channel(target, channel_credentials(material), options=_OPTIONS)
 
     return RenewedChannel(tls, connect)
+
+
+def open_blocking_channel(target: str, tls: TlsFiles | None = None) -> grpc.Channel:
+    """A channel for a question that is asked once in a while, to be closed after it.
+
+    So it always has today's certificate; without `tls` it is plain text.
+    """
+    options = [("grpc.enable_http_proxy", 0)]
+    if tls is None:
+        return grpc.insecure_channel(target, options)
+    return grpc.secure_channel(target, channel_credentials(tls.current), options)
