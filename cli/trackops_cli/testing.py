@@ -148,7 +148,9 @@ class DatabaseTemplate:
 
 
 @contextmanager
-def temporary_stack(*, kafka_protocol: SecurityProtocol = "PLAINTEXT") -> Iterator[LocalStack]:
+def temporary_stack(
+    *, kafka_protocol: SecurityProtocol = "PLAINTEXT", tls: bool = False
+) -> Iterator[LocalStack]:
     """A stack on free ports in a folder of its own; nothing of it is left at the end.
 
     Nothing is started yet. The folder is not pytest's: Postgres's system user cannot enter that.
@@ -157,7 +159,7 @@ def temporary_stack(*, kafka_protocol: SecurityProtocol = "PLAINTEXT") -> Iterat
     home = Path(tempfile.mkdtemp(prefix="trackops-test-"))
     home.chmod(0o711)
     with _guarded(home):
-        stack = LocalStack(home, Ports.free(), kafka_protocol=kafka_protocol)
+        stack = LocalStack(home, Ports.free(), kafka_protocol=kafka_protocol, tls=tls)
         try:
             yield stack
         finally:

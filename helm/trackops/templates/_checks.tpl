@@ -41,11 +41,18 @@ What is wrong with the addresses of Redis and Kafka, with keys and with metrics,
 What is wrong with the values of single services, as a list of sentences.
 */}}
 {{- define "trackops.serviceProblems" -}}
+{{- $plain := list }}
+{{- $certified := list }}
 {{- range $service := include "trackops.mesh" . | fromYamlArray }}
 {{- $values := include "trackops.serviceValues" (dict "root" $ "name" $service.name) | fromYaml }}
 {{- $database := $values.database | default dict }}
 {{- if not (or $database.secretName $.Values.database.secretName) }}
 - services.{{ $service.name }}.database.secretName is missing (so is database.secretName); the service needs a Secret with its database URL
+{{- end }}
+{{- if include "trackops.tlsSecret" (dict "root" $ "values" $values) }}
+{{- $certified = append $certified $service.name }}
+{{- else }}
+{{- $plain = append $plain $service.name }}
 {{- end }}
 {{- if and $database.secretKey (not $database.secretName) }}
 - services.{{ $service.name }}.database.secretKey is set without a secretName beside it
@@ -55,5 +62,8 @@ What is wrong with the values of single services, as a list of sentences.
 - extraEnv of {{ $service.name }} sets {{ $variable.name }}, which the chart sets from another value
 {{- end }}
 {{- end }}
+{{- end }}
+{{- if and $plain $certified }}
+- services.<name>.tls.existingSecret is set for {{ join ", " $certified }} only, so {{ join ", " $plain }} would speak plain text; set tls.existingSecret, or give each service its own
 {{- end }}
 {{- end }}

@@ -66,6 +66,16 @@ Usage: include "trackops.environment" (dict "root" $ "service" $service "values"
 - name: TRACKOPS_{{ . | upper | replace "-" "_" }}_TARGET
   value: {{ include "trackops.target" (dict "root" $.root "name" .) | quote }}
 {{- end }}
+{{- if include "trackops.tlsSecret" . }}
+- name: TRACKOPS_TLS_CERTIFICATE
+  value: {{ include "trackops.tlsFolder" . }}/tls.crt
+- name: TRACKOPS_TLS_KEY
+  value: {{ include "trackops.tlsFolder" . }}/tls.key
+- name: TRACKOPS_TLS_CA
+  value: {{ include "trackops.tlsFolder" . }}/ca.crt
+- name: TRACKOPS_TLS_CALLERS
+  value: {{ include "trackops.callers" (dict "root" .root "name" .service.name) | quote }}
+{{- end }}
 - name: TRACKOPS_START_TIMEOUT_SECONDS
   value: {{ $values.startTimeoutSeconds | quote }}
 - name: TRACKOPS_STOP_GRACE_SECONDS

@@ -112,7 +112,7 @@ def _key_source(settings: ServiceSettings) -> KeySource:
             "TRACKOPS_IDENTITY_TARGET is missing: without the identity service's keys no caller "
             "can be known"
         )
-    return partial(key_set_at, settings.identity_target)
+    return partial(key_set_at, settings.identity_target, settings.tls)
 
 
 class ServiceTokens:
@@ -142,7 +142,13 @@ class ServiceTokens:
 
         self._token = Renewed(
             "this service's own token",
-            partial(service_token_at, settings.identity_target, settings.client_id, secret),
+            partial(
+                service_token_at,
+                settings.identity_target,
+                settings.client_id,
+                secret,
+                settings.tls,
+            ),
             half_life,
             clock=monotonic,
         )

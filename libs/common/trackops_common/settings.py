@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from typing import Literal, TypeVar
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from trackops_common.kafka_settings import OptionalKafkaSettings
 from trackops_common.logs import LogFormat
 from trackops_common.setting_names import PREFIX
+from trackops_common.tls import TlsFiles, TlsPaths
 
 __all__ = ["ServiceSettings", "load", "problems"]
 
@@ -26,6 +29,16 @@ class ServiceSettings(OptionalKafkaSettings):
 
     listen: str
     """Where gRPC is served, as host:port."""
+    tls_certificate: str = ""
+    """File with this service's certificate in PEM, which names whatever others call it by; after it
+    those between it and the authority. Empty: gRPC is plain text, both ways. This and the next
+    three are given together or not at all; changed files are taken in while the service runs."""
+    tls_key: str = ""
+    """File with the certificate's private key."""
+    tls_ca: str = ""
+    """File with the authorities whose certificates callers and called services have to show."""
+    tls_callers: str = ""
+    """Who may call: names that stand in callers' certificates, separated by commas."""
     http_listen: str = ""
     """Where probes and metrics are served over HTTP, as host:port, to whoever asks. Empty: nowhere,
     and no metrics are recorded."""
@@ -70,6 +83,35 @@ class ServiceSettings(OptionalKafkaSettings):
     """`auto`: colour on a terminal, JSON elsewhere."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    @cached_property
+    def tls(self) -> TlsFiles | None:
+        """What the files hold, one object for the process; None where gRPC is plain text.
+
+        Raises:
+            StartRefused: the files cannot be used.
+        """
+        if not self.tls_certificate:
+            return None
+        return TlsFiles(TlsPaths(Path(self.tls_certificate), Path(self.tls_key), Path(self.tls_ca)))
+
+    @property
+    def callers(self) -> tuple[str, ...]:
+        """Who may call, where gRPC is not plain text."""
+        return tuple(name.strip() for name in self.tls_callers.split(",") if name.strip())
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        wanted = {
+            "TLS_CERTIFICATE": self.tls_certificate,
+            "TLS_KEY": self.tls_key,
+            "TLS_CA": self.tls_ca,
+            "TLS_CALLERS": self.callers,
+        }
+        missing = [PREFIX + name for name, value in wanted.items() if not value]
+        if missing and len(missing) < len(wanted):
+            raise ValueError(f"TLS needs {', '.join(missing)} too")
+        return self
+
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -90,6 +132,12 @@ def load(settings: type[S]) -> S:
 def problems(error: ValidationError) -> Iterator[str]:
     """A line for each setting that is missing or wrong; no value is repeated."""
     for problem in error.errors(include_url=False, include_input=False):
-        name = PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
-        what = "is missing" if problem["type"] == "missing" else f"is wrong: {problem['msg']}"
-        yield f"setting {name} {what}"
+        yield _line(problem)
+
+
+def _line(problem: Mapping[str, Any]) -> str:
+    if not problem["loc"]:
+        return f"settings contradict each other: {problem['ctx']['error']}"
+    name = PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
+    what = "is missing" if problem["type"] == "missing" else f"is wrong: {problem['msg']}"
+    return f"setting {name} {what}"
