@@ -127,7 +127,7 @@ SERVICES = (
             "TRACKOPS_OUTBOX_RELAY_TARGET",
         ),
     ),
-    ServiceSpec("outbox_relay", settings=()),
+    ServiceSpec("outbox_relay"),
     ServiceSpec("inventory", settings=("TRACKOPS_OUTBOX_RELAY_TARGET",)),
     ServiceSpec("payment", settings=("TRACKOPS_OUTBOX_RELAY_TARGET",)),
     ServiceSpec(
