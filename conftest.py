@@ -53,7 +53,7 @@ def redis_server(servers: LocalStack) -> str:
 def kafka_server(servers: LocalStack) -> str:
     """Kafka; its bootstrap address."""
     servers.kafka.start()
-    return servers.addresses.kafka_bootstrap
+    return servers.kafka.bootstrap
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +84,7 @@ def kafka(kafka_server: str) -> KafkaCluster:
 
 @pytest.fixture(scope="session")
 def mesh() -> Iterator[Mesh]:
-    """The whole mesh as processes, with servers of its own."""
-    with temporary_stack() as stack:
+    """The whole mesh as processes, with servers of its own that know each service by its rights."""
+    with temporary_stack(kafka_protocol="SASL_PLAINTEXT") as stack:
         stack.up()
         yield Mesh(stack)

@@ -102,7 +102,7 @@ def _produce_per_s(stack: LocalStack, database: Database) -> float:
     """To a topic of the mesh, as another source, so that nobody takes it for the relay's."""
     headers = envelope.HeaderWriter("bench").headers
     settings = {
-        "bootstrap.servers": stack.addresses.kafka_bootstrap,
+        **stack.addresses.kafka.connection,
         "enable.idempotence": True,
         "linger.ms": 1,
         "compression.type": "lz4",
@@ -185,7 +185,7 @@ def _consumer(stack: LocalStack) -> Iterator[Any]:
     """At the end of the topic."""
     consumer: Any = Consumer(
         {
-            "bootstrap.servers": stack.addresses.kafka_bootstrap,
+            **stack.addresses.kafka.connection,
             "group.id": "bench",
             "isolation.level": "read_committed",
             "fetch.wait.max.ms": 5,

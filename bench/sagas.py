@@ -123,7 +123,7 @@ def _publish(stack: LocalStack) -> None:
     """All events of the orders at once, as the relay would have."""
     producer = Producer(
         {
-            "bootstrap.servers": stack.addresses.kafka_bootstrap,
+            **stack.addresses.kafka.connection,
             "queue.buffering.max.messages": 10**6,
         }
     )

@@ -1,9 +1,13 @@
 """Writes the closure of a Kafka release, each jar with its SHA-256, to standard output.
 
-    .venv/bin/python cli/scripts/lock_kafka.py 4.4.0 2.25.5 >cli/trackops_cli/local/kafka.lock
+    .venv/bin/python cli/scripts/lock_kafka.py 4.2.2 2.25.5 >cli/trackops_cli/local/kafka.lock
 
 The second version is that of the log4j binding, which Kafka's own closure leaves out; take the
 one of log4j-core in the closure.
+
+Kafka 4.3.0, 4.3.1 and 4.4.0 are not for us: a partition that has lost its leader counts there as
+deleted, and a transaction that ends in that moment gets no marker in it and hangs for ever
+(KAFKA-20734). The only broker of a stack has such a moment in every orderly stop.
 """
 
 import hashlib

@@ -28,6 +28,7 @@ from trackops_common.inbox import (
     InvalidMessage,
     Message,
 )
+from trackops_common.kafka_settings import KafkaAccess
 from trackops_common.partitions import maintain_outbox
 
 _ROLE = "trackops_saga_orchestrator"
@@ -44,7 +45,7 @@ class Consumer:
     handled: list[Message] = field(default_factory=list)
 
     def send(self, *ids: str) -> None:
-        producer = Producer({"bootstrap.servers": self.settings.bootstrap_servers})
+        producer = Producer({"bootstrap.servers": self.settings.kafka.bootstrap_servers})
         for id_ in ids:
             producer.produce(self.settings.topics[0], b"v", id_, headers=_headers(id_))
         assert producer.flush(20) == 0
@@ -75,7 +76,7 @@ class Consumer:
         """Publish the outbox once it holds so many."""
         rows = "SELECT topic, key, payload, event_id::text FROM outbox ORDER BY seq"
         wait_for(lambda: len(self.database.fetch(rows)) == count, what=f"{count} dead letters")
-        producer = Producer({"bootstrap.servers": self.settings.bootstrap_servers})
+        producer = Producer({"bootstrap.servers": self.settings.kafka.bootstrap_servers})
         for topic, key, payload, id_ in self.database.fetch(rows):
             producer.produce(topic, bytes(payload), key, headers=_headers(id_))
         assert producer.flush(20) == 0
@@ -105,9 +106,9 @@ def consumer(
     from trackops_common.topics import Topic
 
     dead = Topic(f"trackops.test{_TOPIC_SUFFIX}", partitions=2)
-    ensure_topics(kafka.bootstrap, [dead])
+    ensure_topics(KafkaAccess(kafka.bootstrap), [dead])
     settings = InboxSettings(
-        bootstrap_servers=kafka.bootstrap,
+        kafka=KafkaAccess(kafka.bootstrap),
         consumer=f"test-{uuid.uuid4().hex}",
         topics=[kafka.topic()],
         dead_letters=DeadLetterPolicy(topic=dead.name, retries_topic=kafka.topic()),

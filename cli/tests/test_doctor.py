@@ -31,6 +31,7 @@ from trackops_cli.overview.screen import screen
 from trackops_cli.overview.survey import Survey, Trouble
 from trackops_cli.overview.work import judge
 from trackops_cli.testing import Database, KafkaCluster
+from trackops_common.kafka_settings import KafkaAccess
 from trackops_common.topics import RELAY_CHECKPOINTS
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
@@ -78,7 +79,7 @@ def test_redis_as_it_is_will_do(redis_url: str) -> None:
 
 
 def test_topics_that_lack_are_named(kafka: KafkaCluster) -> None:
-    assert f"{RELAY_CHECKPOINTS.name} is missing" in ills(check_kafka(kafka.bootstrap))
+    assert f"{RELAY_CHECKPOINTS.name} is missing" in ills(check_kafka(KafkaAccess(kafka.bootstrap)))
 
 
 @pytest.mark.parametrize(

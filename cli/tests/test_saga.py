@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -56,8 +57,21 @@ class Orchestrator:
         name = type(request).__name__.replace("Request", "Response")
         return getattr(pb, name)(saga=SAGA)
 
+    def WatchSaga(self, request: Any, _context: Any) -> Iterator[pb.WatchSagaResponse]:
+        self.requests.append(request)
+        yield pb.WatchSagaResponse(saga=SAGA)
+        ended = saga_pb2.Saga(saga_id=SAGA.saga_id, state=saga_pb2.SAGA_STATE_COMPLETED)
+        yield pb.WatchSagaResponse(saga=ended)
+
+    def _steer_many(self, request: Any, _context: Any) -> Any:
+        self.requests.append(request)
+        name = type(request).__name__.replace("Request", "Response")
+        ids = [f"{n:04}" for n in range(10)]
+        return getattr(pb, name)(count=12, sample_saga_ids=ids, more=True)
+
     PauseSaga = ResumeSaga = RetryStep = SkipStep = CompensateSaga = _steer
-    StartSaga = ResumeSagas = RetrySteps = ListParticipants = WatchSaga = _steer
+    StartSaga = ListParticipants = _steer
+    PauseSagas = ResumeSagas = RetrySteps = CompensateSagas = _steer_many
 
 
 class World:
@@ -141,3 +155,38 @@ def test_refusal_is_one_line_and_a_failure(world: World) -> None:
 
     assert result.exit_code == 1
     assert result.stderr == "trackops: NOT_FOUND: no such saga\n"
+
+
+def test_watch_shows_each_change_until_the_end(world: World) -> None:
+    result = world.run("watch", "91d0", "--json")
+
+    assert result.exit_code == 0, result.output
+    states = [json.loads(line)["state"] for line in result.output.splitlines()]
+    assert states == ["SAGA_STATE_NEEDS_OPERATOR", "SAGA_STATE_COMPLETED"]
+    assert "capture-payment" in world.run("watch", "91d0").output
+
+
+@pytest.mark.parametrize(
+    ("word", "request_name", "done"),
+    [
+        ("pause", "PauseSagasRequest", "held"),
+        ("resume", "ResumeSagasRequest", "resumed"),
+        ("retry", "RetryStepsRequest", "retried"),
+        ("compensate", "CompensateSagasRequest", "turned back"),
+    ],
+)
+def test_many_are_steered_by_what_they_have_alike(
+    world: World, word: str, request_name: str, done: str
+) -> None:
+    filters = ["--definition", "place-order", "--failure-reason", "NO", "--older-than", "60"]
+    result = world.run("many", word, *filters, "--reason", "it is late", "--dry-run")
+
+    assert result.exit_code == 0, result.output
+    (request,) = world.orchestrator.requests
+    assert type(request).__name__ == request_name
+    wanted = pb.SagaSelection(definition="place-order", failure_reason="NO", older_than_seconds=60)
+    assert (request.selection, request.reason, request.dry_run) == (wanted, "it is late", True)
+    assert f"12 sagas would be {done}\n  0000\n" in result.output
+    assert "…\nmore match" in result.output
+    assert f"12 sagas {done}\n" in world.run("many", word, "--reason", "now").output
+    assert not world.orchestrator.requests[1].dry_run

@@ -18,6 +18,7 @@ from trackops.common.v1.dead_letter_pb2 import DeadLetter, Replay
 
 from trackops_cli.local.errors import StackError
 from trackops_common import kafka
+from trackops_common.kafka_settings import KafkaAccess
 from trackops_common.messages import REPLAY_HEADER
 
 __all__ = ["BrokerTrouble", "DeadLetterLog", "Found"]
@@ -45,8 +46,8 @@ class Found:
 class DeadLetterLog:
     """The dead letters of every service on one cluster."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, access: KafkaAccess) -> None:
+        self._access = access
 
     def read(self) -> list[Found]:
         """All that the topics hold now, oldest first.
@@ -96,13 +97,13 @@ class DeadLetterLog:
             problem = failures[0].str() if failures else "no answer in time"
             unsent = len(failures) + left
             raise BrokerTrouble(
-                self._bootstrap,
+                self._access.bootstrap_servers,
                 f"{unsent} of {len(letters)} were not sent ({problem}); repeating the command"
                 " is safe",
             )
 
     def _reader_settings(self) -> dict[str, Any]:
-        return kafka.client_settings(self._bootstrap, "trackops-cli") | {
+        return kafka.client_settings(self._access, "trackops-cli") | {
             "group.id": f"trackops-cli-{uuid4()}",  # asked for, and never joined
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
@@ -110,7 +111,7 @@ class DeadLetterLog:
         }
 
     def _writer_settings(self) -> dict[str, Any]:
-        return kafka.client_settings(self._bootstrap, "trackops-cli") | {
+        return kafka.client_settings(self._access, "trackops-cli") | {
             "enable.idempotence": True,
             "partitioner": "murmur2_random",
             "message.max.bytes": _LARGEST_BYTES,
@@ -118,7 +119,7 @@ class DeadLetterLog:
         }
 
     def _trouble(self, error: KafkaException) -> BrokerTrouble:
-        return BrokerTrouble(self._bootstrap, error.args[0].str())
+        return BrokerTrouble(self._access.bootstrap_servers, error.args[0].str())
 
 
 def _named(consumer: Consumer, suffix: str) -> list[str]:

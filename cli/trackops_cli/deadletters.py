@@ -8,8 +8,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from trackops_cli.kafka_access import kafka_access
 from trackops_cli.local.errors import StackError
-from trackops_cli.terminal import OUT, local_stack, one_line_errors, say
+from trackops_cli.terminal import OUT, one_line_errors, say
 
 if TYPE_CHECKING:
     from trackops.common.v1.dead_letter_pb2 import DeadLetter
@@ -24,7 +25,8 @@ _Kafka = Annotated[
     str,
     typer.Option(
         envvar="TRACKOPS_KAFKA_BOOTSTRAP_SERVERS",
-        help="The cluster, as host:port; by default the local stack's.",
+        help="The cluster, as host:port, entered as the other TRACKOPS_KAFKA_… say; by default"
+        " the local stack's.",
     ),
 ]
 _Consumer = Annotated[str, typer.Option(help="Of this consumer group only.")]
@@ -120,7 +122,7 @@ def replay(
 def _log(kafka: str) -> "DeadLetterLog":
     from trackops_cli.dead_letter_log import DeadLetterLog  # it loads Kafka's client
 
-    return DeadLetterLog(kafka or local_stack().addresses.kafka_bootstrap)
+    return DeadLetterLog(kafka_access(kafka))
 
 
 def _table(found: Sequence["Found"]) -> Table:

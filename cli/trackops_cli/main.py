@@ -6,7 +6,7 @@ from functools import partial
 import typer
 from rich.table import Table
 
-from trackops_cli import deadletters, saga
+from trackops_cli import deadletters, saga, service
 from trackops_cli.account import login, logout, token
 from trackops_cli.credentials import Credentials
 from trackops_cli.local.home import Home
@@ -18,7 +18,7 @@ from trackops_cli.terminal import OUT, local_stack, one_line_errors, say
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(order_app, name="order")
 app.command()(status)
 app.command()(doctor)
@@ -27,6 +27,7 @@ app.command()(logout)
 app.command()(token)
 app.add_typer(deadletters.app, name="deadletters")
 app.add_typer(saga.app, name="saga")
+app.add_typer(service.app, name="service")
 app.add_typer(outbox.app, name="outbox")
 
 

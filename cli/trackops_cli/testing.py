@@ -29,6 +29,7 @@ from trackops_cli.local.provision import (
 )
 from trackops_cli.local.stack import LocalStack
 from trackops_cli.local.topics import ensure_topics
+from trackops_common.kafka_settings import KafkaAccess, SecurityProtocol
 
 __all__ = ["Database", "DatabaseTemplate", "KafkaCluster", "Mesh", "temporary_stack", "wait_for"]
 
@@ -67,7 +68,7 @@ class KafkaCluster:
         """Makes a topic and returns its name; config keys have `_` for `.` (`cleanup_policy`)."""
         name = f"test-{uuid.uuid4().hex}"
         settings = {key.replace("_", "."): value for key, value in config.items()}
-        ensure_topics(self.bootstrap, [_Topic(name, partitions, settings)])
+        ensure_topics(KafkaAccess(self.bootstrap), [_Topic(name, partitions, settings)])
         return name
 
 
@@ -106,8 +107,9 @@ class Mesh:
         return self.stack.admin_url
 
     @property
-    def kafka_bootstrap(self) -> str:
-        return self.addresses.kafka_bootstrap
+    def kafka(self) -> KafkaAccess:
+        """As Kafka's administrator."""
+        return self.addresses.kafka
 
 
 class DatabaseTemplate:
@@ -146,15 +148,16 @@ class DatabaseTemplate:
 
 
 @contextmanager
-def temporary_stack() -> Iterator[LocalStack]:
+def temporary_stack(*, kafka_protocol: SecurityProtocol = "PLAINTEXT") -> Iterator[LocalStack]:
     """A stack on free ports in a folder of its own; nothing of it is left at the end.
 
     Nothing is started yet. The folder is not pytest's: Postgres's system user cannot enter that.
+    Its Kafka asks nobody for a name unless `kafka_protocol` says so.
     """
     home = Path(tempfile.mkdtemp(prefix="trackops-test-"))
     home.chmod(0o711)
     with _guarded(home):
-        stack = LocalStack(home, Ports.free())
+        stack = LocalStack(home, Ports.free(), kafka_protocol=kafka_protocol)
         try:
             yield stack
         finally:

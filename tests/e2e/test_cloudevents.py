@@ -31,7 +31,7 @@ def _read_first(mesh: Mesh, order_id: str) -> tuple[BaseCloudEvent, dict[str, An
     """The order's first event, and the headers it came with."""
     consumer = Consumer(
         {
-            "bootstrap.servers": mesh.kafka_bootstrap,
+            **mesh.kafka.connection,
             "group.id": f"test-{uuid.uuid4()}",
             "isolation.level": "read_committed",
             "enable.auto.commit": False,

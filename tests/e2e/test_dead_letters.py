@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Producer
 from typer.testing import CliRunner
 
+from trackops_cli.local.kafka_rights import OPERATOR
 from trackops_cli.main import app
 from trackops_cli.testing import Mesh, wait_for
 from trackops_common.topics import SAGA_RETRIES
@@ -24,8 +25,9 @@ def _listed(*arguments: str) -> list[dict[str, Any]]:
 def test_what_the_orchestrator_cannot_read_is_listed_and_replayed(
     mesh: Mesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TRACKOPS_KAFKA_BOOTSTRAP_SERVERS", mesh.kafka_bootstrap)
-    producer = Producer({"bootstrap.servers": mesh.kafka_bootstrap})
+    for setting, value in mesh.addresses.settings_as(OPERATOR).items():
+        monkeypatch.setenv(setting, value)
+    producer = Producer(mesh.kafka.connection)
     # Beside the order events, so that nobody else has to read it.
     producer.produce(SAGA_RETRIES.name, b"no event", uuid.uuid4().bytes)
     assert producer.flush(20) == 0

@@ -26,6 +26,7 @@ COMMON = [
     "grpc.channelz.v1.Channelz",
     "grpc.health.v1.Health",
     "grpc.reflection.v1alpha.ServerReflection",
+    "trackops.common.v1.AdminService",
 ]
 
 

@@ -118,7 +118,7 @@ async def _walk_and_check(mesh: Mesh, *, kill: Sequence[str]) -> None:
     """Place a demo's orders, kill services under them, start these again, and check every trace."""
     plan = make_plan(uuid.uuid4().hex[:6].upper(), random.Random(7))
     planned = [one for one in plan.orders if one.ending is not Ending.INVALID]
-    with closing(EventLog(mesh.kafka_bootstrap)) as log:
+    with closing(EventLog(mesh.kafka)) as log:
         async with aclosing(DemoClient(mesh.addresses.services, mesh.token)) as client:
             await client.fill_shelves(plan.stock)
             placed = await client.place(planned, lambda: None)

@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from trackops_cli.local.errors import StackError
 from trackops_common.envelope import Attributes, parse
+from trackops_common.kafka_settings import KafkaAccess
 from trackops_common.topics import INVENTORY_EVENTS, ORDER_EVENTS, PAYMENT_EVENTS
 
 __all__ = ["EventLog", "LoggedEvent"]
@@ -44,10 +45,10 @@ class LoggedEvent:
 class EventLog:
     """The topics of the mesh from now on, read committed, without a group."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    def __init__(self, access: KafkaAccess) -> None:
         self._consumer = Consumer(
             {
-                "bootstrap.servers": bootstrap_servers,
+                **access.connection,
                 "group.id": f"trackops-demo-{uuid.uuid4()}",
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,

@@ -29,7 +29,7 @@ async def run_demo(addresses: Addresses, token: Callable[[], str], console: Cons
     `token` gives an administrator's.
     """
     plan = make_plan(uuid.uuid4().hex[:6].upper(), random.Random())
-    with closing(EventLog(addresses.kafka_bootstrap)) as log:
+    with closing(EventLog(addresses.kafka)) as log:
         async with aclosing(DemoClient(addresses.services, token)) as client:
             return await _Demo(plan, client, log, console).run()
 

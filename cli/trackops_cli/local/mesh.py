@@ -12,6 +12,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from trackops_cli.local.ports import HOST, Claim
 from trackops_cli.local.processes import Command
 from trackops_cli.local.server import Context, Server
+from trackops_common.kafka_settings import KafkaAccess
 
 __all__ = [
     "CLIENTS",
@@ -49,7 +50,13 @@ class Addresses:
     database_urls: Mapping[str, str]
     admin_url: str
     redis_url: str
-    kafka_bootstrap: str
+    """As Redis's administrator."""
+    redis_urls: Mapping[str, str]
+    """By role: as the services that use it."""
+    kafka: KafkaAccess
+    """As Kafka's administrator."""
+    kafka_users: Mapping[str, KafkaAccess]
+    """By role: as those that use it."""
     secrets: Mapping[str, str] = field(repr=False)
     """By the setting that each is."""
     client_secrets: Mapping[str, str] = field(repr=False)
@@ -66,15 +73,21 @@ class Addresses:
             f"TRACKOPS_{name.upper()}_TARGET": target for name, target in self.services.items()
         }
         return targets | {
-            "TRACKOPS_REDIS_URL": self.redis_url,
             "TRACKOPS_FIRST_CLIENTS": json.dumps(dict(self.client_secrets)),
             **self.secrets,
         }
 
+    def settings_as(self, role: str) -> dict[str, str]:
+        """How that role enters the servers, by environment variable."""
+        redis, kafka = self.redis_urls.get(role), self.kafka_users.get(role)
+        return ({"TRACKOPS_REDIS_URL": redis} if redis else {}) | (
+            kafka.environment if kafka else {}
+        )
+
 
 @dataclass(frozen=True)
 class ServiceSpec:
-    """A service, and which settings it gets beside its own address and its own schema."""
+    """A service, and which settings it gets beside its own address and its way into the servers."""
 
     name: str
     settings: tuple[str, ...] = ()
@@ -101,19 +114,21 @@ class ServiceSpec:
             "TRACKOPS_HTTP_LISTEN": addresses.http[self.name],
             "TRACKOPS_DATABASE_URL": addresses.database_url(self.package),
             "TRACKOPS_IDENTITY_TARGET": addresses.services["identity"],
-            "TRACKOPS_KAFKA_BOOTSTRAP_SERVERS": addresses.kafka_bootstrap,
         }
         if self.client_id:
             own["TRACKOPS_CLIENT_ID"] = self.client_id
             own["TRACKOPS_CLIENT_SECRET"] = addresses.client_secrets[self.client_id]
-        return own | {setting: addresses.settings[setting] for setting in self.settings}
+        return (
+            own
+            | {setting: addresses.settings[setting] for setting in self.settings}
+            | addresses.settings_as(self.package)
+        )
 
 
 SERVICES = (
     ServiceSpec(
         "order",
         settings=(
-            "TRACKOPS_REDIS_URL",
             "TRACKOPS_PAGE_TOKEN_KEY",
             "TRACKOPS_OUTBOX_RELAY_TARGET",
         ),

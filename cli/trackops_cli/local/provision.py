@@ -9,6 +9,10 @@ from psycopg2.sql import SQL, Identifier
 
 __all__ = ["connect", "ensure_database", "ensure_roles", "ensure_schemas", "migrate", "restrict"]
 
+_ORDINARY_ROLE = (
+    "ALTER ROLE {} NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD %s"
+)
+
 
 @contextmanager
 def connect(url: str) -> Iterator[extensions.connection]:
@@ -22,18 +26,24 @@ def connect(url: str) -> Iterator[extensions.connection]:
 
 
 def ensure_roles(admin: extensions.connection, passwords: Mapping[str, str]) -> None:
-    """A login role for each name, with that password and no rights beyond its own schema."""
+    """A login role for each name, with that password and no rights beyond its own schema.
+
+    The server is told SCRAM verifiers: no password stands in a statement, nor in its log.
+    """
     for role, password in passwords.items():
+        name = Identifier(role)
+        verifier = extensions.encrypt_password(password, role, admin, "scram-sha-256")
         with admin.cursor() as cursor:
             cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,))
             if cursor.fetchone() is None:
-                cursor.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(role)))
-            cursor.execute(SQL("ALTER ROLE {} PASSWORD %s").format(Identifier(role)), (password,))
+                cursor.execute(SQL("CREATE ROLE {} LOGIN").format(name))
+            cursor.execute(SQL(_ORDINARY_ROLE).format(name), (verifier,))
 
 
 def ensure_database(admin: extensions.connection, name: str, roles: Iterable[str]) -> None:
-    """The database `name`, which only `roles` may enter."""
+    """The database `name`, which only `roles` may enter; the server's own ones they may not."""
     with admin.cursor() as cursor:
+        cursor.execute("REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC")
         cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
         if cursor.fetchone() is None:
             cursor.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))

@@ -9,6 +9,7 @@ from pathlib import Path
 from trackops_cli.local.errors import DiskFull
 from trackops_cli.local.home import Home
 from trackops_cli.local.kafka import Kafka
+from trackops_cli.local.kafka_rights import KAFKA_USERS, ensure_acls, ensure_users
 from trackops_cli.local.mesh import CLIENTS, ROLES, SECRETS, SERVICES, Addresses, Service
 from trackops_cli.local.ports import HOST, Ports
 from trackops_cli.local.postgres import ADMIN, Postgres
@@ -20,8 +21,10 @@ from trackops_cli.local.provision import (
     migrate,
 )
 from trackops_cli.local.redis import Redis
+from trackops_cli.local.redis_rights import REDIS_USERS
 from trackops_cli.local.server import Context, Progress, Server, together
 from trackops_cli.local.topics import ensure_topics
+from trackops_common.kafka_settings import SecurityProtocol
 from trackops_common.topics import TOPICS
 
 __all__ = ["DATABASE", "LocalStack", "PartStatus"]
@@ -46,11 +49,19 @@ class LocalStack:
     what runs is known by its pid files. Every method raises a StackError whose text is one line.
     """
 
-    def __init__(self, home: Path, ports: Ports, progress: Progress = lambda _: None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        ports: Ports,
+        progress: Progress = lambda _: None,
+        *,
+        kafka_protocol: SecurityProtocol = "SASL_PLAINTEXT",
+    ) -> None:
+        """`kafka_protocol`: see `Kafka`."""
         self.context = Context(Home(home), ports, progress)
         self.postgres = Postgres(self.context)
         self.redis = Redis(self.context)
-        self.kafka = Kafka(self.context)
+        self.kafka = Kafka(self.context, kafka_protocol)
         self.addresses = self._addresses()
         self.services = {
             spec.name: Service(spec, self.context, self.addresses) for spec in SERVICES
@@ -80,12 +91,21 @@ class LocalStack:
         self._start(*self._servers())
 
     def provision(self) -> None:
-        """Roles, schemas, migrations and topics; safe to repeat."""
+        """Roles, schemas, migrations, topics, users and their rights; safe to repeat."""
         try:
-            together(self.context.cancelled, self._provision_database, self._provision_topics)
+            together(self.context.cancelled, self._provision_database, self.provision_kafka)
         except Exception as error:
             self._explain(error)
             raise
+
+    def provision_kafka(self) -> None:
+        """Topics, and users with their rights; safe to repeat."""
+        admin = self.kafka.access()
+        ensure_topics(admin, TOPICS)
+        if self.kafka.has_users:
+            users = [user.name for user in KAFKA_USERS]
+            ensure_users(admin, {user: self.kafka.password(user) for user in users})
+            ensure_acls(admin)
 
     def start_services(self) -> None:
         """Returns when every service says SERVING."""
@@ -131,10 +151,6 @@ class LocalStack:
             ensure_schemas(admin, ROLES)
         migrate(ROLES, self.addresses.database_url)
 
-    def _provision_topics(self) -> None:
-
-        ensure_topics(self.addresses.kafka_bootstrap, TOPICS)
-
     def _explain(self, error: Exception) -> None:
         """Raises what the reader can act on, if the error comes from a dead server or full disk."""
         for server in self._servers():
@@ -157,8 +173,10 @@ class LocalStack:
             http={spec.name: self._address(f"{spec.name}_http") for spec in SERVICES},
             database_urls={role: self.postgres.url(DATABASE, role=role) for role in ROLES},
             admin_url=self.postgres.url(ADMIN),
-            redis_url=self.redis.url,
-            kafka_bootstrap=self.kafka.bootstrap,
+            redis_url=self.redis.url(),
+            redis_urls={user.name: self.redis.url(user.name) for user in REDIS_USERS},
+            kafka=self.kafka.access(),
+            kafka_users={user.name: self.kafka.access(user.name) for user in KAFKA_USERS},
             secrets={setting: secrets[name] for setting, name in SECRETS.items()},
             client_secrets={client: secrets[name] for client, name in CLIENTS.items()},
         )

@@ -8,6 +8,8 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from trackops_common.kafka_settings import KafkaAccess
+
 __all__ = ["TopicSpec", "ensure_topics"]
 
 _TIMEOUT_SECONDS = 30
@@ -24,9 +26,9 @@ class TopicSpec(Protocol):
     def config(self) -> Mapping[str, str]: ...
 
 
-def ensure_topics(bootstrap: str, topics: Iterable[TopicSpec]) -> None:
+def ensure_topics(access: KafkaAccess, topics: Iterable[TopicSpec]) -> None:
     """Creates the missing ones and leaves the others as they are; raises KafkaException."""
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    admin = AdminClient({**access.connection, "log_level": 0})
     wanted = [
         NewTopic(
             topic.name,

@@ -64,7 +64,7 @@ def _findings() -> Iterator[Finding]:
     stack = local_stack()
     yield from ground.check_postgres(stack.admin_url)
     yield from ground.check_redis(stack.addresses.redis_url)
-    yield from ground.check_kafka(stack.addresses.kafka_bootstrap)
+    yield from ground.check_kafka(stack.addresses.kafka)
     yield from judge(survey(stack))
 
 

@@ -21,6 +21,7 @@ from psycopg2 import extensions
 from trackops_cli.local.mesh import ROLES, SECRETS
 from trackops_cli.local.provision import connect
 from trackops_cli.overview.findings import Finding, fine, wrong
+from trackops_common.kafka_settings import KafkaAccess
 from trackops_common.migrations import newest_revision
 from trackops_common.topics import TOPICS, Topic
 
@@ -81,9 +82,9 @@ def check_redis(url: str) -> Iterator[Finding]:
     yield _clock("Redis", datetime.fromtimestamp(seconds, UTC), grace=timedelta(seconds=1))
 
 
-def check_kafka(bootstrap: str) -> Iterator[Finding]:
+def check_kafka(access: KafkaAccess) -> Iterator[Finding]:
     """Whether every topic is there as it has to be. Kafka's protocol tells no version."""
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    admin = AdminClient({**access.connection, "log_level": 0})
     try:
         found = admin.list_topics(timeout=_SECONDS).topics
         present = [topic.name for topic in TOPICS if topic.name in found]

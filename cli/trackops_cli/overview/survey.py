@@ -18,6 +18,7 @@ from trackops.saga.v1.saga_service_pb2_grpc import SagaServiceStub
 
 from trackops_cli.calls import pages, target_of, told
 from trackops_cli.credentials import access_token
+from trackops_cli.kafka_access import kafka_access
 from trackops_cli.local.errors import StackError
 from trackops_cli.local.mesh import SERVICES, is_serving
 from trackops_cli.local.stack import LocalStack, PartStatus
@@ -215,7 +216,7 @@ def _dead_letters(stack: LocalStack, ready: set[str], silent: list[str]) -> int 
     if not bootstrap and "kafka" not in ready:
         return None
     try:
-        log = DeadLetterLog(bootstrap or stack.addresses.kafka_bootstrap)
+        log = DeadLetterLog(kafka_access(bootstrap or "", stack))
         return sum(not one.replayed for one in log.read())
     except StackError as error:
         silent.append(str(error))

@@ -12,6 +12,7 @@ from trackops_cli.testing import Database as FreshDatabase
 from trackops_cli.testing import KafkaCluster
 from trackops_common.database import Database
 from trackops_common.inbox import DeadLetterPolicy, InboxSettings
+from trackops_common.kafka_settings import KafkaAccess
 from trackops_common.migrations.tables import CONSUMER_OFFSETS_V1, DEAD_LETTERS_V1
 from trackops_common.partitions import maintain_outbox, maintain_requests
 
@@ -47,7 +48,7 @@ def effects(schema: Database) -> Effects:
 @pytest.fixture
 def settings(kafka: KafkaCluster) -> InboxSettings:
     return InboxSettings(
-        bootstrap_servers=kafka.bootstrap,
+        kafka=KafkaAccess(kafka.bootstrap),
         consumer=f"test-{uuid.uuid4().hex}",
         topics=[kafka.topic()],
         dead_letters=DeadLetterPolicy(topic="dead", retries_topic=kafka.topic(), limit=3, window=8),

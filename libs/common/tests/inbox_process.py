@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from trackops_common.database import Database, Transaction
 from trackops_common.inbox import DeadLetterPolicy, Handled, Inbox, InboxSettings, Message
+from trackops_common.kafka_settings import KafkaAccess
 
 _INSERT = """
 INSERT INTO handled (key, number, process) VALUES (%(key)s, %(number)s, %(process)s)
@@ -30,7 +31,7 @@ def _handle(transaction: Transaction, messages: Sequence[Message]) -> Handled:
 def main() -> None:
     told = json.loads(sys.argv[1])
     settings = InboxSettings(
-        bootstrap_servers=told["bootstrap"],
+        kafka=KafkaAccess(told["bootstrap"]),
         consumer=told["consumer"],
         topics=[told["topic"]],
         dead_letters=DeadLetterPolicy(topic="dead", retries_topic=told["retries"]),

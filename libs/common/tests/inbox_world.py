@@ -55,7 +55,7 @@ def produce(settings: InboxSettings, ids: Sequence[str], *, commit: bool = True)
     """Events of one transaction, in the consumer's first topic."""
     producer = Producer(
         {
-            "bootstrap.servers": settings.bootstrap_servers,
+            "bootstrap.servers": settings.kafka.bootstrap_servers,
             "transactional.id": f"{settings.topics[0]}-writer",
         }
     )
@@ -81,7 +81,7 @@ def produce_raw(
 ) -> int:
     """One message, just as it is; its offset."""
     delivered: list[int | None] = []
-    producer = Producer({"bootstrap.servers": settings.bootstrap_servers})
+    producer = Producer({"bootstrap.servers": settings.kafka.bootstrap_servers})
     producer.produce(
         topic or settings.topics[0],
         value,

@@ -32,10 +32,11 @@ class Servicer:
     def __init__(self) -> None:
         self.act: Any = lambda: None
         self.entered = 0
+        self.response = order_service_pb2.GetOrderResponse()
 
     async def GetOrder(self, _: Any, __: Context) -> Any:
         await self._act()
-        return order_service_pb2.GetOrderResponse()
+        return self.response
 
     async def WatchOrder(self, _: Any, __: Context) -> AsyncIterator[Any]:
         yield order_service_pb2.WatchOrderResponse()
@@ -106,7 +107,37 @@ async def test_calls_are_counted_by_the_status_that_their_callers_got(served: Se
         "INVALID_ARGUMENT": 1,
     }
     assert served.count("grpc_server_started_total", "GetOrder") == 6
+    wrong = order_service_pb2.GetOrderRequest(order_id="x").ByteSize()
+    received = served.count("grpc_server_received_bytes_total", "GetOrder")
+    assert received == 5 * GET.ByteSize() + wrong
     assert served.count("grpc_server_handling_seconds_count", "GetOrder") == 6
+
+
+async def test_the_bytes_of_responses_are_counted(served: Served) -> None:
+    response = order_service_pb2.GetOrderResponse()
+    response.order.note = "a note"
+    served.servicer.response = response
+
+    await served.stub.GetOrder(GET)
+    await served.stub.GetOrder(GET)
+
+    assert served.count("grpc_server_sent_bytes_total", "GetOrder") == 2 * response.ByteSize()
+
+
+async def test_faults_are_shown_before_there_are_any(served: Served) -> None:
+    shown = numbers(generate_latest(served.registry).decode())
+
+    codes = {
+        code
+        for name, labels in shown
+        if name == "grpc_server_handled_total" and "grpc_method=CancelOrder" in labels
+        for code in labels
+        if code.startswith("grpc_code=")
+    }
+    assert codes == {
+        f"grpc_code={code}"
+        for code in ("OK", "INTERNAL", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "UNKNOWN")
+    }
 
 
 async def test_a_stream_counts_once_it_has_ended(served: Served) -> None:

@@ -14,6 +14,7 @@ from trackops_common.database import Database, Rows
 from trackops_common.errors import TransientError
 from trackops_common.inbox import InboxSettings
 from trackops_common.kafka import topic_ids
+from trackops_common.kafka_settings import KafkaAccess
 from trackops_common.topics import Topic
 
 from .inbox_world import Effects, handled_ids, produce, running
@@ -96,7 +97,7 @@ def test_a_topic_that_was_made_again_stops_the_consumer(
     produce(settings, ["a"])
     with running(settings, schema, effects) as run:
         handled_ids(effects, run, 1)
-    _make_again(settings.bootstrap_servers, settings.topics[0])
+    _make_again(settings.kafka.bootstrap_servers, settings.topics[0])
     produce(settings, ["b", "c"])
     with (
         running(settings, schema, effects) as run,
@@ -112,7 +113,7 @@ def _make_again(bootstrap: str, topic: str) -> None:
     admin.delete_topics([topic])[topic].result(10)
 
     def made() -> bool:
-        ensure_topics(bootstrap, [Topic(topic, partitions=1)])
+        ensure_topics(KafkaAccess(bootstrap), [Topic(topic, partitions=1)])
         try:
             return topic_ids(admin, [topic]) != first_id
         except TransientError:

@@ -32,7 +32,7 @@ _SHORTEST_SECONDS = 6.0
 
 def members(settings: InboxSettings) -> dict[str, int]:
     """Id of each member of the group, and how many partitions it has; none before it is known."""
-    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": settings.kafka.bootstrap_servers})
     answers = admin.describe_consumer_groups([settings.consumer], request_timeout=10)
     try:
         found = answers[settings.consumer].result().members
@@ -173,7 +173,7 @@ class Consumers:
     def start(self) -> subprocess.Popen[bytes]:
         told = {
             "url": self._url,
-            "bootstrap": self._settings.bootstrap_servers,
+            "bootstrap": self._settings.kafka.bootstrap_servers,
             "consumer": self._settings.consumer,
             "topic": self._settings.topics[0],
             "retries": self._settings.dead_letters.retries_topic,
@@ -185,7 +185,7 @@ class Consumers:
 
     def send(self, count: int) -> None:
         """The next messages, numbered, over 20 keys."""
-        producer = Producer({"bootstrap.servers": self._settings.bootstrap_servers})
+        producer = Producer({"bootstrap.servers": self._settings.kafka.bootstrap_servers})
         for number in range(self._sent, self._sent + count):
             key = f"key-{number % 20}"
             producer.produce(

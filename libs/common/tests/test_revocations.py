@@ -20,6 +20,7 @@ from trackops_cli.testing import KafkaCluster
 from trackops_common import envelope
 from trackops_common.access_tokens import AccessTokenVerifier, KeySet
 from trackops_common.background import running
+from trackops_common.kafka_settings import KafkaAccess
 from trackops_common.revocations import RevocationFeed, RevocationSettings, Revoke
 from trackops_common.testing import ManualClock, TcpLink, eventually
 from trackops_common.topics import IDENTITY_EVENTS
@@ -131,7 +132,7 @@ async def following(
     topic: Topic, heard: Revoke, *, bootstrap: str = "", name: str = ""
 ) -> AsyncIterator[RevocationFeed]:
     settings = RevocationSettings(
-        bootstrap_servers=bootstrap or topic.bootstrap,
+        kafka=KafkaAccess(bootstrap or topic.bootstrap),
         topic=name or topic.name,
         partitions_check_seconds=0.1,
         poll_seconds=0.05,
@@ -249,6 +250,6 @@ async def test_it_is_loaded_once_kafka_is_back(topic: Topic) -> None:
 
 
 def test_the_look_back_is_longer_than_a_token_lives_and_shorter_than_the_topic_keeps() -> None:
-    look_back = timedelta(seconds=RevocationSettings(bootstrap_servers="").look_back_seconds)
+    look_back = timedelta(seconds=RevocationSettings(kafka=KafkaAccess("")).look_back_seconds)
     kept = timedelta(milliseconds=int(IDENTITY_EVENTS.config["retention.ms"]))
     assert timedelta(minutes=11) < look_back < kept

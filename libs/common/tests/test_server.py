@@ -59,7 +59,11 @@ async def task():
 @contextlib.asynccontextmanager
 async def bootstrap(settings):
     {bootstrap}
-    yield Application([], background=[asyncio.create_task(task(), name="the feed")])
+    yield Application(
+        [],
+        background=[asyncio.create_task(task(), name="the feed")],
+        dependencies={dependencies},
+    )
     print("left in order", flush=True)
 
 run("a_service", ServiceSettings, bootstrap)
@@ -74,9 +78,14 @@ class Programs:
         self.started: list[ServiceProcess] = []
 
     def start(
-        self, *, task: str = "await asyncio.Event().wait()", bootstrap: str = "pass"
+        self,
+        *,
+        task: str = "await asyncio.Event().wait()",
+        bootstrap: str = "pass",
+        dependencies: str = "{}",
     ) -> ServiceProcess:
-        (self._folder / "a_service.py").write_text(PROGRAM.format(task=task, bootstrap=bootstrap))
+        program = PROGRAM.format(task=task, bootstrap=bootstrap, dependencies=dependencies)
+        (self._folder / "a_service.py").write_text(program)
         settings = {"TRACKOPS_LISTEN": "127.0.0.1:0", "TRACKOPS_DATABASE_URL": "postgresql://x"}
         process = ServiceProcess("a_service", settings, self._folder / "log")
         self.started.append(process)
@@ -118,6 +127,16 @@ def test_a_service_whose_background_ends_by_itself_goes_down_and_names_it(
     assert process.wait() != 0
     (line,) = process.logged("stopped by a defect")
     assert line["exception"].endswith("background task the feed ended by itself")
+
+
+def test_a_service_whose_check_of_a_dependency_is_broken_goes_down_and_says_how(
+    programs: Programs,
+) -> None:
+    process = programs.start(dependencies="{'it': lambda: 1 / 0}")
+
+    assert process.wait() != 0
+    (line,) = process.logged("stopped by a defect")
+    assert "ZeroDivisionError: division by zero" in line["exception"]
 
 
 def test_a_start_that_is_refused_is_one_line(programs: Programs) -> None:

@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from trackops_common import kafka
 from trackops_common.errors import StartRefused, TransientError
+from trackops_common.kafka_settings import KafkaAccess
 from trackops_common.positions import PartitionId, Position, PositionStore
 
 __all__ = ["Assignment", "PositionLost", "TopicReplaced"]
@@ -53,12 +54,12 @@ class Assignment:
         self,
         consumer: Consumer,
         store: PositionStore,
-        bootstrap_servers: str,
+        access: KafkaAccess,
         positions: dict[PartitionId, int],
     ) -> None:
         """`positions` is empty, and becomes what the attribute of this name holds."""
         self._consumer = consumer
-        self._admin = AdminClient(kafka.client_settings(bootstrap_servers, "trackops-inbox"))
+        self._admin = AdminClient(kafka.client_settings(access, "trackops-inbox"))
         self._paused = False
         self._failure: Exception | None = None
         self._missing: set[PartitionId] = set()

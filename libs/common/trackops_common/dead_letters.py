@@ -20,12 +20,12 @@ from trackops.common.v1.dead_letter_pb2 import DeadLetter, MessageHeader
 
 from trackops_common import arrays, envelope
 from trackops_common.clock import Clock, SystemClock
-from trackops_common.database import Transaction
+from trackops_common.database import Database, Transaction
 from trackops_common.errors import StartRefused
 from trackops_common.messages import REPLAY_HEADER, Arrival, Problem
 from trackops_common.outbox import OutboxEvent
 
-__all__ = ["DeadLetterBudgetExceeded", "DeadLetterPolicy", "DeadLetters"]
+__all__ = ["DeadLetterBudgetExceeded", "DeadLetterPolicy", "DeadLetters", "waiting"]
 
 _log = structlog.get_logger(__name__)
 
@@ -58,6 +58,20 @@ SELECT dead_letter_id
            AND dead.message_offset > latest.message_offset - %(window)s
            AND dead.message_offset <= latest.message_offset) > %(limit)s
 """
+
+_WAITING = """
+SELECT count(*) FROM dead_letters WHERE consumer = %(consumer)s AND replay_time IS NULL
+"""
+
+
+def waiting(database: Database, consumer: str) -> int:
+    """How many dead letters of `consumer` nobody has replayed.
+
+    Raises:
+        TransientError: the database does not answer.
+    """
+    ((number,),) = database.fetch(_WAITING, {"consumer": consumer})
+    return int(number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

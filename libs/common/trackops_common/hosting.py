@@ -16,17 +16,18 @@ from trackops_common.bounded_calls import BoundedCalls, CallLimits
 from trackops_common.database import Database
 from trackops_common.grpc.server import wait_for_dependency
 from trackops_common.housekeeping import OutboxRetention, housekeeping
-from trackops_common.inbox_lag import InboxLag
+from trackops_common.inbox_lag import InboxLag, PartitionLag
 from trackops_common.mesh_identity import ServiceTokens
 from trackops_common.relay_client import published_by_relay
 from trackops_common.settings import ServiceSettings
-from trackops_common.vitals import SECONDS, Reading, Vitals, one
+from trackops_common.vitals import SECONDS, Reading, Sampled, Vitals, one
 
 __all__ = [
     "BatcherFactory",
     "batcher_factory",
     "outbox_retention",
     "own_database",
+    "show_dead_letters",
     "show_lag",
     "show_pool",
 ]
@@ -86,24 +87,37 @@ def show_pool(vitals: Vitals, database: Database) -> None:
     database.on_wait = waits.observe if waits is not None else None
 
 
-def show_lag(vitals: Vitals, lag: InboxLag) -> None:
-    """Show how far the consumer of events is behind."""
-    labels = ("topic", "partition")
+def show_lag(vitals: Vitals, lag: InboxLag, *, group: str) -> None:
+    """Show how far this replica's consumer in `group` is behind, by partition."""
+    labels = ("group", "topic", "partition")
 
-    def messages() -> Reading:
-        return [((topic, str(n)), left.messages) for (topic, n), left in lag.partitions.items()]
-
-    def seconds() -> Reading:
-        return [((topic, str(n)), left.seconds) for (topic, n), left in lag.partitions.items()]
+    def read(number: Callable[[PartitionLag], float]) -> Reading:
+        return [
+            ((group, topic, str(partition)), number(left))
+            for (topic, partition), left in lag.partitions.items()
+        ]
 
     vitals.gauge(
-        "trackops_inbox_lag_messages", "Messages that are left to handle.", messages, labels=labels
+        "trackops_inbox_lag_messages",
+        "Messages that are left to handle.",
+        lambda: read(lambda left: left.messages),
+        labels=labels,
     )
     vitals.gauge(
         "trackops_inbox_lag_seconds",
         "The age of the oldest of them; 0 where there is none.",
-        seconds,
+        lambda: read(lambda left: left.seconds),
         labels=labels,
+    )
+
+
+def show_dead_letters(vitals: Vitals, waiting: Sampled[int], *, group: str) -> None:
+    """Show how many dead letters of the consumer `group` wait for an operator."""
+    vitals.gauge(
+        "trackops_dead_letters",
+        "Dead letters of all replicas that nobody has replayed or given up.",
+        lambda: () if waiting.value is None else [((group,), waiting.value)],
+        labels=("group",),
     )
 
 

@@ -26,6 +26,7 @@ from trackops_common.dead_letters import DeadLetterPolicy, DeadLetters
 from trackops_common.errors import BatchRefused, TransientError
 from trackops_common.inbox_lag import InboxLag
 from trackops_common.inbox_settings import InboxSettings, consumer_settings
+from trackops_common.kafka import gathered
 from trackops_common.messages import Arrival, InvalidMessage, Message
 from trackops_common.outbox import OutboxEvent
 from trackops_common.positions import Move, PartitionId, PositionStore
@@ -114,9 +115,7 @@ class Inbox:
         positions: dict[PartitionId, int] = {}
         statistics = {} if self._lag is None else self._lag.client_settings(positions)
         consumer = Consumer(consumer_settings(self._settings) | statistics)
-        assignment = Assignment(
-            consumer, self._positions, self._settings.bootstrap_servers, positions
-        )
+        assignment = Assignment(consumer, self._positions, self._settings.kafka, positions)
         try:
             run = _Run(self._settings, self._database, self._handler, consumer, assignment, stop)
             run.lag = self._lag
@@ -161,10 +160,10 @@ class _Run:
 
     def _next_batch(self) -> list[Arrival]:
         """Waits for the first message only: a batch is what has gathered meanwhile."""
-        raw = self._consumer.consume(1, self._settings.poll_seconds)
-        if raw:
-            raw += self._consumer.consume(self._settings.max_batch - 1, 0)
-        return self._arrived(raw)
+        settings = self._settings
+        return self._arrived(
+            gathered(self._consumer, at_most=settings.max_batch, seconds=settings.poll_seconds)
+        )
 
     def _process(self, batch: list[Arrival]) -> None:
         failures, size = 0, len(batch)

@@ -8,6 +8,7 @@ from typing import Any
 
 from trackops_common import kafka
 from trackops_common.dead_letters import DeadLetterPolicy
+from trackops_common.kafka_settings import KafkaAccess
 
 __all__ = ["InboxSettings", "consumer_settings"]
 
@@ -16,7 +17,7 @@ __all__ = ["InboxSettings", "consumer_settings"]
 class InboxSettings:
     """What a consumer reads, and how."""
 
-    bootstrap_servers: str
+    kafka: KafkaAccess
     consumer: str
     """Its group in Kafka, and the key of its positions."""
     topics: Sequence[str]
@@ -47,7 +48,7 @@ class InboxSettings:
 def consumer_settings(settings: InboxSettings) -> dict[str, Any]:
     """The Kafka client's settings."""
     static = {"group.instance.id": settings.instance_id} if settings.instance_id else {}
-    common = kafka.client_settings(settings.bootstrap_servers, settings.consumer) | static
+    common = kafka.client_settings(settings.kafka, settings.consumer) | static
     return common | {
         "group.id": settings.consumer,
         "isolation.level": "read_committed",

@@ -11,9 +11,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from trackops_common.http_endpoint import Page, Reply
-from trackops_common.vitals import Vitals
+from trackops_common.vitals import Reading, Vitals
 
-__all__ = ["STALLED_SECONDS", "Readiness", "pages"]
+__all__ = ["STALLED_SECONDS", "Readiness", "pages", "show_readiness"]
 
 STALLED_SECONDS = 120.0
 """A worker that has been at one piece of work for so long will not come back: every statement and
@@ -31,6 +31,29 @@ class Readiness:
     """Those that the service cannot do without."""
     away: dict[str, str] = field(default_factory=dict)
     """Of these, the ones that do not answer, with what went wrong."""
+
+
+def show_readiness(vitals: Vitals, readiness: Readiness, *, service: str) -> None:
+    """Show what the pages say as numbers too: whether `service` is ready, and who is there."""
+
+    def dependencies() -> Reading:
+        away = readiness.away.copy()
+        needed = [((name, "true"), float(name not in away)) for name in readiness.dependencies]
+        optional = vitals.optional.items()
+        return [*needed, *(((name, "false"), float(there())) for name, there in optional)]
+
+    vitals.gauge(
+        "trackops_service_ready",
+        "1 while gRPC health says SERVING.",
+        lambda: [((service,), float(readiness.serving))],
+        labels=("service",),
+    )
+    vitals.gauge(
+        "trackops_dependency_up",
+        "1 while a dependency answers; one that is not needed is done without.",
+        dependencies,
+        labels=("dependency", "needed"),
+    )
 
 
 def pages(vitals: Vitals, readiness: Readiness) -> Mapping[str, Page]:

@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError
 from trackops.identity.v1.identity_events_pb2 import SessionsRevoked
 
 from trackops_common import kafka
+from trackops_common.kafka_settings import KafkaAccess
 from trackops_common.topics import IDENTITY_EVENTS
 
 __all__ = ["RevocationFeed", "RevocationSettings", "Revoke"]
@@ -49,7 +50,7 @@ class Revoke(Protocol):
 class RevocationSettings:
     """What the feed reads, and how."""
 
-    bootstrap_servers: str
+    kafka: KafkaAccess
     topic: str = IDENTITY_EVENTS.name
     look_back_seconds: float = 3600.0
     """How far back it begins: longer than any token lives, and shorter than the topic keeps."""
@@ -200,7 +201,7 @@ def _counts(message: _Raw) -> bool:
 
 
 def _consumer_settings(settings: RevocationSettings) -> dict[str, Any]:
-    return kafka.client_settings(settings.bootstrap_servers, "trackops.revocations") | {
+    return kafka.client_settings(settings.kafka, "trackops.revocations") | {
         "group.id": "trackops.revocations",  # the client wants a name; nothing ever joins it
         "isolation.level": "read_committed",
         "enable.auto.commit": False,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import Literal, NoReturn, TypeVar
+from collections.abc import Iterator
+from typing import Literal, TypeVar
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-__all__ = ["ServiceSettings", "load"]
+from trackops_common.logs import LogFormat
 
-_PREFIX = "TRACKOPS_"
+__all__ = ["PREFIX", "ServiceSettings", "load", "problems"]
+
+PREFIX = "TRACKOPS_"
 _EX_CONFIG = 78
 """Exit status for a configuration error (sysexits.h)."""
 
@@ -18,7 +21,7 @@ _EX_CONFIG = 78
 class ServiceSettings(BaseSettings):
     """What every service needs to be told."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
     listen: str
     """Where gRPC is served, as host:port."""
@@ -54,18 +57,15 @@ class ServiceSettings(BaseSettings):
     identity_target: str = ""
     """The identity service, as host:port or any gRPC name: gives the keys of access tokens, and
     this service's own token. Every service but that one needs it."""
-    kafka_bootstrap_servers: str = ""
-    """`host:port`, more of them separated by commas: tells of sessions that ended before their
-    tokens. Empty: such tokens are taken until they expire."""
     revocations_wait_seconds: float = 10.0
-    """How long to wait at start until all of those are known. Where Kafka is away for longer the
-    service serves all the same, and knows them when Kafka is back."""
+    """How long to wait at start until all sessions are known that ended before their tokens. Where
+    Kafka is away for longer the service serves all the same, and knows them when Kafka is back."""
     client_id: str = ""
     """What the identity service knows this service as; it calls others with a token of its own.
     Empty: without one."""
     client_secret: SecretStr = SecretStr("")
     """Of this client."""
-    log_format: Literal["auto", "json", "console"] = "auto"
+    log_format: LogFormat = "auto"
     """`auto`: colour on a terminal, JSON elsewhere."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -81,12 +81,14 @@ def load(settings: type[S]) -> S:
     try:
         return settings()
     except ValidationError as error:
-        _exit(error)
+        for line in problems(error):
+            sys.stderr.write(f"trackops: {line}\n")
+        sys.exit(_EX_CONFIG)
 
 
-def _exit(error: ValidationError) -> NoReturn:
+def problems(error: ValidationError) -> Iterator[str]:
+    """A line for each setting that is missing or wrong; no value is repeated."""
     for problem in error.errors(include_url=False, include_input=False):
-        name = _PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
+        name = PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
         what = "is missing" if problem["type"] == "missing" else f"is wrong: {problem['msg']}"
-        sys.stderr.write(f"trackops: setting {name} {what}\n")
-    sys.exit(_EX_CONFIG)
+        yield f"setting {name} {what}"

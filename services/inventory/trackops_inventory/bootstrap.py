@@ -9,10 +9,11 @@ from typing import Annotated
 from pydantic import Field
 from trackops.inventory.v1 import inventory_service_pb2
 
-from trackops_common.background import running
+from trackops_common.background import in_batches, running
 from trackops_common.grpc.endpoints import RpcService
 from trackops_common.grpc.server import Application
 from trackops_common.hosting import BatcherFactory, batcher_factory, own_database
+from trackops_common.kafka_settings import OptionalKafkaSettings
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import INVENTORY_EVENTS
 from trackops_common.vitals import Vitals
@@ -28,13 +29,12 @@ from trackops_inventory.application.release_stock import ReleaseStockForOrders
 from trackops_inventory.application.reserve_stock import ReserveStockForOrders
 from trackops_inventory.application.restock_items import RestockItemsOfOrders
 from trackops_inventory.entrypoints.errors import inventory_failure
-from trackops_inventory.entrypoints.expiry import expiry_loop
 from trackops_inventory.entrypoints.inventory_servicer import InventoryServicer
 
 __all__ = ["InventorySettings", "bootstrap"]
 
 
-class InventorySettings(ServiceSettings):
+class InventorySettings(OptionalKafkaSettings, ServiceSettings):
     """Settings of the inventory service."""
 
     inventory_events_topic: str = INVENTORY_EVENTS.name
@@ -56,8 +56,10 @@ async def bootstrap(settings: InventorySettings) -> AsyncIterator[Application]:
         unit_of_work = PostgresUnitOfWorkFactory(
             database, events_topic=settings.inventory_events_topic
         )
-        expiry = expiry_loop(
-            ExpireReservations(unit_of_work), interval_seconds=settings.expiry_interval_seconds
+        expiry = in_batches(
+            ExpireReservations(unit_of_work),
+            what="reservations expired",
+            interval_seconds=settings.expiry_interval_seconds,
         )
         service = RpcService(
             inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"],

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from trackops_cli.local.ports import Ports
+from trackops_cli.local.stack import LocalStack
 from trackops_cli.testing import Database as FreshDatabase
 from trackops_cli.testing import DatabaseTemplate
 from trackops_common.database import Database
@@ -36,6 +37,13 @@ def redis_link(redis_url: str) -> Iterator[TcpLink]:
     assert port is not None
     with closing(TcpLink(port)) as link:
         yield link
+
+
+@pytest.fixture
+def linked_redis_url(redis_link: TcpLink, servers: LocalStack) -> str:
+    """Redis as the order service's own user, along `redis_link`."""
+    url = urlsplit(servers.redis.url(ROLE))
+    return url._replace(netloc=url.netloc.replace(f":{url.port}", f":{redis_link.port}")).geturl()
 
 
 @pytest.fixture

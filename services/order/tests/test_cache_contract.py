@@ -44,8 +44,8 @@ class Cached:
         entry = self.entry()
         return entry.encoded if entry else None
 
-    def put(self, version: int, payload: bytes) -> None:
-        self.cache.put(self.generation(), {ORDER: (version, payload)})
+    def put(self, version: int, payload: bytes) -> int:
+        return self.cache.put(self.generation(), {ORDER: (version, payload)})
 
 
 @contextmanager
@@ -77,7 +77,7 @@ def cached(request: pytest.FixtureRequest) -> Iterator[Cached]:
         yield Cached(fake, fake.cut, fake.restore, age)
         return
     link: TcpLink = request.getfixturevalue("redis_link")
-    with _redis_cache(f"redis://127.0.0.1:{link.port}/0", clock) as real:
+    with _redis_cache(request.getfixturevalue("linked_redis_url"), clock) as real:
         yield Cached(real, link.cut, link.restore, age)
 
 
@@ -113,6 +113,14 @@ def test_an_older_version_never_replaces_a_newer_one(cached: Cached) -> None:
     cached.put(1, b"late")
 
     assert cached.known() == b"two"
+
+
+def test_what_is_refused_is_counted(cached: Cached) -> None:
+    assert [cached.put(version, b"it") for version in (2, 2, 3, 1)] == [0, 0, 0, 1]
+    generation = cached.generation()
+    assert cached.cache.put(generation, {ORDER: (2, b"two"), OTHER: (1, b"one")}) == 1
+    assert cached.cache.put(generation - 1, {ORDER: (4, b"four"), OTHER: (2, b"two")}) == 2
+    assert cached.cache.put(-1, {ORDER: (9, b"nine")}) == 0
 
 
 def test_an_entry_says_how_long_it_lives_and_the_same_version_again_renews_it(
@@ -299,9 +307,11 @@ def test_a_replica_that_starts_hides_everything_from_before(
         assert one.get([ORDER]).entries == {}
 
 
-def test_a_replica_without_calls_notices_that_redis_was_away(redis_link: TcpLink) -> None:
+def test_a_replica_without_calls_notices_that_redis_was_away(
+    redis_link: TcpLink, linked_redis_url: str
+) -> None:
     """Another one's mark may have been missed in that time."""
-    with closing(RedisOrderCache(f"redis://127.0.0.1:{redis_link.port}/0")) as cache:
+    with closing(RedisOrderCache(linked_redis_url)) as cache:
         cache.check()
         before = cache.get([]).generation
         redis_link.cut()
@@ -312,10 +322,11 @@ def test_a_replica_without_calls_notices_that_redis_was_away(redis_link: TcpLink
         assert cache.get([]).generation == before + 1
 
 
-def test_a_mark_is_made_as_soon_as_redis_is_back(redis_link: TcpLink, redis_url: str) -> None:
+def test_a_mark_is_made_as_soon_as_redis_is_back(
+    redis_link: TcpLink, linked_redis_url: str, redis_url: str
+) -> None:
     """Another replica may have found it again, and put what the mark supersedes."""
-    link_url = f"redis://127.0.0.1:{redis_link.port}/0"
-    with _redis_cache(redis_url) as other, closing(RedisOrderCache(link_url)) as cache:
+    with _redis_cache(redis_url) as other, closing(RedisOrderCache(linked_redis_url)) as cache:
         redis_link.cut()
         cache.check()
         redis_link.restore()
@@ -357,9 +368,9 @@ def test_a_redis_that_lost_its_memory_refuses_what_was_read_before(
 
 
 def test_a_mark_missed_while_another_is_mended_is_mended_too(
-    redis_link: TcpLink, monkeypatch: pytest.MonkeyPatch
+    redis_link: TcpLink, linked_redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with closing(RedisOrderCache(f"redis://127.0.0.1:{redis_link.port}/0")) as cache:
+    with closing(RedisOrderCache(linked_redis_url)) as cache:
         cache.check()
         before = cache.get([]).generation
         redis_link.cut()
@@ -383,9 +394,9 @@ def test_a_mark_missed_while_another_is_mended_is_mended_too(
         assert cache.get([]).generation == before + 2
 
 
-def test_a_redis_that_is_away_costs_little_time(redis_link: TcpLink) -> None:
+def test_a_redis_that_is_away_costs_little_time(redis_link: TcpLink, linked_redis_url: str) -> None:
     redis_link.cut()
-    with closing(RedisOrderCache(f"redis://127.0.0.1:{redis_link.port}/0")) as cache:
+    with closing(RedisOrderCache(linked_redis_url)) as cache:
         started = time.monotonic()
         for _ in range(100):
             cache.get([ORDER])

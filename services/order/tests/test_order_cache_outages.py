@@ -162,7 +162,7 @@ def test_no_call_fails_and_no_read_is_older_than_what_was_answered_before_it(
     services: OrderServices,
     outage: Callable[[LocalStack, Callable[[], None]], None],
 ) -> None:
-    url = own_stack.redis.url
+    url = own_stack.redis.url()
     servers = [services.serve(database.url(ROLE), url) for _ in range(2)]
     traffic = Traffic(servers)
     with ThreadPoolExecutor(WRITERS + READERS) as pool:

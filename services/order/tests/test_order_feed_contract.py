@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from trackops_cli.testing import KafkaCluster
 from trackops_common import envelope
 from trackops_common.background import running
+from trackops_common.kafka_settings import KafkaAccess
 from trackops_common.testing import eventually
 from trackops_order.adapters.order_feed import FeedSettings, KafkaOrderFeed
 from trackops_order.application.ports import OrderFeed, Subscription
@@ -89,7 +90,7 @@ def topic(kafka: KafkaCluster) -> Topic:
 async def _following(topic: Topic, *, linger_seconds: float = 5) -> AsyncIterator[KafkaOrderFeed]:
     feed = KafkaOrderFeed(
         FeedSettings(
-            bootstrap_servers=topic.bootstrap,
+            kafka=KafkaAccess(topic.bootstrap),
             topic=topic.name,
             linger_seconds=linger_seconds,
             partitions_check_seconds=0.1,

@@ -44,11 +44,12 @@ def test_readiness_follows_postgres_and_only_reports_redis(
     database: FreshDatabase,
     postgres_link: TcpLink,
     redis_link: TcpLink,
+    linked_redis_url: str,
     http: str,
 ) -> None:
     services.serve(
         _through(postgres_link, database.url("trackops_order")),
-        f"redis://127.0.0.1:{redis_link.port}/0",
+        linked_redis_url,
         more={"TRACKOPS_HTTP_LISTEN": http},
     )
     assert get_blocking(http, "/healthz/live") == (200, "live\n")
@@ -82,6 +83,9 @@ def test_calls_batches_and_the_cache_are_counted(
     with pytest.raises(grpc.RpcError):
         service.orders.GetOrder(order_service_pb2.GetOrderRequest(order_id=str(uuid.uuid4())))
 
+    # A refusal reaches its caller before it is counted.
+    refused = "grpc_code=NOT_FOUND"
+    wait_for(lambda: any(refused in labels for _, labels in scrape(http)), what="the refusal")
     found = scrape(http)
 
     def handled(method: str, code: str) -> float:
@@ -101,6 +105,13 @@ def test_calls_batches_and_the_cache_are_counted(
     )
     assert hits + misses == 4
     assert misses >= 2
+    assert number("trackops_order_cache_lookups_total", "outcome=stale") == 0
+    assert number("trackops_order_cache_late_writes_total") == 0
+    assert handled("CreateOrder", "UNAVAILABLE") == 0
+    assert number("trackops_service_ready", "service=trackops_order") == 1
+    for dependency, needed in (("Postgres", "true"), ("Redis", "false")):
+        labels = f"dependency={dependency}", f"needed={needed}"
+        assert number("trackops_dependency_up", *labels) == 1
     assert number("trackops_database_pool_size") == 4
     assert number("trackops_database_pool_wait_seconds_count") >= 3
     assert number("process_open_fds") > 0

@@ -83,11 +83,9 @@ def test_channelz_answers(service: OrderServer) -> None:
 
 
 def test_without_redis_every_answer_is_right(
-    services: OrderServices, database: FreshDatabase, redis_link: TcpLink
+    services: OrderServices, database: FreshDatabase, redis_link: TcpLink, linked_redis_url: str
 ) -> None:
-    service = services.serve(
-        database.url("trackops_order"), f"redis://127.0.0.1:{redis_link.port}/0"
-    )
+    service = services.serve(database.url("trackops_order"), linked_redis_url)
     order_id = service.orders.CreateOrder(create_request()).order.order_id
     request = order_service_pb2.GetOrderRequest(order_id=order_id)
     for _ in range(3):  # once to find the generation, once to put, once to hit

@@ -374,6 +374,19 @@ def test_what_the_cache_was_good_for_is_counted(
     assert get_orders.use == CacheUse(hits=2, misses=3, early_refreshes=1)
 
 
+def test_an_older_version_than_asked_for_and_a_late_write_are_counted(
+    get_orders: GetOrders, orders: CountingReader
+) -> None:
+    order_id = _place(orders)
+    get_orders([ReadOrder(order_id)])
+    get_orders.cache.supersede({order_id: 1})  # which it knows already
+    get_orders.cache.put(1, {order_id: (3, b"of another replica")})
+
+    get_orders([ReadOrder(order_id, min_version=4)])
+
+    assert get_orders.use == CacheUse(misses=1, stale=1, late_writes=1)
+
+
 def test_a_timeline_has_every_state_oldest_first() -> None:
     orders = InMemoryOrders()
     order_id, unknown = _place(orders), uuid.uuid4()

@@ -282,14 +282,14 @@ def own_kafka() -> Iterator[LocalStack]:
     """A broker that the test may stop."""
     with temporary_stack() as stack:
         stack.kafka.start()
-        ensure_topics(stack.addresses.kafka_bootstrap, [ORDER_EVENTS])
+        ensure_topics(stack.addresses.kafka, [ORDER_EVENTS])
         yield stack
 
 
 def test_what_is_written_while_the_broker_is_away_is_told_when_it_is_back(
     services: OrderServices, database: FreshDatabase, own_kafka: LocalStack
 ) -> None:
-    bootstrap = own_kafka.addresses.kafka_bootstrap
+    bootstrap = own_kafka.addresses.kafka.bootstrap_servers
     shop = Shop(services, database.url(ROLE), bootstrap, ORDER_EVENTS.name)
     with closing(shop.rows):
         service = shop.serve()

@@ -18,6 +18,7 @@ from trackops_common.database import Database
 from trackops_common.grpc.endpoints import RpcService
 from trackops_common.grpc.server import Application
 from trackops_common.hosting import BatcherFactory, batcher_factory, own_database
+from trackops_common.kafka_settings import KafkaSettings
 from trackops_common.page_tokens import PageTokens
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import ORDER_EVENTS
@@ -58,15 +59,14 @@ _MEAN_REFRESH_LEAD_SECONDS = 1.0
 """An order in 1,000 batches a second is then read anew about 7 s before the cache forgets it."""
 
 
-class OrderSettings(ServiceSettings):
+class OrderSettings(KafkaSettings, ServiceSettings):
     """Settings of the order service."""
 
-    redis_url: str
-    """`redis://host:port/database`."""
-    kafka_bootstrap_servers: str
-    """`host:port`, more of them separated by commas. Those who watch orders hear of changes from
-    Kafka; nothing else needs it, and the service starts without it."""
+    redis_url: SecretStr
+    """`redis://user:password@host:port/database`, or `rediss://` with `?ssl_ca_certs=<file>`."""
     order_events_topic: str = ORDER_EVENTS.name
+    """Those who watch orders hear of changes from it; nothing else needs Kafka, and the service
+    starts without it."""
     feed_linger_seconds: float = 5.0
     """How long order events are read on after the last watcher has left."""
     page_token_key: Annotated[SecretStr, Field(min_length=32)]
@@ -81,7 +81,7 @@ async def bootstrap(settings: OrderSettings) -> AsyncIterator[Application]:
     """The order service, built and ready; leaving finishes what waits in its batchers."""
     feed = _feed(settings)
     vitals = Vitals.of(settings)
-    with closing(RedisOrderCache(settings.redis_url)) as cache:
+    with closing(RedisOrderCache(settings.redis_url.get_secret_value())) as cache:
         async with (
             own_database(settings, application_name="trackops_order", vitals=vitals) as (
                 database,
@@ -107,13 +107,18 @@ def _show_cache(vitals: Vitals, cache: RedisOrderCache, use: CacheUse) -> None:
     vitals.counter(
         "trackops_order_cache_lookups_total",
         "Orders that were looked up in the cache, by what came of it.",
-        lambda: [(("hit",), use.hits), (("miss",), use.misses)],
+        lambda: [(("hit",), use.hits), (("miss",), use.misses), (("stale",), use.stale)],
         labels=("outcome",),
     )
     vitals.counter(
         "trackops_order_cache_early_refreshes_total",
         "Hits that were read from Postgres too, before they expired.",
         lambda: one(use.early_refreshes),
+    )
+    vitals.counter(
+        "trackops_order_cache_late_writes_total",
+        "Orders that the cache did not take because it knew of something newer.",
+        lambda: one(use.late_writes),
     )
 
 
@@ -194,7 +199,7 @@ def _list_orders(settings: OrderSettings, database: Database) -> ListOrders:
 def _feed(settings: OrderSettings) -> KafkaOrderFeed:
     return KafkaOrderFeed(
         FeedSettings(
-            bootstrap_servers=settings.kafka_bootstrap_servers,
+            kafka=settings.kafka,
             topic=settings.order_events_topic,
             linger_seconds=settings.feed_linger_seconds,
         )

@@ -239,9 +239,10 @@ class InMemoryOrderCache:
             },
         )
 
-    def put(self, generation: int, orders: Mapping[UUID, tuple[int, bytes]]) -> None:
-        if not self._away and generation == self._generation:
-            self._write(orders)
+    def put(self, generation: int, orders: Mapping[UUID, tuple[int, bytes]]) -> int:
+        if self._away or generation < 0:
+            return 0
+        return self._write(orders) if generation == self._generation else len(orders)
 
     def supersede(self, versions: Mapping[UUID, int]) -> None:
         if not self._away:
@@ -256,11 +257,15 @@ class InMemoryOrderCache:
         self._away = False
         self._generation += 1
 
-    def _write(self, orders: Mapping[UUID, tuple[int, bytes]]) -> None:
+    def _write(self, orders: Mapping[UUID, tuple[int, bytes]]) -> int:
+        refused = 0
         for order_id, (version, payload) in orders.items():
             if self._is_newer(order_id, version, payload):
                 expiry = self._clock.now() + timedelta(seconds=30 if version else 1)
                 self._entries[order_id] = _Entry(self._generation, version, payload, expiry)
+            else:
+                refused += 1
+        return refused
 
     def _is_newer(self, order_id: UUID, version: int, payload: bytes) -> bool:
         known = self._living(order_id)

@@ -216,9 +216,7 @@ def _make_again(bench: RelayBench) -> None:
 
 def _is_led(bench: RelayBench) -> bool:
     settings = bench.settings
-    checkpoints = KafkaCheckpoints(
-        settings.kafka_bootstrap_servers, topic=settings.checkpoint_topic, partitions=8
-    )
+    checkpoints = KafkaCheckpoints(settings.kafka, topic=settings.checkpoint_topic, partitions=8)
     try:
         return all(checkpoints.found(source) == Standing() for source in bench.databases)
     except TransientError:

@@ -15,6 +15,7 @@ import pytest
 from trackops.relay.v1 import relay_service_pb2 as pb
 
 from trackops_cli.testing import wait_for
+from trackops_common.errors import TransientError
 from trackops_outbox_relay.adapters.checkpoints import KafkaCheckpoints
 from trackops_outbox_relay.adapters.postgres import PostgresOutbox
 from trackops_outbox_relay.adapters.publisher import KafkaPublisher, KafkaPublishers
@@ -22,6 +23,7 @@ from trackops_outbox_relay.application.ports import Fenced
 from trackops_outbox_relay.bootstrap import bootstrap
 from trackops_outbox_relay.domain.checkpoint import START, Checkpoint, OutboxRow
 from trackops_outbox_relay.domain.errors import OutboxDiverged, SourceNotFound
+from trackops_outbox_relay.domain.sources import partition_of
 from trackops_outbox_relay.domain.standing import Standing, Step, advance
 from trackops_outbox_relay.testing import RelayBench
 
@@ -237,6 +239,20 @@ def test_a_checkpoint_is_seen_behind_the_open_transaction_of_another_source(
                 assert found.result(30) == _at(2, "second").standing
 
 
+def test_a_transaction_that_stands_open_is_named_by_its_place(
+    bench: RelayBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trackops_outbox_relay.adapters.checkpoints._SCAN_SECONDS", 0.5)
+    topic, partition = bench.settings.checkpoint_topic, partition_of(ORDER, 8)
+    with _publishers(bench).open(ORDER) as publisher:
+        publisher.begin(_at(1, "first"))
+        publisher.commit()
+        publisher.begin(_at(2, "open"))
+        publisher._producer.flush(10)
+        with pytest.raises(TransientError, match=f"{topic}-{partition} can be read from 2 on"):
+            _checkpoints(bench).last(ORDER)
+
+
 def test_a_checkpoint_is_found_far_from_the_end(make_bench: BenchMaker) -> None:
     bench = make_bench(checkpoint_partitions=1)
     publishers = _publishers(bench, partitions=1)
@@ -271,7 +287,7 @@ def _at(seq: int, event_id: str) -> Step:
 
 def _publishers(bench: RelayBench, *, partitions: int = 8) -> KafkaPublishers:
     return KafkaPublishers(
-        bench.settings.kafka_bootstrap_servers,
+        bench.settings.kafka,
         checkpoint_topic=bench.settings.checkpoint_topic,
         partitions=partitions,
         unknown_topic_seconds=bench.settings.unknown_topic_seconds,
@@ -279,5 +295,5 @@ def _publishers(bench: RelayBench, *, partitions: int = 8) -> KafkaPublishers:
 
 
 def _checkpoints(bench: RelayBench, *, partitions: int = 8) -> KafkaCheckpoints:
-    servers, topic = bench.settings.kafka_bootstrap_servers, bench.settings.checkpoint_topic
+    servers, topic = bench.settings.kafka, bench.settings.checkpoint_topic
     return KafkaCheckpoints(servers, topic=topic, partitions=partitions)

@@ -70,7 +70,7 @@ async def bootstrap(settings: RelaySettings) -> AsyncIterator[Application]:
         }
         if vitals.registry is not None:
             numbers = Sampled(relay.measure)
-            show_sources(vitals, numbers)
+            show_sources(vitals, numbers, settings.sources)
             loops["numbers"] = numbers.run
         tasks = await stack.enter_async_context(background.running(loops))
         yield Application(
@@ -92,7 +92,7 @@ async def _wait_for_dependencies(
     found: dict[str, int] = {}
 
     def check() -> None:
-        found.update(kafka.check_topics(settings.kafka_bootstrap_servers, [topic]))
+        found.update(kafka.check_topics(settings.kafka, [topic]))
 
     await wait_for_dependency("Kafka", check, timeout_seconds=patience)
     return found[topic]
@@ -136,7 +136,7 @@ def _build(
     measure = MeasureSources(settings.sources, adapters.progress, outboxes, adapters.clock)
     reader = stack.enter_context(ThreadPoolExecutor(len(settings.sources), "read-ahead"))
     leases = GroupLeases(
-        settings.kafka_bootstrap_servers,
+        settings.kafka,
         group=settings.relay_group,
         topic=settings.checkpoint_topic,
         partitions=partitions,
@@ -159,7 +159,7 @@ def _adapters(
     partitions: int,
     progress: Progress,
 ) -> _Adapters:
-    servers, topic = settings.kafka_bootstrap_servers, settings.checkpoint_topic
+    servers, topic = settings.kafka, settings.checkpoint_topic
     clock, log = SystemClock(), KafkaEventLog(servers)
     checkpoints = KafkaCheckpoints(servers, topic=topic, partitions=partitions)
     operations = PostgresOperations(

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import field_validator
 from pydantic_settings import NoDecode
 
+from trackops_common.kafka_settings import KafkaSettings
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import RELAY_CHECKPOINTS
 
@@ -16,11 +17,9 @@ __all__ = ["RelaySettings"]
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
-class RelaySettings(ServiceSettings):
+class RelaySettings(KafkaSettings, ServiceSettings):
     """Beside those of every service."""
 
-    kafka_bootstrap_servers: str
-    """`host:port`, several with commas between."""
     sources: Annotated[tuple[str, ...], NoDecode] = (
         "trackops_order",
         "trackops_inventory",

@@ -83,7 +83,7 @@ class FakeSagaStore:
         self.clock = clock
         self.rows: dict[uuid.UUID, FakeRow] = {}
         self.writes: list[Sequence[SagaWrite]] = []
-        self.events: set[tuple[str, str]] = set()
+        self.events: dict[tuple[str, str], datetime] = {}
         self.failures = 0
         """How many of the next calls end with a transient error."""
 
@@ -112,12 +112,25 @@ class FakeSagaStore:
         )
 
     def note_events(self, events: Sequence[tuple[str, str]], hashes: Collection[str]) -> None:
-        self.events |= set(events)
+        self.events = dict.fromkeys(events, self.clock.now()) | self.events
         subjects = {subject for subject, _ in events}
         for row in self.rows.values():
             one = row.snapshot
             if one.subject in subjects and one.definition_hash in hashes:
                 row.wake_at = self.clock.now()
+
+    def forget_events(self, *, older_than_days: int, limit: int) -> int:
+        self._fail_if_told()
+        end = self.clock.now() - timedelta(days=older_than_days)
+        rows = [row.snapshot for row in self.rows.values()]
+        live = {one.subject for one in rows if one.state not in ENDED_STATES}
+        old = [
+            (noted, key) for key, noted in self.events.items() if noted < end and key[0] not in live
+        ]
+        forgotten = sorted(old)[:limit]
+        for _, key in forgotten:
+            del self.events[key]
+        return len(forgotten)
 
     def unpark(self, participant: str, *, limit: int) -> int:
         self._fail_if_told()

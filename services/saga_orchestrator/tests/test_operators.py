@@ -147,6 +147,30 @@ async def test_bulk_filters_by_reason_and_age(world: World) -> None:
         assert await count(older_than_seconds=3600) == 0
 
 
+async def test_sagas_are_held_and_turned_back_in_bulk(world: World) -> None:
+    placed, (shipment,) = new_ids(3), new_ids(1)
+    world.participant.whole = lambda _: AWAY
+    async with serve(world) as client:
+        world.place(*placed)
+        world.tell(shipment, shipped(shipment))
+        await eventually(lambda: world.states() == ["RUNNING"] * 4)
+
+        def fields() -> dict[str, Any]:
+            return {"request_id": str(uuid.uuid4()), "reason": "the stock is wrong"}
+
+        dry = await client.CompensateSagas(pb.CompensateSagasRequest(**fields(), dry_run=True))
+        assert dry.count == 3
+        assert str(FULFIL_ORDER.saga_id(shipment, "s1")) not in dry.sample_saga_ids
+        held = await client.PauseSagas(pb.PauseSagasRequest(**fields()))
+        assert (held.count, world.states()) == (4, ["PAUSED"] * 4)
+        back = await client.CompensateSagas(pb.CompensateSagasRequest(**fields()))
+        assert back.count == 3
+        world.participant.whole = lambda _: None
+        await client.ResumeSagas(pb.ResumeSagasRequest(**fields()))
+        await world.until_ended(4)
+    assert sorted(world.states()) == ["COMPENSATED"] * 3 + ["COMPLETED"]
+
+
 async def test_skipped_step_lets_the_next_saga_have_its_turn(world: World) -> None:
     (order_id,) = new_ids(1)
     world.participant.whole = lambda requests: (

@@ -121,7 +121,7 @@ async def test_saga_that_cannot_be_undone_needs_an_operator() -> None:
         mesh.clock.advance(3600)
         await engine.tick()
         assert engine.in_memory == 0
-        assert engine.operator_calls == 1
+        assert engine.operator_calls.total() == 1
     assert mesh.states() == {SagaState.NEEDS_OPERATOR}
 
 

@@ -112,10 +112,11 @@ class PostgresWorld:
 
     def pass_time(self, seconds: float) -> None:
         """Instead of waiting, everything that was to come comes so much sooner."""
-        self.database.execute(
-            "UPDATE sagas SET wake_at = wake_at - make_interval(secs => %(seconds)s)",
-            {"seconds": seconds},
-        )
+        for table, column in (("sagas", "wake_at"), ("saga_events", "create_time")):
+            self.database.execute(
+                f"UPDATE {table} SET {column} = {column} - make_interval(secs => %(seconds)s)",
+                {"seconds": seconds},
+            )
 
 
 @pytest.fixture(params=["fake", "postgres"])
@@ -380,8 +381,8 @@ WAIT = Saga(
 )
 
 
-def waiting(world: World, wake_in: float | None = 60) -> SagaInstance:
-    saga = SagaInstance.start(WAIT, "order-1", {}, now=START)
+def waiting(world: World, wake_in: float | None = 60, subject: str = "order-1") -> SagaInstance:
+    saga = SagaInstance.start(WAIT, subject, {}, now=START)
     world.insert([saga.snapshot()])
     world.store.write([write(saga, wake_in=wake_in)])
     return saga
@@ -404,6 +405,20 @@ def test_event_makes_the_saga_due_that_waits_for_it(world: World) -> None:
 def test_saga_goes_to_rest_on_an_event_that_has_come_already(world: World) -> None:
     world.note([("order-1", "parcel.arrived")], [WAIT.hash])
     waiting(world)
+    assert [list(events) for events in claim_waiting(world)] == [["parcel.arrived"]]
+
+
+def test_old_events_are_forgotten_unless_a_saga_about_their_subject_goes_on(world: World) -> None:
+    for number in range(4):
+        world.pass_time(36 * 3600)
+        world.note([(f"order-{number}", "parcel.arrived")], [WAIT.hash])
+    saga = new_saga("order-1")
+    world.insert([saga.snapshot()])
+    assert world.store.forget_events(older_than_days=1, limit=1) == 1
+    assert world.store.forget_events(older_than_days=1, limit=9) == 1
+    world.store.write([write(end(saga))])
+    assert world.store.forget_events(older_than_days=1, limit=9) == 1
+    waiting(world, subject="order-3")
     assert [list(events) for events in claim_waiting(world)] == [["parcel.arrived"]]
 
 

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from trackops.saga.v1 import saga_service_pb2
 
-from trackops_common.background import Loop, running
+from trackops_common import dead_letters
+from trackops_common.background import Loop, in_batches, running
 from trackops_common.database import Database
 from trackops_common.grpc.channels import open_channel
 from trackops_common.grpc.endpoints import RpcService
@@ -18,6 +20,7 @@ from trackops_common.hosting import (
     BatcherFactory,
     batcher_factory,
     outbox_retention,
+    show_dead_letters,
     show_lag,
     show_pool,
 )
@@ -25,6 +28,7 @@ from trackops_common.housekeeping import housekeeping
 from trackops_common.inbox import DeadLetterPolicy, Inbox, InboxSettings
 from trackops_common.inbox_lag import InboxLag
 from trackops_common.kafka import check_topics
+from trackops_common.kafka_settings import KafkaSettings
 from trackops_common.mesh_identity import ServiceTokens
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import ORDER_EVENTS, SAGA_DEAD_LETTERS, SAGA_RETRIES
@@ -57,13 +61,13 @@ from trackops_saga_orchestrator.entrypoints.saga_servicer import OperatorCommand
 __all__ = ["SagaSettings", "bootstrap"]
 
 _SCHEMA = "trackops_saga_orchestrator"
+_FORGET_EVERY_SECONDS = 600.0
+_FORGET_AT_ONCE = 1000
 
 
-class SagaSettings(ServiceSettings):
+class SagaSettings(KafkaSettings, ServiceSettings):
     """Settings of the orchestrator."""
 
-    kafka_bootstrap_servers: str
-    """`host:port`, more of them separated by commas."""
     inventory_target: str
     """`host:port` or any name that gRPC resolves; so the other two."""
     payment_target: str
@@ -82,6 +86,8 @@ class SagaSettings(ServiceSettings):
     """More than these among `dead_letter_window` messages of a partition stop the service, as
     a fault of its version rather than of single messages."""
     dead_letter_window: int = 1_000
+    event_retention_days: int = 30
+    """How long an event that a saga may wait for is remembered, at least."""
     lease_seconds: float = 10.0
     """How long a saga stays with a replica that gives no sign of life."""
     max_sagas_in_memory: int = 2000
@@ -94,7 +100,7 @@ class SagaSettings(ServiceSettings):
     @property
     def inbox(self) -> InboxSettings:
         return InboxSettings(
-            bootstrap_servers=self.kafka_bootstrap_servers,
+            kafka=self.kafka,
             consumer=self.order_events_consumer,
             topics=[self.order_events_topic],
             instance_id=self.consumer_instance_id,
@@ -152,6 +158,7 @@ async def bootstrap(settings: SagaSettings) -> AsyncIterator[Application]:
             running(
                 {
                     "service-token": tokens.run,
+                    "forget-events": _forgetting(settings, store),
                     **_loops(settings, database, engine, clock, vitals),
                 }
             )
@@ -185,7 +192,7 @@ async def _wait_for_topics(settings: SagaSettings) -> None:
     topics = [settings.order_events_topic, settings.dead_letters_topic, settings.retries_topic]
 
     def check() -> None:
-        check_topics(settings.kafka_bootstrap_servers, topics)
+        check_topics(settings.kafka, topics)
 
     await wait_for_dependency("Kafka", check, timeout_seconds=settings.start_timeout_seconds)
 
@@ -218,6 +225,13 @@ async def _at_work(engine: Engine) -> AsyncIterator[asyncio.Task[None]]:
         await asyncio.wait([task])
 
 
+def _forgetting(settings: SagaSettings, store: PostgresSagaStore) -> Loop:
+    forget = partial(
+        store.forget_events, older_than_days=settings.event_retention_days, limit=_FORGET_AT_ONCE
+    )
+    return in_batches(forget, what="old events forgotten", interval_seconds=_FORGET_EVERY_SECONDS)
+
+
 def _loops(
     settings: SagaSettings,
     database: Database,
@@ -225,15 +239,19 @@ def _loops(
     clock: PostgresClock,
     vitals: Vitals,
 ) -> Mapping[str, Loop]:
-    show_engine(vitals, engine)
+    show_engine(vitals, engine, DEFINITIONS)
     if vitals.registry is None:
         return {"order-events": _build_inbox(settings, database, engine, clock, None).run}
     lag, census = InboxLag(), Sampled(PostgresCensus(database))
-    show_lag(vitals, lag)
-    show_census(vitals, census)
+    group = settings.inbox.consumer
+    dead = Sampled(partial(dead_letters.waiting, database, group))
+    show_lag(vitals, lag, group=group)
+    show_dead_letters(vitals, dead, group=group)
+    show_census(vitals, census, DEFINITIONS)
     return {
         "order-events": _build_inbox(settings, database, engine, clock, lag).run,
         "census": census.run,
+        "dead-letters": dead.run,
     }
 
 

@@ -1,6 +1,8 @@
-"""Rate, errors and duration of every RPC, under the names that gRPC's Prometheus exporters share.
+"""Rate, errors, duration and bytes of every RPC.
 
-A call pays for two clock readings, two counters and one histogram, whose label
+The names are those that gRPC's Prometheus exporters share, where they have one.
+
+A call pays for two clock readings, four counters and one histogram, whose label
 values were looked up when the service started.
 """
 
@@ -25,6 +27,10 @@ Call = Callable[[Any, Any], Awaitable[R]]
 
 _LABELS = ("grpc_type", "grpc_service", "grpc_method")
 
+_FAULTS = ("INTERNAL", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "UNKNOWN")
+"""Statuses by which a service fails its callers. They are shown as 0 before the first, since a
+counter that begins above 0 hides its first step from `rate`."""
+
 
 class CallMeters:
     """The meters of one server; make it once for a registry."""
@@ -46,14 +52,27 @@ class CallMeters:
             buckets=SECONDS,
             registry=registry,
         )
+        self._received = Counter(
+            "grpc_server_received_bytes_total",
+            "Bytes of request messages, as they came, without gRPC's framing.",
+            _LABELS,
+            registry=registry,
+        )
+        self._sent = Counter(
+            "grpc_server_sent_bytes_total",
+            "Bytes of response messages, as they left, without gRPC's framing.",
+            _LABELS,
+            registry=registry,
+        )
 
     def metered(self, method: MethodDescriptor, call: Call[R]) -> Call[R]:
         """`call`, the handler of `method`, counted and timed.
 
         It sets its status with `abort`, as `trackops_common.grpc.endpoints` does.
         """
-        kind = "server_stream" if method.server_streaming else "unary"
-        labels = (kind, method.containing_service.full_name, method.name)
+        labels = _labels(method)
+        for code in _FAULTS:
+            self._handled.labels(*labels, code)
         started = self._started.labels(*labels).inc
         observe = self._seconds.labels(*labels).observe
         succeeded = self._handled.labels(*labels, "OK").inc
@@ -72,6 +91,36 @@ class CallMeters:
             return result
 
         return metered_call
+
+    def reading(
+        self, method: MethodDescriptor, parse: Callable[[bytes], R]
+    ) -> Callable[[bytes], R]:
+        """`parse`, which reads the requests of `method`, with their bytes counted."""
+        received = self._received.labels(*_labels(method)).inc
+
+        def metered_parse(request: bytes) -> R:
+            received(len(request))
+            return parse(request)
+
+        return metered_parse
+
+    def writing(
+        self, method: MethodDescriptor, encode: Callable[[R], bytes]
+    ) -> Callable[[R], bytes]:
+        """`encode`, which writes the responses of `method`, with their bytes counted."""
+        sent = self._sent.labels(*_labels(method)).inc
+
+        def metered_encode(response: R) -> bytes:
+            encoded = encode(response)
+            sent(len(encoded))
+            return encoded
+
+        return metered_encode
+
+
+def _labels(method: MethodDescriptor) -> tuple[str, str, str]:
+    kind = "server_stream" if method.server_streaming else "unary"
+    return (kind, method.containing_service.full_name, method.name)
 
 
 def _code(error: BaseException, context: Any) -> str:

@@ -105,20 +105,23 @@ def _handler(
     behaviour: Any = getattr(service.servicer, method.name, None)
     if behaviour is None:
         raise MissingHandler(method.full_name)
-    request_class = GetMessageClass(method.input_type)
     admission = Admission(method, access)
+    parse: Any = GetMessageClass(method.input_type).FromString
+    encode: Any = _encode
+    if meters is not None:
+        parse, encode = meters.reading(method, parse), meters.writing(method, encode)
     if method.server_streaming:
         stream = _guarded_stream(behaviour, service.domain_failure, admission, streams)
         return grpc.unary_stream_rpc_method_handler(
             stream if meters is None else meters.metered(method, stream),
-            request_deserializer=request_class.FromString,
-            response_serializer=_encode,
+            request_deserializer=parse,
+            response_serializer=encode,
         )
     call = _guarded(behaviour, service.domain_failure, admission)
     return grpc.unary_unary_rpc_method_handler(
         call if meters is None else meters.metered(method, call),
-        request_deserializer=request_class.FromString,
-        response_serializer=_encode,
+        request_deserializer=parse,
+        response_serializer=encode,
     )
 
 

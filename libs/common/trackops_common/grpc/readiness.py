@@ -27,13 +27,18 @@ async def watch_dependencies(
     every_seconds: float = 5.0,
     answer_seconds: float = _ANSWER_SECONDS,
 ) -> None:
-    """Check each dependency, by name, again and again; ends only when it is cancelled.
+    """Check each dependency, by name, again and again, until it is cancelled.
 
     `set_ready` is told False with the first that goes away and True when all
     are there again; a log line names each that goes or comes. A check that
     hangs counts as gone after `answer_seconds`, and is not started twice. `away`
     holds, before `set_ready` is told, each that is gone with what went wrong.
+
+    Raises:
+        ExceptionGroup: a check raised something else, which is a defect.
     """
+    if not checks:
+        await asyncio.Event().wait()
     roll = _Roll(set_ready, {} if away is None else away)
     async with asyncio.TaskGroup() as watchers:
         for name, check in checks.items():

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import grpc
@@ -27,17 +27,18 @@ from grpc_reflection.v1alpha import reflection
 
 from trackops_common import settings as settings_module
 from trackops_common.errors import BindError, DependencyUnavailable, StartRefused
+from trackops_common.grpc.admin import AdminServicer, admin_service
 from trackops_common.grpc.admission import Access
 from trackops_common.grpc.call_meters import CallMeters
 from trackops_common.grpc.endpoints import Context, RpcService, handlers_of
 from trackops_common.grpc.readiness import DependencyCheck, watch_dependencies
 from trackops_common.grpc.streams import OpenStreams
 from trackops_common.http_endpoint import serving_pages
+from trackops_common.logs import LineWriter, configure_logging
 from trackops_common.mesh_identity import KeySource, Verification, verification
-from trackops_common.observability import configure_logging
-from trackops_common.probes import Readiness, pages
+from trackops_common.probes import Readiness, pages, show_readiness
 from trackops_common.settings import ServiceSettings
-from trackops_common.vitals import Vitals
+from trackops_common.vitals import Vitals, one
 
 __all__ = ["Application", "run", "wait_for_dependency"]
 
@@ -84,9 +85,9 @@ def run(service: str, settings: type[S], bootstrap: Bootstrap[S]) -> None:
     A signal that comes before the service is built ends the process at once.
     """
     loaded = settings_module.load(settings)
-    configure_logging(service, level=loaded.log_level, log_format=loaded.log_format)
+    logs = configure_logging(service, level=loaded.log_level, log_format=loaded.log_format)
     try:
-        uvloop.run(_serve(loaded, bootstrap))
+        uvloop.run(_serve(service, loaded, bootstrap, logs))
     except (DependencyUnavailable, StartRefused) as error:
         _log.critical("cannot serve", error=str(error))
         sys.exit(1)
@@ -116,10 +117,10 @@ async def wait_for_dependency(
         await asyncio.sleep(pause_seconds)
 
 
-async def _serve(settings: S, bootstrap: Bootstrap[S]) -> None:
+async def _serve(service: str, settings: S, bootstrap: Bootstrap[S], logs: LineWriter) -> None:
     async with (
-        bootstrap(settings) as application,
-        verification(settings, application.key_source) as verifying,
+        bootstrap(settings) as built,
+        verification(settings, built.key_source) as verifying,
     ):
         await wait_for_dependency(
             "identity",
@@ -128,10 +129,18 @@ async def _serve(settings: S, bootstrap: Bootstrap[S]) -> None:
             pause_seconds=_IDENTITY_PAUSE_SECONDS,
         )
         await verifying.revocations()
+        built.vitals.counter(
+            "trackops_log_lines_lost_total",
+            "Log lines that were not written, because nobody took them fast enough.",
+            lambda: one(logs.lost),
+        )
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        readiness = Readiness(dependencies=application.dependencies)
+        readiness = Readiness(dependencies=built.dependencies)
+        show_readiness(built.vitals, readiness, service=service)
+        admin = admin_service(AdminServicer(service, built.vitals, readiness))
+        application = replace(built, rpc_services=[*built.rpc_services, admin])
         async with _showing(settings, application, readiness):
             await _serve_until(stop, settings, application, verifying, readiness)
     _log.info("stopped")
@@ -162,7 +171,7 @@ async def _serve_until(
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     _log.info("serving", address=settings.listen, services=names)
-    await _until_stopped(stop, [*application.background, *verifying.background])
+    await _until_stopped(stop, [*application.background, *verifying.background, watch])
     watch.cancel()
     readiness.serving, readiness.why = False, "stopping"
     await health_servicer.enter_graceful_shutdown()

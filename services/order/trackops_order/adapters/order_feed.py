@@ -20,6 +20,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from trackops_common import kafka
+from trackops_common.kafka_settings import KafkaAccess
 from trackops_order.adapters.subscriptions import Subscription, Subscriptions
 
 __all__ = ["FeedSettings", "KafkaOrderFeed"]
@@ -37,7 +38,7 @@ _Raw = Any
 class FeedSettings:
     """What the feed reads, and how."""
 
-    bootstrap_servers: str
+    kafka: KafkaAccess
     topic: str
     linger_seconds: float = 5.0
     """How long it goes on reading after the last watcher has left."""
@@ -125,9 +126,8 @@ class KafkaOrderFeed:
 
     def _next_batch(self, consumer: Consumer) -> list[_Raw]:
         """Waits for the first message only: a batch is what has gathered meanwhile."""
-        messages = consumer.consume(1, self._settings.poll_seconds)
-        if messages:
-            messages += consumer.consume(_MAX_BATCH - 1, 0)
+        seconds = self._settings.poll_seconds
+        messages = kafka.gathered(consumer, at_most=_MAX_BATCH, seconds=seconds)
         return [message for message in messages if not _is_error(message)]
 
     def _pass_on(self, messages: Sequence[_Raw]) -> None:
@@ -178,7 +178,7 @@ def _is_error(message: _Raw) -> bool:
 
 
 def _consumer_settings(settings: FeedSettings) -> dict[str, Any]:
-    return kafka.client_settings(settings.bootstrap_servers, "trackops_order.feed") | {
+    return kafka.client_settings(settings.kafka, "trackops_order.feed") | {
         "group.id": "trackops_order.feed",  # the client wants a name; nothing ever joins it
         "isolation.level": "read_committed",
         "enable.auto.commit": False,

@@ -43,7 +43,8 @@ _NOTHING = CacheSnapshot(generation=-1, entries={})
 _PUT = """
 local generation = tonumber(redis.call('GET', KEYS[1]) or '0')
 local expected, now = tonumber(ARGV[1]), tonumber(ARGV[2])
-if expected >= 0 and generation ~= expected then return 0 end
+if expected >= 0 and generation ~= expected then return #KEYS - 1 end
+local refused = 0
 for i = 2, #KEYS do
   local version, payload = tonumber(ARGV[2 * i + 1]), ARGV[2 * i + 2]
   local known = redis.call('GET', KEYS[i])
@@ -57,12 +58,15 @@ for i = 2, #KEYS do
     local lifetime = tonumber(version == 0 and ARGV[4] or ARGV[3])
     local header = struct.pack('>I8I8I8', generation, version, now + lifetime)
     redis.call('SET', KEYS[i], header .. payload, 'PX', lifetime)
+  else
+    refused = refused + 1
   end
 end
-return 1
+return refused
 """
 """KEYS: generation, entries…
-ARGV: expected generation or -1, now, lifetime, that of unknown ids, (version, payload)…"""
+ARGV: expected generation or -1, now, lifetime, that of unknown ids, (version, payload)…
+Returns how many were refused."""
 
 _BUMP = """
 local generation = redis.call('INCR', KEYS[1])
@@ -112,9 +116,10 @@ class RedisOrderCache:
             current, _valid_entries(order_ids, values, current, self._milliseconds())
         )
 
-    def put(self, generation: int, orders: Mapping[UUID, tuple[int, bytes]]) -> None:
+    def put(self, generation: int, orders: Mapping[UUID, tuple[int, bytes]]) -> int:
         if generation >= 0 and orders and self.sound:
-            self._write(generation, orders)
+            return self._write(generation, orders)
+        return 0
 
     def supersede(self, versions: Mapping[UUID, int]) -> None:
         """Tried also while Redis seems away: another replica may have found it again already."""
@@ -149,15 +154,19 @@ class RedisOrderCache:
         """Close the connections."""
         self._redis.close()
 
-    def _write(self, generation: int, orders: Mapping[UUID, tuple[int, bytes]]) -> None:
+    def _write(self, generation: int, orders: Mapping[UUID, tuple[int, bytes]]) -> int:
         lifetimes = (_LIFETIME_MILLISECONDS, _UNKNOWN_LIFETIME_MILLISECONDS)
         arguments: list[int | bytes] = [generation, self._milliseconds(), *lifetimes]
         for version, payload in orders.values():
             arguments += (version, payload)
         try:
-            self._put_script(keys=[_GENERATION_KEY, *map(_key, orders)], args=arguments)
+            refused: int = self._put_script(
+                keys=[_GENERATION_KEY, *map(_key, orders)], args=arguments
+            )
         except redis.RedisError as error:
             self._lost(error)
+            return 0
+        return refused
 
     def _start_generation(self) -> int:
         started: int = self._bump_script(keys=[_GENERATION_KEY], args=[self._milliseconds()])

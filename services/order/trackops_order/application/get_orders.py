@@ -35,9 +35,13 @@ class CacheUse:
     hits: int = 0
     """The cache knew the order, or that there is none."""
     misses: int = 0
-    """Read from Postgres."""
+    """Unknown to the cache: read from Postgres."""
+    stale: int = 0
+    """The cache knew an older version than was asked for: read from Postgres."""
     early_refreshes: int = 0
     """Hits that were read from Postgres too, in the background, before they expired."""
+    late_writes: int = 0
+    """Read from Postgres, and refused by the cache because something newer had happened."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,9 @@ class GetOrders:
             if (known := found.get(order_id)) is None or known.version < min_version
         ]
         self.use.hits += len(wanted) - len(missing)
-        self.use.misses += len(missing)
+        stale = sum(1 for order_id in missing if order_id in found)
+        self.use.misses += len(missing) - stale
+        self.use.stale += stale
         self._refresh_early(found, snapshot.generation)
         if missing:
             found = {**found, **self._read_through(missing, snapshot.generation)}
@@ -90,7 +96,8 @@ class GetOrders:
             else CachedOrder(version=0, encoded=b"")
             for id_ in missing
         }
-        self.cache.put(generation, {id_: (one.version, one.encoded) for id_, one in read.items()})
+        entries = {id_: (one.version, one.encoded) for id_, one in read.items()}
+        self.use.late_writes += self.cache.put(generation, entries)
         return read
 
     def _refresh_early(self, found: Mapping[UUID, CachedOrder], generation: int) -> None:

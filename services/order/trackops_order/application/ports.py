@@ -135,12 +135,12 @@ class OrderCache(Protocol):
         """What is known of `order_ids`."""
         ...
 
-    def put(self, generation: int, orders: Mapping[UUID, tuple[int, bytes]]) -> None:
+    def put(self, generation: int, orders: Mapping[UUID, tuple[int, bytes]]) -> int:
         """Remember (version, encoded order), read after a `get` of this generation.
 
         (0, b"") says, for a shorter time, that there is no such order. The same
         version again starts a new lifetime. Refused where a newer version is
-        known or the generation has passed.
+        known or the generation has passed. Returns how many were refused.
         """
         ...
 

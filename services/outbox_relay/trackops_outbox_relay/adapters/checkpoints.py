@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from trackops_common import kafka
 from trackops_common.errors import DependencyUnavailable, TransientError
+from trackops_common.kafka_settings import KafkaAccess
 from trackops_outbox_relay.adapters.records import (
     belongs_to,
     is_complete,
@@ -34,8 +35,8 @@ _SCAN_MESSAGES = 1_000
 class KafkaCheckpoints:
     """Reads each source's last records from the end of its partition backwards."""
 
-    def __init__(self, bootstrap_servers: str, *, topic: str, partitions: int) -> None:
-        settings = kafka.client_settings(bootstrap_servers, "trackops-relay-checkpoints")
+    def __init__(self, access: KafkaAccess, *, topic: str, partitions: int) -> None:
+        settings = kafka.client_settings(access, "trackops-relay-checkpoints")
         self._admin = AdminClient(settings)
         self._settings: dict[str, Any] = settings | {
             "group.id": "trackops-relay-checkpoints",
@@ -113,15 +114,21 @@ class KafkaCheckpoints:
         consumer.assign([TopicPartition(self._topic, partition, start)])
         give_up = time.monotonic() + _SCAN_SECONDS
         records: dict[bytes, bytes | None] = {}
+        reached = start
         while time.monotonic() < give_up:
-            messages: Sequence[Any] = consumer.consume(_SCAN_MESSAGES, timeout=0.5)
-            for message in messages:
+            for message in kafka.gathered(consumer, at_most=_SCAN_MESSAGES, seconds=0.5):
                 error = message.error()
                 if error is None:
                     if belongs_to(source, message.key()):
                         records[message.key()] = message.value()
                 elif error.code() != error._PARTITION_EOF:
                     raise TransientError(f"checkpoints cannot be read: {error.str()}")
-                elif message.offset() >= end:
-                    return records
-        raise TransientError("the end of the checkpoint topic was not reached in time")
+                else:
+                    reached = message.offset()
+                    if reached >= end:
+                        return records
+        raise TransientError(
+            "the end of the checkpoint topic was not reached in time: nothing of"
+            f" {self._topic}-{partition} can be read from {reached} on, up to {end};"
+            " a transaction may stand open there"
+        )

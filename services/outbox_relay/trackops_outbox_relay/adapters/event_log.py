@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from trackops_common import kafka
 from trackops_common.errors import TransientError
+from trackops_common.kafka_settings import KafkaAccess
 from trackops_outbox_relay.application.ports import LogPlace
 from trackops_outbox_relay.domain.rebase import LogSpan
 
@@ -30,8 +31,8 @@ _LOOK_AT_MOST = 5_000
 class KafkaEventLog:
     """Reads topics from a time to their end."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._settings = kafka.client_settings(bootstrap_servers, "trackops-relay-log") | {
+    def __init__(self, access: KafkaAccess) -> None:
+        self._settings = kafka.client_settings(access, "trackops-relay-log") | {
             "group.id": "trackops-relay-log",
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
@@ -90,7 +91,7 @@ class _Reading:
             TransientError: the broker does not answer, or reports an error.
         """
         while unfinished:
-            messages = _next(consumer, at_most=_BATCH, seconds=_SILENCE_SECONDS)
+            messages = kafka.gathered(consumer, at_most=_BATCH, seconds=_SILENCE_SECONDS)
             if not messages:
                 raise TransientError("the log's end was not reached in time")
             for message in messages:
@@ -119,17 +120,6 @@ class _Reading:
             self.complete_since = max(self.complete_since, oldest)
 
 
-def _next(consumer: Consumer, *, at_most: int, seconds: float) -> Sequence[Any]:
-    """What has gathered, once there is something; nothing after `seconds`.
-
-    Asked for many at once, the client waits until it has them all.
-    """
-    messages = consumer.consume(1, timeout=seconds)
-    if messages:
-        messages += consumer.consume(at_most - 1, timeout=0)
-    return messages
-
-
 def _look(
     consumer: Consumer,
     partitions: int,
@@ -145,7 +135,7 @@ def _look(
     """
     looked_at = 0
     while until not in found and partitions and looked_at < _LOOK_AT_MOST:
-        messages = _next(consumer, at_most=_LOOK_BATCH, seconds=_LOOK_SECONDS)
+        messages = kafka.gathered(consumer, at_most=_LOOK_BATCH, seconds=_LOOK_SECONDS)
         if not messages:
             raise TransientError("the log does not answer in time")
         looked_at += len(messages)

@@ -15,6 +15,7 @@ import structlog
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
 from trackops_common import kafka
+from trackops_common.kafka_settings import KafkaAccess
 from trackops_outbox_relay.domain.sources import partition_of
 
 __all__ = ["GroupLeases", "SourceLease", "Work"]
@@ -65,7 +66,7 @@ class GroupLeases:
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        access: KafkaAccess,
         *,
         group: str,
         topic: str,
@@ -78,7 +79,7 @@ class GroupLeases:
 
         `on_end` is told each source whose lease has ended, to wake up its worker.
         """
-        self._settings = kafka.client_settings(bootstrap_servers, group) | _group_settings(group)
+        self._settings = kafka.client_settings(access, group) | _group_settings(group)
         self._topic = topic
         self._sources: dict[int, list[str]] = {}
         for source in sources:

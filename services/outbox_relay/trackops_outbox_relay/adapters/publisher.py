@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 from trackops_common import kafka
 from trackops_common.envelope import HeaderWriter
 from trackops_common.errors import TransientError
+from trackops_common.kafka_settings import KafkaAccess
 from trackops_outbox_relay.adapters.records import records_of
 from trackops_outbox_relay.adapters.topic_limits import MissingTopics, TopicLimits
 from trackops_outbox_relay.application.ports import Fenced, RowsRefused
@@ -132,17 +133,17 @@ class KafkaPublishers:
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        access: KafkaAccess,
         *,
         checkpoint_topic: str,
         partitions: int,
         unknown_topic_seconds: float,
     ) -> None:
         """A topic is missing once the broker has said so for `unknown_topic_seconds`."""
-        self._bootstrap_servers = bootstrap_servers
+        self._access = access
         self._checkpoint_topic = checkpoint_topic
         self._partitions = partitions
-        self._admin = AdminClient(kafka.client_settings(bootstrap_servers, "trackops-relay-topics"))
+        self._admin = AdminClient(kafka.client_settings(access, "trackops-relay-topics"))
         self._missing = MissingTopics(believe_after_seconds=unknown_topic_seconds)
         self._batch_bytes: dict[str, int] = {}
 
@@ -173,7 +174,7 @@ class KafkaPublishers:
             producer.purge(blocking=False)
 
     def _settings(self, source: str, batch_bytes: int) -> dict[str, Any]:
-        return kafka.client_settings(self._bootstrap_servers, f"trackops-relay-{source}") | {
+        return kafka.client_settings(self._access, f"trackops-relay-{source}") | {
             "transactional.id": f"{self._checkpoint_topic}.{source}",
             "transaction.timeout.ms": 10_000,
             "linger.ms": 1,

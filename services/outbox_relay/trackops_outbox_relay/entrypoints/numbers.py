@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from trackops_common.vitals import SECONDS, Reading, Sampled, Vitals
+from trackops_common.vitals import SECONDS, Reading, Sampled, Vitals, one
 from trackops_outbox_relay.application.measure_sources import SourceNumbers
 from trackops_outbox_relay.application.progress import OnPublished
 
@@ -24,32 +24,39 @@ def publish_meter(vitals: Vitals) -> OnPublished:
     return lambda source, took: seconds.labels(source).observe(took)
 
 
-def show_sources(vitals: Vitals, sampled: Sampled[Sequence[SourceNumbers]]) -> None:
-    """Show the sources that are leased here."""
+def show_sources(
+    vitals: Vitals, sampled: Sampled[Sequence[SourceNumbers]], sources: Collection[str]
+) -> None:
+    """Show `sources`, which the replicas share out, and the numbers of those leased here."""
+    vitals.gauge(
+        "trackops_relay_sources",
+        "Sources that the replicas share out. One of them without numbers is leased by nobody.",
+        lambda: one(len(sources)),
+    )
 
     def show(name: str, text: str, number: Callable[[SourceNumbers], float]) -> None:
         def read() -> Reading:
-            return [((one.source,), number(one)) for one in sampled.value or ()]
+            return [((it.source,), number(it)) for it in sampled.value or ()]
 
         vitals.gauge(name, text, read, labels=("source",))
 
     show(
         "trackops_outbox_rows_behind",
         "Rows of a source's outbox that are not published.",
-        lambda one: one.rows_behind,
+        lambda it: it.rows_behind,
     )
     show(
         "trackops_outbox_oldest_seconds",
         "The age of the oldest of them; 0 where there is none.",
-        lambda one: one.oldest_seconds,
+        lambda it: it.oldest_seconds,
     )
     show(
         "trackops_relay_quarantined_keys",
         "Keys of a source whose rows wait for an operator.",
-        lambda one: one.quarantined_keys,
+        lambda it: it.quarantined_keys,
     )
     show(
         "trackops_relay_source_refused",
         "1 where a source stands still until an operator has decided.",
-        lambda one: one.refused,
+        lambda it: it.refused,
     )

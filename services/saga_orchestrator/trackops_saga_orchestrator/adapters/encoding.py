@@ -15,11 +15,11 @@ from typing import Any
 from trackops_saga_orchestrator.domain.progress import FailedAttempt, StepProgress, StepState
 from trackops_saga_orchestrator.domain.steps import Json
 
-__all__ = ["decode_steps", "encode_input", "encode_steps"]
+__all__ = ["STEP_CODES", "decode_steps", "encode_input", "encode_steps"]
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 
-_CODES = {
+STEP_CODES = {
     StepState.WAITING: "W",
     StepState.AWAITING: "A",
     StepState.SENT: "S",
@@ -30,7 +30,8 @@ _CODES = {
     StepState.COMPENSATED: "C",
     StepState.EXHAUSTED: "X",
 }
-_STATES = {code: state for state, code in _CODES.items()}
+"""How the state of a step stands in its row."""
+_STATES = {code: state for state, code in STEP_CODES.items()}
 
 
 def encode_input(value: Mapping[str, Json]) -> str:
@@ -51,7 +52,7 @@ def decode_steps(rows: Sequence[Sequence[Any]]) -> Sequence[StepProgress]:
 def _row(step: StepProgress) -> list[Json]:
     row: list[Json] = [
         step.name,
-        _CODES[step.state],
+        STEP_CODES[step.state],
         step.attempts,
         _milliseconds(step.update_time),
     ]

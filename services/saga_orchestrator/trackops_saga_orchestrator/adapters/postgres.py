@@ -168,6 +168,22 @@ UPDATE sagas SET wake_at = now()
    AND state IN ('RUNNING', 'COMPENSATING')
 """
 
+_FORGET_EVENTS = """
+WITH old AS MATERIALIZED (
+    SELECT subject, event FROM saga_events
+     WHERE create_time < now() - make_interval(days => %(days)s)
+       AND NOT EXISTS (
+           SELECT FROM sagas
+            WHERE sagas.subject = saga_events.subject
+              AND state NOT IN ('COMPLETED', 'COMPENSATED'))
+     ORDER BY create_time LIMIT %(limit)s
+       FOR UPDATE SKIP LOCKED
+)
+DELETE FROM saga_events USING old
+ WHERE saga_events.subject = old.subject AND saga_events.event = old.event
+RETURNING saga_events.event
+"""
+
 _LIVE_DEFINITIONS = """
 SELECT definition, definition_version, definition_hash, count(*)
   FROM sagas
@@ -264,6 +280,10 @@ class PostgresSagaStore:
 
     def unpark(self, participant: str, *, limit: int) -> int:
         return len(self._database.fetch(_UNPARK, {"participant": participant, "limit": limit}))
+
+    def forget_events(self, *, older_than_days: int, limit: int) -> int:
+        wanted = {"days": older_than_days, "limit": limit}
+        return len(self._database.fetch(_FORGET_EVENTS, wanted))
 
     def live_definitions(self) -> Sequence[LiveDefinition]:
         return [LiveDefinition(*row) for row in self._database.fetch(_LIVE_DEFINITIONS)]

@@ -35,7 +35,7 @@ SELECT {COLUMNS}, epoch, create_time, update_time
 
 _SELECT = """
 SELECT saga_id FROM sagas
- WHERE state = %(state)s
+ WHERE state = ANY(%(states)s::text[])
    AND (%(definition)s = '' OR definition = %(definition)s)
    AND (%(failure_reason)s = '' OR failure_reason = %(failure_reason)s)
    AND update_time <= now() - make_interval(secs => %(older_than_seconds)s)
@@ -69,7 +69,7 @@ class PostgresSagaWork:
         rows = self._transaction.execute(
             _SELECT,
             {
-                "state": wanted.state.value,
+                "states": arrays.texts(state.value for state in wanted.states),
                 "definition": wanted.definition,
                 "failure_reason": wanted.failure_reason,
                 "older_than_seconds": wanted.older_than_seconds,

@@ -104,7 +104,7 @@ class Engine:
         self._empty.set()
         self._stopping = asyncio.Event()
         self._timers = Timers(clock, timedelta(seconds=self._limits.poll_seconds))
-        self._operator_calls = 0
+        self._operator_calls: Counter[str] = Counter()
         self._finished: Counter[tuple[str, SagaState]] = Counter()
         self._breakers = {
             name: Breaker(name, clock, self._limits.breaker, self._recover)
@@ -120,8 +120,8 @@ class Engine:
         return [breaker.health for breaker in self._breakers.values()]
 
     @property
-    def operator_calls(self) -> int:
-        """How often a saga of this process came to need an operator."""
+    def operator_calls(self) -> Counter[str]:
+        """How often a saga of this process came to need an operator, by definition."""
         return self._operator_calls
 
     @property
@@ -306,13 +306,13 @@ class Engine:
         elif saga.active and saga.next_due is not None:
             self._timers.add(saga.next_due)
         elif saga.state is SagaState.NEEDS_OPERATOR:
-            self._operator_calls += 1
+            self._operator_calls[saga.definition.name] += 1
             _log.error(
                 "saga needs an operator",
                 saga_id=str(saga.saga_id),
                 definition=saga.definition.name,
                 subject=saga.subject,
-                calls_so_far=self._operator_calls,
+                calls_so_far=self._operator_calls.total(),
                 errors={step.name: step.error for step in saga.steps.values() if step.error},
             )
 

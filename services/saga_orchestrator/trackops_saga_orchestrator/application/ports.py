@@ -137,6 +137,13 @@ class SagaStore(Protocol):
         """
         ...
 
+    def forget_events(self, *, older_than_days: int, limit: int) -> int:
+        """Remove noted events, `limit` at most, whose subjects have no unfinished saga; how many.
+
+        The oldest go first.
+        """
+        ...
+
     def renew(self, leases: Sequence[Lease], *, seconds: float) -> Collection[uuid.UUID]:
         """Let leases end so many seconds from now; the ids of those that were still ours."""
         ...

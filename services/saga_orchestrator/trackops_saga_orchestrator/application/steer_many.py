@@ -28,7 +28,7 @@ _SAMPLES = 10
 
 @dataclass(frozen=True)
 class SteerMany:
-    """Do one thing to every saga that matches; with `dry_run`, only say to which."""
+    """Do one thing to every saga that matches; with `dry_run`, only say to which it would be."""
 
     principal: str
     request_id: str
@@ -58,7 +58,7 @@ class Steered:
     samples: Sequence[UUID]
     """Some of them, the oldest first."""
     more: bool
-    """More match than are steered at once; ask again, with another `request_id`."""
+    """More match than were looked at; ask again, with another `request_id`."""
 
 
 @dataclass(frozen=True)
@@ -78,39 +78,45 @@ class SteerManySagas:
     def _steer(self, command: SteerMany) -> bytes | RequestIdReused:
         with self.work() as work:
             found = work.select(command.selection, limit=_AT_ONCE + 1)
+            more = len(found) > _AT_ONCE
             if command.dry_run:
-                return self.encode(_summary(found[:_AT_ONCE], more=len(found) > _AT_ONCE))
+                steered, _ = self._steer_each(work, command, found[:_AT_ONCE])
+                return self.encode(_summary(steered, more=more))
             ledger = RequestLedger(work.requests.find([command.request_key]))
             if (known := ledger.replay(command)) is not None:
                 return known
-            done = self._steer_all(work, command, found[:_AT_ONCE])
-            response = self.encode(_summary(done, more=len(found) > _AT_ONCE))
+            steered, entries = self._steer_each(work, command, found[:_AT_ONCE])
+            work.save(steered)
+            work.audit(entries)
+            response = self.encode(_summary(steered, more=more))
             ledger.record(command, response)
             work.requests.save(ledger.new)
             work.commit()
         return response
 
-    def _steer_all(
+    def _steer_each(
         self, work: SagaWork, command: SteerMany, saga_ids: Sequence[UUID]
-    ) -> Sequence[UUID]:
+    ) -> tuple[Sequence[tuple[SagaSnapshot, int]], Sequence[AuditEntry]]:
+        """As they are to be stored, with their epochs; those that refuse are left out."""
         steered: list[tuple[SagaSnapshot, int]] = []
         entries: list[AuditEntry] = []
-        for saga_id, locked in work.lock(saga_ids).items():
-            if locked.view.snapshot.state is not command.selection.state:
+        locked = work.lock(saga_ids)
+        for saga_id in saga_ids:
+            found = locked.get(saga_id)
+            if found is None or found.view.snapshot.state not in command.selection.states:
                 continue
             one = SteerSaga(
                 command.principal, command.request_id, saga_id, command.operation, command.reason
             )
             try:
-                snapshot, entry = self.steering(locked, one)
+                snapshot, entry = self.steering(found, one)
             except SagaError:
                 continue
-            steered.append((snapshot, locked.epoch))
+            steered.append((snapshot, found.epoch))
             entries.append(entry)
-        work.save(steered)
-        work.audit(entries)
-        return [snapshot.saga_id for snapshot, _ in steered]
+        return steered, entries
 
 
-def _summary(saga_ids: Sequence[UUID], *, more: bool) -> Steered:
-    return Steered(len(saga_ids), saga_ids[:_SAMPLES], more)
+def _summary(steered: Sequence[tuple[SagaSnapshot, int]], *, more: bool) -> Steered:
+    samples = [snapshot.saga_id for snapshot, _ in steered[:_SAMPLES]]
+    return Steered(len(steered), samples, more)

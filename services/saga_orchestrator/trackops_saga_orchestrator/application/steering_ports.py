@@ -31,9 +31,9 @@ class LockedSaga:
 
 @dataclass(frozen=True, slots=True)
 class SagaSelection:
-    """Which sagas an operator means; what is empty selects nothing out."""
+    """Which sagas an operator means; a text that is empty selects nothing out."""
 
-    state: SagaState
+    states: Collection[SagaState]
     definition: str = ""
     failure_reason: str = ""
     older_than_seconds: float = 0

@@ -38,7 +38,8 @@ class Action:
 class WaitFor:
     """Instead of an action: the step is done once an event about the subject has come.
 
-    An event that came before the wait began counts too.
+    An event that came before the wait began counts too; one that came while its
+    subject had no unfinished saga, for `SagaSettings.event_retention_days`.
     """
 
     event: str

@@ -27,7 +27,12 @@ __all__ = [
     "steer_many_command",
 ]
 
-_STATES = {Operation.RESUME: SagaState.PAUSED, Operation.RETRY: SagaState.NEEDS_OPERATOR}
+_STATES = {
+    Operation.PAUSE: (SagaState.QUEUED, SagaState.RUNNING, SagaState.COMPENSATING),
+    Operation.RESUME: (SagaState.PAUSED,),
+    Operation.RETRY: (SagaState.NEEDS_OPERATOR,),
+    Operation.COMPENSATE: (SagaState.RUNNING, SagaState.PAUSED),
+}
 """What a bulk command is about."""
 
 

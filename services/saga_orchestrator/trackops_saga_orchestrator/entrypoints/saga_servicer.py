@@ -75,8 +75,10 @@ class SagaServicer:
         self.RetryStep = self._steering(Operation.RETRY)
         self.SkipStep = self._steering(Operation.SKIP)
         self.CompensateSaga = self._steering(Operation.COMPENSATE)
+        self.PauseSagas = self._steering_many(Operation.PAUSE)
         self.ResumeSagas = self._steering_many(Operation.RESUME)
         self.RetrySteps = self._steering_many(Operation.RETRY)
+        self.CompensateSagas = self._steering_many(Operation.COMPENSATE)
 
     async def GetSaga(
         self, request: saga_service_pb2.GetSagaRequest, _context: Context

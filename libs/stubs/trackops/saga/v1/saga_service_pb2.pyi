@@ -368,6 +368,66 @@ class SkipStepResponse(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class PauseSagasRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    SELECTION_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    DRY_RUN_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """Makes the call safe to repeat (AIP-155). UUID."""
+    reason: builtins.str
+    """Why; kept with the caller's name in the saga's audit."""
+    dry_run: builtins.bool
+    """Say what would be done and do nothing."""
+    @builtins.property
+    def selection(self) -> SagaSelection: ...
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        selection: SagaSelection | None = ...,
+        reason: builtins.str = ...,
+        dry_run: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["selection", b"selection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["dry_run", b"dry_run", "reason", b"reason", "request_id", b"request_id", "selection", b"selection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PauseSagasResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: builtins.int
+    SAMPLE_SAGA_IDS_FIELD_NUMBER: builtins.int
+    MORE_FIELD_NUMBER: builtins.int
+    count: builtins.int
+    """Sagas that were steered, or would be where it is a dry run."""
+    more: builtins.bool
+    """More match than were looked at; ask again with another `request_id`, or
+    narrower where none of the thousand allowed it.
+    """
+    @builtins.property
+    def sample_saga_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Up to ten of them, the oldest change first."""
+
+    def __init__(
+        self,
+        *,
+        count: builtins.int = ...,
+        sample_saga_ids: abc.Iterable[builtins.str] | None = ...,
+        more: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["count", b"count", "more", b"more", "sample_saga_ids", b"sample_saga_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class ResumeSagasRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
@@ -405,9 +465,11 @@ class ResumeSagasResponse(message.Message):
     SAMPLE_SAGA_IDS_FIELD_NUMBER: builtins.int
     MORE_FIELD_NUMBER: builtins.int
     count: builtins.int
-    """Sagas that were steered, or match where it is a dry run."""
+    """Sagas that were steered, or would be where it is a dry run."""
     more: builtins.bool
-    """More match than are steered at once; ask again with another `request_id`."""
+    """More match than were looked at; ask again with another `request_id`, or
+    narrower where none of the thousand allowed it.
+    """
     @builtins.property
     def sample_saga_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """Up to ten of them, the oldest change first."""
@@ -463,9 +525,71 @@ class RetryStepsResponse(message.Message):
     SAMPLE_SAGA_IDS_FIELD_NUMBER: builtins.int
     MORE_FIELD_NUMBER: builtins.int
     count: builtins.int
-    """Sagas that were steered, or match where it is a dry run."""
+    """Sagas that were steered, or would be where it is a dry run."""
     more: builtins.bool
-    """More match than are steered at once; ask again with another `request_id`."""
+    """More match than were looked at; ask again with another `request_id`, or
+    narrower where none of the thousand allowed it.
+    """
+    @builtins.property
+    def sample_saga_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Up to ten of them, the oldest change first."""
+
+    def __init__(
+        self,
+        *,
+        count: builtins.int = ...,
+        sample_saga_ids: abc.Iterable[builtins.str] | None = ...,
+        more: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["count", b"count", "more", b"more", "sample_saga_ids", b"sample_saga_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CompensateSagasRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    SELECTION_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    DRY_RUN_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """Makes the call safe to repeat (AIP-155). UUID."""
+    reason: builtins.str
+    """Why; kept with the caller's name in the saga's audit."""
+    dry_run: builtins.bool
+    """Say what would be done and do nothing."""
+    @builtins.property
+    def selection(self) -> SagaSelection: ...
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        selection: SagaSelection | None = ...,
+        reason: builtins.str = ...,
+        dry_run: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["selection", b"selection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["dry_run", b"dry_run", "reason", b"reason", "request_id", b"request_id", "selection", b"selection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CompensateSagasResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: builtins.int
+    SAMPLE_SAGA_IDS_FIELD_NUMBER: builtins.int
+    MORE_FIELD_NUMBER: builtins.int
+    count: builtins.int
+    """Sagas that were steered, or would be where it is a dry run."""
+    more: builtins.bool
+    """More match than were looked at; ask again with another `request_id`, or
+    narrower where none of the thousand allowed it.
+    """
     @builtins.property
     def sample_saga_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """Up to ten of them, the oldest change first."""

@@ -91,6 +91,11 @@ class SagaServiceStub:
                 request_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.CompensateSagaRequest.SerializeToString,
                 response_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.CompensateSagaResponse.FromString,
                 _registered_method=True)
+        self.PauseSagas = channel.unary_unary(
+                '/trackops.saga.v1.SagaService/PauseSagas',
+                request_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.PauseSagasRequest.SerializeToString,
+                response_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.PauseSagasResponse.FromString,
+                _registered_method=True)
         self.ResumeSagas = channel.unary_unary(
                 '/trackops.saga.v1.SagaService/ResumeSagas',
                 request_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.ResumeSagasRequest.SerializeToString,
@@ -100,6 +105,11 @@ class SagaServiceStub:
                 '/trackops.saga.v1.SagaService/RetrySteps',
                 request_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.RetryStepsRequest.SerializeToString,
                 response_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.RetryStepsResponse.FromString,
+                _registered_method=True)
+        self.CompensateSagas = channel.unary_unary(
+                '/trackops.saga.v1.SagaService/CompensateSagas',
+                request_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.CompensateSagasRequest.SerializeToString,
+                response_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.CompensateSagasResponse.FromString,
                 _registered_method=True)
         self.ListParticipants = channel.unary_unary(
                 '/trackops.saga.v1.SagaService/ListParticipants',
@@ -209,16 +219,33 @@ class SagaServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseSagas(self, request, context):
+        """The four that follow do to each saga that matches what the RPC for one saga
+        does, up to a thousand of them, the oldest change first, in one
+        transaction. A saga that does not allow it is left as it is and not counted.
+
+        PauseSaga for those that are QUEUED, RUNNING or COMPENSATING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ResumeSagas(self, request, context):
-        """ResumeSaga for the PAUSED sagas that match, up to a thousand of them.
+        """ResumeSaga for those that are PAUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetrySteps(self, request, context):
-        """RetryStep for every stuck step of the sagas in NEEDS_OPERATOR that match,
-        up to a thousand of them.
+        """RetryStep for every stuck step of those in NEEDS_OPERATOR.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompensateSagas(self, request, context):
+        """CompensateSaga for those that are RUNNING or PAUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -279,6 +306,11 @@ def add_SagaServiceServicer_to_server(servicer, server):
                     request_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.CompensateSagaRequest.FromString,
                     response_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.CompensateSagaResponse.SerializeToString,
             ),
+            'PauseSagas': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseSagas,
+                    request_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.PauseSagasRequest.FromString,
+                    response_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.PauseSagasResponse.SerializeToString,
+            ),
             'ResumeSagas': grpc.unary_unary_rpc_method_handler(
                     servicer.ResumeSagas,
                     request_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.ResumeSagasRequest.FromString,
@@ -288,6 +320,11 @@ def add_SagaServiceServicer_to_server(servicer, server):
                     servicer.RetrySteps,
                     request_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.RetryStepsRequest.FromString,
                     response_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.RetryStepsResponse.SerializeToString,
+            ),
+            'CompensateSagas': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompensateSagas,
+                    request_deserializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.CompensateSagasRequest.FromString,
+                    response_serializer=trackops_dot_saga_dot_v1_dot_saga__service__pb2.CompensateSagasResponse.SerializeToString,
             ),
             'ListParticipants': grpc.unary_unary_rpc_method_handler(
                     servicer.ListParticipants,
@@ -561,6 +598,33 @@ class SagaService:
             _registered_method=True)
 
     @staticmethod
+    def PauseSagas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.saga.v1.SagaService/PauseSagas',
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.PauseSagasRequest.SerializeToString,
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.PauseSagasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ResumeSagas(request,
             target,
             options=(),
@@ -604,6 +668,33 @@ class SagaService:
             '/trackops.saga.v1.SagaService/RetrySteps',
             trackops_dot_saga_dot_v1_dot_saga__service__pb2.RetryStepsRequest.SerializeToString,
             trackops_dot_saga_dot_v1_dot_saga__service__pb2.RetryStepsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompensateSagas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trackops.saga.v1.SagaService/CompensateSagas',
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.CompensateSagasRequest.SerializeToString,
+            trackops_dot_saga_dot_v1_dot_saga__service__pb2.CompensateSagasResponse.FromString,
             options,
             channel_credentials,
             insecure,

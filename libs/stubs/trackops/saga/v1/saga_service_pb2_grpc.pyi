@@ -92,12 +92,19 @@ class SagaServiceStub:
     """Turns a saga back that is before its point of no return. The reason becomes
     its `failure_message`, COMPENSATED_BY_OPERATOR its `failure_reason`.
     """
-    ResumeSagas: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.ResumeSagasRequest, _saga_service_pb2.ResumeSagasResponse]
-    """ResumeSaga for the PAUSED sagas that match, up to a thousand of them."""
-    RetrySteps: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.RetryStepsRequest, _saga_service_pb2.RetryStepsResponse]
-    """RetryStep for every stuck step of the sagas in NEEDS_OPERATOR that match,
-    up to a thousand of them.
+    PauseSagas: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.PauseSagasRequest, _saga_service_pb2.PauseSagasResponse]
+    """The four that follow do to each saga that matches what the RPC for one saga
+    does, up to a thousand of them, the oldest change first, in one
+    transaction. A saga that does not allow it is left as it is and not counted.
+
+    PauseSaga for those that are QUEUED, RUNNING or COMPENSATING.
     """
+    ResumeSagas: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.ResumeSagasRequest, _saga_service_pb2.ResumeSagasResponse]
+    """ResumeSaga for those that are PAUSED."""
+    RetrySteps: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.RetryStepsRequest, _saga_service_pb2.RetryStepsResponse]
+    """RetryStep for every stuck step of those in NEEDS_OPERATOR."""
+    CompensateSagas: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.CompensateSagasRequest, _saga_service_pb2.CompensateSagasResponse]
+    """CompensateSaga for those that are RUNNING or PAUSED."""
     ListParticipants: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.ListParticipantsRequest, _saga_service_pb2.ListParticipantsResponse]
     """Who does the work, and who of them is away, as the answering replica knows."""
 
@@ -165,12 +172,19 @@ class SagaServiceAsyncStub(SagaServiceStub):
     """Turns a saga back that is before its point of no return. The reason becomes
     its `failure_message`, COMPENSATED_BY_OPERATOR its `failure_reason`.
     """
-    ResumeSagas: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.ResumeSagasRequest, _saga_service_pb2.ResumeSagasResponse]  # type: ignore[assignment]
-    """ResumeSaga for the PAUSED sagas that match, up to a thousand of them."""
-    RetrySteps: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.RetryStepsRequest, _saga_service_pb2.RetryStepsResponse]  # type: ignore[assignment]
-    """RetryStep for every stuck step of the sagas in NEEDS_OPERATOR that match,
-    up to a thousand of them.
+    PauseSagas: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.PauseSagasRequest, _saga_service_pb2.PauseSagasResponse]  # type: ignore[assignment]
+    """The four that follow do to each saga that matches what the RPC for one saga
+    does, up to a thousand of them, the oldest change first, in one
+    transaction. A saga that does not allow it is left as it is and not counted.
+
+    PauseSaga for those that are QUEUED, RUNNING or COMPENSATING.
     """
+    ResumeSagas: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.ResumeSagasRequest, _saga_service_pb2.ResumeSagasResponse]  # type: ignore[assignment]
+    """ResumeSaga for those that are PAUSED."""
+    RetrySteps: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.RetryStepsRequest, _saga_service_pb2.RetryStepsResponse]  # type: ignore[assignment]
+    """RetryStep for every stuck step of those in NEEDS_OPERATOR."""
+    CompensateSagas: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.CompensateSagasRequest, _saga_service_pb2.CompensateSagasResponse]  # type: ignore[assignment]
+    """CompensateSaga for those that are RUNNING or PAUSED."""
     ListParticipants: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.ListParticipantsRequest, _saga_service_pb2.ListParticipantsResponse]  # type: ignore[assignment]
     """Who does the work, and who of them is away, as the answering replica knows."""
 
@@ -291,12 +305,25 @@ class SagaServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def PauseSagas(
+        self,
+        request: _saga_service_pb2.PauseSagasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_saga_service_pb2.PauseSagasResponse, _abc.Awaitable[_saga_service_pb2.PauseSagasResponse]]:
+        """The four that follow do to each saga that matches what the RPC for one saga
+        does, up to a thousand of them, the oldest change first, in one
+        transaction. A saga that does not allow it is left as it is and not counted.
+
+        PauseSaga for those that are QUEUED, RUNNING or COMPENSATING.
+        """
+
+    @_abc_1.abstractmethod
     def ResumeSagas(
         self,
         request: _saga_service_pb2.ResumeSagasRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_saga_service_pb2.ResumeSagasResponse, _abc.Awaitable[_saga_service_pb2.ResumeSagasResponse]]:
-        """ResumeSaga for the PAUSED sagas that match, up to a thousand of them."""
+        """ResumeSaga for those that are PAUSED."""
 
     @_abc_1.abstractmethod
     def RetrySteps(
@@ -304,9 +331,15 @@ class SagaServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _saga_service_pb2.RetryStepsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_saga_service_pb2.RetryStepsResponse, _abc.Awaitable[_saga_service_pb2.RetryStepsResponse]]:
-        """RetryStep for every stuck step of the sagas in NEEDS_OPERATOR that match,
-        up to a thousand of them.
-        """
+        """RetryStep for every stuck step of those in NEEDS_OPERATOR."""
+
+    @_abc_1.abstractmethod
+    def CompensateSagas(
+        self,
+        request: _saga_service_pb2.CompensateSagasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_saga_service_pb2.CompensateSagasResponse, _abc.Awaitable[_saga_service_pb2.CompensateSagasResponse]]:
+        """CompensateSaga for those that are RUNNING or PAUSED."""
 
     @_abc_1.abstractmethod
     def ListParticipants(

@@ -1,5 +1,6 @@
-"""`trackops saga`: what an operator does about sagas."""
+"""What an operator does about one saga."""
 
+import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,10 @@ from trackops.saga.v1 import saga_pb2
 from trackops.saga.v1 import saga_service_pb2 as pb
 from trackops.saga.v1.saga_service_pb2_grpc import SagaServiceStub
 
-from trackops_cli.calls import AS_JSON, calling, print_json
+from trackops_cli.calls import AS_JSON, calling, print_json, told
 from trackops_cli.terminal import OUT, print_wide
 
-__all__ = ["app"]
+__all__ = ["Reason", "Target", "app", "saga_service"]
 
 app = typer.Typer(no_args_is_help=True, help="Show sagas and steer them.")
 Target = Annotated[
@@ -42,7 +43,7 @@ def list_sagas(
 ) -> None:
     """List sagas, newest first."""
     states = [_state_number(name) for name in state or ()]
-    with _service(target) as sagas:
+    with saga_service(target) as sagas:
         request = pb.ListSagasRequest(subject=subject, states=states, page_size=limit)
         found = sagas.ListSagas(request).sagas
     if as_json:
@@ -70,9 +71,29 @@ def show(
     as_json: AS_JSON = False,
 ) -> None:
     """Show a saga with its steps, failed attempts and audit."""
-    with _service(target) as sagas:
+    with saga_service(target) as sagas:
         request = pb.GetSagaRequest(saga_id=saga_id)
         _print(sagas.GetSaga(request).saga, as_json=as_json)
+
+
+@app.command()
+def watch(
+    saga_id: SagaId,
+    target: Target = "",
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a change.")] = False,
+) -> None:
+    """Show a saga each time it has changed, until it has ended or Ctrl-C."""
+    request = pb.WatchSagaRequest(saga_id=saga_id)
+    try:
+        with calling("saga_orchestrator", target) as channel:
+            for seen in SagaServiceStub(channel).WatchSaga(request):
+                if as_json:
+                    print(json.dumps(told(seen.saga)), flush=True)  # noqa: T201 - no wrapping
+                else:
+                    _print(seen.saga, as_json=False)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
 
 
 @app.command()
@@ -80,7 +101,7 @@ def pause(
     saga_id: SagaId, reason: Reason, target: Target = "", *, as_json: AS_JSON = False
 ) -> None:
     """Hold a saga: nothing more is sent."""
-    with _service(target) as sagas:
+    with saga_service(target) as sagas:
         request = pb.PauseSagaRequest(request_id=_new_id(), saga_id=saga_id, reason=reason)
         _print(sagas.PauseSaga(request).saga, as_json=as_json)
 
@@ -90,7 +111,7 @@ def resume(
     saga_id: SagaId, reason: Reason, target: Target = "", *, as_json: AS_JSON = False
 ) -> None:
     """Let a paused saga go on."""
-    with _service(target) as sagas:
+    with saga_service(target) as sagas:
         request = pb.ResumeSagaRequest(request_id=_new_id(), saga_id=saga_id, reason=reason)
         _print(sagas.ResumeSaga(request).saga, as_json=as_json)
 
@@ -105,7 +126,7 @@ def retry(
     as_json: AS_JSON = False,
 ) -> None:
     """Send a step that is stuck once more."""
-    with _service(target) as sagas:
+    with saga_service(target) as sagas:
         request = pb.RetryStepRequest(
             request_id=_new_id(), saga_id=saga_id, step=step, reason=reason
         )
@@ -122,7 +143,7 @@ def skip(
     as_json: AS_JSON = False,
 ) -> None:
     """Count a step as done, or undone, because you have seen to it."""
-    with _service(target) as sagas:
+    with saga_service(target) as sagas:
         request = pb.SkipStepRequest(
             request_id=_new_id(), saga_id=saga_id, step=step, reason=reason
         )
@@ -134,13 +155,14 @@ def compensate(
     saga_id: SagaId, reason: Reason, target: Target = "", *, as_json: AS_JSON = False
 ) -> None:
     """Turn a saga back."""
-    with _service(target) as sagas:
+    with saga_service(target) as sagas:
         request = pb.CompensateSagaRequest(request_id=_new_id(), saga_id=saga_id, reason=reason)
         _print(sagas.CompensateSaga(request).saga, as_json=as_json)
 
 
 @contextmanager
-def _service(target: str) -> Iterator[SagaServiceStub]:
+def saga_service(target: str) -> Iterator[SagaServiceStub]:
+    """The orchestrator; what goes wrong ends the command."""
     with calling("saga_orchestrator", target) as channel:
         yield SagaServiceStub(channel)
 
