@@ -37,6 +37,7 @@ from trackops_identity.adapters.access_tokens import Ed25519Keys
 from trackops_identity.domain.signing_keys import SigningKey as StoredKey
 
 SERVICE_OF = {
+    "trackops.common.v1": "order",  # every server has what is in it
     "trackops.identity.v1": "identity",
     "trackops.inventory.v1": "inventory",
     "trackops.order.v1": "order",

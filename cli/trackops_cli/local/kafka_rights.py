@@ -116,6 +116,10 @@ KAFKA_USERS = (
         groups=["trackops-outbox-relay", "trackops-relay-", _REVOCATIONS],
         transactions=[RELAY_CHECKPOINTS.name],
     ),
+    *(
+        KafkaUser(name=name, reads=[IDENTITY_EVENTS], groups=[_REVOCATIONS])
+        for name in ("trackops_inventory", "trackops_payment", "trackops_identity")
+    ),
     KafkaUser(
         name=OPERATOR,
         reads=[ORDER_EVENTS, INVENTORY_EVENTS, PAYMENT_EVENTS, SAGA_DEAD_LETTERS, SAGA_RETRIES],

@@ -43,6 +43,8 @@ class Permission(StrEnum):
     OUTBOX_CHECKPOINT = "outbox.checkpoint"
     OUTBOX_READ = "outbox.read"
     OUTBOX_OPERATE = "outbox.operate"
+    SERVICE_READ = "service.read"
+    SERVICE_OPERATE = "service.operate"
     SESSIONS_READ = "sessions.read"
     SESSIONS_REVOKE = "sessions.revoke"
     USERS_PASSWORD = "users.password"  # noqa: S105 - the name of a permission

@@ -72,8 +72,8 @@ class ServiceSettings(OptionalKafkaSettings):
     """The identity service, as host:port or any gRPC name: gives the keys of access tokens, and
     this service's own token. Every service but that one needs it."""
     revocations_wait_seconds: float = 10.0
-    """How long to wait at start until all of those are known. Where Kafka is away for longer the
-    service serves all the same, and knows them when Kafka is back."""
+    """How long to wait at start until all sessions are known that ended before their tokens. Where
+    Kafka is away for longer the service serves all the same, and knows them when Kafka is back."""
     client_id: str = ""
     """What the identity service knows this service as; it calls others with a token of its own.
     Empty: without one."""

@@ -22,6 +22,7 @@ from trackops_common import database as database_module
 from trackops_common.database import Rows
 from trackops_common.errors import StartRefused
 from trackops_common.testing import ErrorDetails, error_details, serving
+from trackops_common.testing_tokens import access_token
 from trackops_identity.adapters.sweeping import sweep
 from trackops_identity.bootstrap import IdentitySettings, bootstrap
 from trackops_identity.domain.signing_keys import KeySchedule
@@ -523,3 +524,30 @@ async def test_what_is_too_old_to_matter_is_swept_in_batches(stub: Any, database
     left = read(database, "SELECT session_id FROM sessions")
     assert [str(row[0]) for row in left] == [kept.session.session_id]
     assert len(read(database, "SELECT FROM throttles")) == 2
+
+
+async def test_a_person_has_to_do_with_the_own_account_only(stub: Any) -> None:
+    ada, ben = await register(stub, "ada@example.com"), await register(stub, "ben@example.com")
+    as_ada = (
+        ("authorization", f"Bearer {access_token('customer', 'support', subject=ada.user_id)}"),
+    )
+
+    def calls(user_id: str) -> list[Any]:
+        return [
+            stub.GetUser(pb.GetUserRequest(user_id=user_id), metadata=as_ada),
+            stub.ListSessions(pb.ListSessionsRequest(user_id=user_id), metadata=as_ada),
+            stub.RevokeSessions(pb.RevokeSessionsRequest(user_id=user_id), metadata=as_ada),
+            stub.ChangePassword(
+                pb.ChangePasswordRequest(user_id=user_id, password=PASSWORD, new_password=OTHER),
+                metadata=as_ada,
+            ),
+        ]
+
+    for call in calls(ada.user_id.upper()):
+        await call
+    permissions = ["users.read", "sessions.read", "sessions.revoke", "users.password"]
+    for call, permission in zip(calls(ben.user_id), permissions, strict=True):
+        details = await refusal(call)
+        assert details.code is grpc.StatusCode.PERMISSION_DENIED
+        assert details.metadata == {"permission": permission}
+    await stub.Login(login("ben@example.com"))
