@@ -14,6 +14,7 @@ lint-imports --no-cache --no-logo | tail -n 20
 python scripts/proto.py --check 2>/dev/null || { echo "lint: run 'make proto' and commit libs/stubs" >&2; exit 1; }
 python scripts/state_diagram.py --check
 python scripts/saga_definitions.py --check
+python scripts/dashboards.py --check
 buf lint
 buf format --diff --exit-code protos
 scripts/buf_breaking.sh
