@@ -23,7 +23,6 @@ from trackops_common.identity_client import (
     parse_key_set,
     service_token_at,
 )
-from trackops_common.kafka_settings import KafkaSettings
 from trackops_common.renewal import Renewed
 from trackops_common.revocations import RevocationFeed, RevocationSettings
 from trackops_common.settings import ServiceSettings
@@ -93,7 +92,7 @@ async def verification(
 
 
 def _feed(settings: ServiceSettings, verifier: AccessTokenVerifier) -> RevocationFeed | None:
-    if not (isinstance(settings, KafkaSettings) and settings.kafka_bootstrap_servers):
+    if not settings.kafka_bootstrap_servers:
         return None
     return RevocationFeed(RevocationSettings(kafka=settings.kafka), verifier.revoke)
 

@@ -52,8 +52,6 @@ class Permission(StrEnum):
     USERS_ROLES = "users.roles"
     CLIENTS_WRITE = "clients.write"
     KEYS_ROTATE = "keys.rotate"
-    SERVICE_READ = "service.read"
-    SERVICE_OPERATE = "service.operate"
 
 
 class Scope(StrEnum):

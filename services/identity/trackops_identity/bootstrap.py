@@ -24,7 +24,6 @@ from trackops_common.errors import TransientError
 from trackops_common.grpc.endpoints import RpcService
 from trackops_common.grpc.server import Application
 from trackops_common.hosting import BatcherFactory, batcher_factory, own_database
-from trackops_common.kafka_settings import OptionalKafkaSettings
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import IDENTITY_EVENTS, IDENTITY_LETTERS
 from trackops_common.vitals import Vitals
@@ -77,7 +76,7 @@ _CLOCK_SKEW = timedelta(minutes=1)
 _KEEPING_SECONDS = 60.0
 
 
-class IdentitySettings(OptionalKafkaSettings, ServiceSettings):
+class IdentitySettings(ServiceSettings):
     """Settings of the identity service."""
 
     identity_events_topic: str = IDENTITY_EVENTS.name
