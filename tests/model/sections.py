@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from .chain import Chain
 from .chain_state import Bounds, Flaws
 from .explorer import ENDS_WELL, Broken, Explored, explore
-from .saga import SagaFlaws, SagaModel
+from .saga import SagaModel
+from .saga_state import SagaFlaws
 
 __all__ = ["FLAWS", "SECTIONS", "Flaw", "as_text", "explored"]
 

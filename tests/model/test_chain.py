@@ -8,6 +8,7 @@ import pytest
 
 from . import chain, saga
 from .chain_state import Flaws
+from .saga_state import SagaFlaws
 from .sections import FLAWS, SECTIONS, Flaw, as_text, explored
 
 _ONLY_WITH_FLAWS = {
@@ -40,5 +41,5 @@ def test_each_flaw_is_found(flaw: Flaw) -> None:
 
 
 def test_every_flaw_is_tried() -> None:
-    known = {field.name for field in (*fields(Flaws), *fields(saga.SagaFlaws))}
+    known = {field.name for field in (*fields(Flaws), *fields(SagaFlaws))}
     assert {flaw.name for flaw in FLAWS} == known
