@@ -47,6 +47,23 @@ Usage: include "trackops.environment" (dict "root" $ "service" $service "values"
 {{- if has "kafka" .service.uses }}
 - name: TRACKOPS_KAFKA_BOOTSTRAP_SERVERS
   value: {{ $values.kafka.bootstrapServers | quote }}
+- name: TRACKOPS_KAFKA_SECURITY_PROTOCOL
+  value: {{ $values.kafka.securityProtocol }}
+  {{- if hasPrefix "SASL_" $values.kafka.securityProtocol }}
+- name: TRACKOPS_KAFKA_SASL_MECHANISM
+  value: {{ $values.kafka.saslMechanism }}
+- name: TRACKOPS_KAFKA_USERNAME
+  value: {{ include "trackops.role" .service.name | quote }}
+- name: TRACKOPS_KAFKA_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ $values.kafka.passwordSecretName | quote }}
+      key: {{ .service.name | quote }}
+  {{- end }}
+  {{- if and $values.serverAuthorities.secretName (hasSuffix "SSL" $values.kafka.securityProtocol) }}
+- name: TRACKOPS_KAFKA_CA_FILE
+  value: {{ include "trackops.authoritiesFile" . }}
+  {{- end }}
 {{- end }}
 {{- range .service.calls }}
 - name: TRACKOPS_{{ . | upper | replace "-" "_" }}_TARGET
@@ -60,6 +77,21 @@ Usage: include "trackops.environment" (dict "root" $ "service" $service "values"
   value: {{ $values.logLevel | quote }}
 - name: TRACKOPS_LOG_FORMAT
   value: json
+{{- end }}
+
+{{/*
+A service's user in Postgres, Redis and Kafka, which is its package's name.
+Usage: include "trackops.role" $service.name
+*/}}
+{{- define "trackops.role" -}}
+trackops_{{ . | replace "-" "_" }}
+{{- end }}
+
+{{/*
+Where containers find who may sign the servers' certificates.
+*/}}
+{{- define "trackops.authoritiesFile" -}}
+/etc/trackops/authorities/ca.pem
 {{- end }}
 
 {{/*
