@@ -32,6 +32,12 @@ What is wrong with the addresses of Redis and Kafka, with keys and with metrics,
 {{- if and .Values.metrics.podAnnotations .Values.metrics.serviceMonitor.enabled }}
 - metrics.podAnnotations and metrics.serviceMonitor.enabled are both set; every number would be taken twice
 {{- end }}
+{{- $asks := hasPrefix "SASL_" .Values.kafka.securityProtocol }}
+{{- if and $asks (not .Values.kafka.passwordSecretName) }}
+- kafka.passwordSecretName is missing; with {{ .Values.kafka.securityProtocol }} each service that uses Kafka needs a password
+{{- else if and .Values.kafka.passwordSecretName (not $asks) }}
+- kafka.passwordSecretName is set, and with kafka.securityProtocol {{ .Values.kafka.securityProtocol }} nobody is asked for a password
+{{- end }}
 {{- if not .Values.kafka.bootstrapServers }}
 - kafka.bootstrapServers is missing; every service needs the address of a Kafka
 {{- end }}

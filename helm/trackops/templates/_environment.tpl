@@ -48,6 +48,23 @@ Usage: include "trackops.environment" (dict "root" $ "service" $service "values"
   value: {{ $values.environment | quote }}
 - name: TRACKOPS_KAFKA_BOOTSTRAP_SERVERS
   value: {{ $values.kafka.bootstrapServers | quote }}
+- name: TRACKOPS_KAFKA_SECURITY_PROTOCOL
+  value: {{ $values.kafka.securityProtocol }}
+{{- if hasPrefix "SASL_" $values.kafka.securityProtocol }}
+- name: TRACKOPS_KAFKA_SASL_MECHANISM
+  value: {{ $values.kafka.saslMechanism }}
+- name: TRACKOPS_KAFKA_USERNAME
+  value: {{ include "trackops.role" .service.name | quote }}
+- name: TRACKOPS_KAFKA_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ $values.kafka.passwordSecretName | quote }}
+      key: {{ .service.name | quote }}
+{{- end }}
+{{- if and $values.serverAuthorities.secretName (hasSuffix "SSL" $values.kafka.securityProtocol) }}
+- name: TRACKOPS_KAFKA_CA_FILE
+  value: {{ include "trackops.authoritiesFile" . }}
+{{- end }}
 - name: TRACKOPS_IDENTITY_TARGET
   value: {{ include "trackops.target" (dict "root" .root "name" "identity") | quote }}
 {{- if .service.calls }}
@@ -105,6 +122,21 @@ of its own, which Kubernetes puts into the one that holds them all.
 {{- end }}
 - name: TRACKOPS_FIRST_CLIENTS
   value: {{ toJson $clients | quote }}
+{{- end }}
+
+{{/*
+A service's user in Postgres, Redis and Kafka, which is its package's name.
+Usage: include "trackops.role" $service.name
+*/}}
+{{- define "trackops.role" -}}
+trackops_{{ . | replace "-" "_" }}
+{{- end }}
+
+{{/*
+Where containers find who may sign the servers' certificates.
+*/}}
+{{- define "trackops.authoritiesFile" -}}
+/etc/trackops/authorities/ca.pem
 {{- end }}
 
 {{/*

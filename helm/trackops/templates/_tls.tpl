@@ -16,13 +16,14 @@ Where that Secret is mounted. As a whole folder: the kubelet does not renew a si
 
 {{/*
 Whom one service takes calls from: the services that are told its address, by the names of their objects, and
-`tls.callers`.
+`tls.callers`. Every service asks identity for the keys of access tokens.
 Usage: include "trackops.callers" (dict "root" $ "name" "order")
 */}}
 {{- define "trackops.callers" -}}
 {{- $names := list -}}
 {{- range include "trackops.mesh" .root | fromYamlArray -}}
-{{- if has $.name (.calls | default list) -}}
+{{- $asksForKeys := and (eq $.name "identity") (ne .name "identity") -}}
+{{- if or $asksForKeys (has $.name (.calls | default list)) -}}
 {{- $names = append $names (include "trackops.serviceName" (dict "root" $.root "name" .name)) -}}
 {{- end -}}
 {{- end -}}

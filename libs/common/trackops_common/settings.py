@@ -1,14 +1,21 @@
-"""Settings come from the environment, each named TRACKOPS_…; secrets have no default."""
+"""Settings come from the environment, each named TRACKOPS_…; secrets have no default.
+
+Each may also stand in a file of its name in the folder that TRACKOPS_SECRETS_DIR names (a mounted
+Secret, say) instead of in the environment, which goes first.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, SecretStr, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from trackops_common.kafka_settings import OptionalKafkaSettings
@@ -16,10 +23,34 @@ from trackops_common.logs import LogFormat
 from trackops_common.setting_names import PREFIX
 from trackops_common.tls import TlsFiles, TlsPaths
 
-__all__ = ["ServiceSettings", "load", "problems"]
+__all__ = ["SecretsFolderMissing", "ServerUrl", "ServiceSettings", "load", "problems", "read"]
 
+_SECRETS_VARIABLE = f"{PREFIX}SECRETS_DIR"
 _EX_CONFIG = 78
 """Exit status for a configuration error (sysexits.h)."""
+
+
+class SecretsFolderMissing(Exception):
+    """Secrets are to be read from a folder that is not there."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(f"setting {_SECRETS_VARIABLE} is wrong: {folder} is no folder")
+
+
+def _is_url(value: SecretStr) -> SecretStr:
+    """Refused here, since the drivers' own refusals repeat parts of a password."""
+    try:
+        parts = urlsplit(value.get_secret_value())
+        well_formed = bool(parts.scheme and parts.netloc) and parts.port != 0
+    except ValueError:
+        well_formed = False
+    if not well_formed:
+        raise PydanticCustomError("url", "it is no URL (passwords in URLs are percent-encoded)")
+    return value
+
+
+ServerUrl = Annotated[SecretStr, AfterValidator(_is_url)]
+"""`scheme://user:password@host:port/database`, never shown."""
 
 
 class ServiceSettings(OptionalKafkaSettings):
@@ -42,7 +73,7 @@ class ServiceSettings(OptionalKafkaSettings):
     http_listen: str = ""
     """Where probes and metrics are served over HTTP, as host:port, to whoever asks. Empty: nowhere,
     and no metrics are recorded."""
-    database_url: SecretStr
+    database_url: ServerUrl
     """`postgresql://role:password@host:port/database`, the role being the service's own."""
     database_pool_size: int = 4
     """Connections to Postgres, at most."""
@@ -117,16 +148,32 @@ S = TypeVar("S", bound=BaseSettings)
 
 
 def load(settings: type[S]) -> S:
-    """`settings` from the environment.
+    """`settings` from the environment and from the folder of secrets.
 
     Exits with status 78 and one line for each setting that is missing or wrong.
     """
     try:
-        return settings()
+        return read(settings)
+    except SecretsFolderMissing as error:
+        sys.stderr.write(f"trackops: {error}\n")
+        sys.exit(_EX_CONFIG)
     except ValidationError as error:
         for line in problems(error):
             sys.stderr.write(f"trackops: {line}\n")
         sys.exit(_EX_CONFIG)
+
+
+def read(settings: type[S], **given: Any) -> S:
+    """`settings` from what is given, the environment and the folder of secrets, in this order.
+
+    Raises:
+        ValidationError: see `problems`.
+        SecretsFolderMissing: the folder is not there, or is none.
+    """
+    folder = os.environ.get(_SECRETS_VARIABLE, "")
+    if folder and not Path(folder).is_dir():
+        raise SecretsFolderMissing(folder)
+    return settings(_secrets_dir=folder or None, **given)
 
 
 def problems(error: ValidationError) -> Iterator[str]:
