@@ -118,6 +118,7 @@ SERVICES = (
             "TRACKOPS_TOKEN_SEAL_KEY",
             "TRACKOPS_KEY_ENCRYPTION_KEY",
             "TRACKOPS_DEVELOPMENT_SECRET",
+            "TRACKOPS_REDIS_URL",
             "TRACKOPS_OUTBOX_RELAY_TARGET",
         ),
     ),

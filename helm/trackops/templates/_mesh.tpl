@@ -35,7 +35,7 @@ Usage: range (include "trackops.mesh" . | fromYamlArray)
 - name: identity
   port: 5056
   httpPort: 9056
-  uses: [identity-keys]
+  uses: [redis, identity-keys]
   calls: [outbox-relay]
 {{- end }}
 
