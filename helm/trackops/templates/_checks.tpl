@@ -16,7 +16,7 @@ What is wrong with the addresses of Redis and Kafka, with keys and with metrics,
 {{- if and $redis.url $redis.urlSecret.name }}
 - redis.url and redis.urlSecret.name are both set; give one of them
 {{- else if not (or $redis.url $redis.urlSecret.name) }}
-- redis.url (or redis.urlSecret.name) is missing; the order service needs the address of a Redis
+- redis.url (or redis.urlSecret.name) is missing; the order and identity services need the address of a Redis
 {{- else if contains "@" $redis.url }}
 - redis.url holds a user or password, which values do not keep secret; put it into a Secret and name that in redis.urlSecret.name
 {{- end }}

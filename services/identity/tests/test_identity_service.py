@@ -12,6 +12,7 @@ from uuid import uuid4
 import grpc
 import jwt
 import pytest
+import redis
 from pydantic import SecretStr
 from trackops.identity.v1 import identity_events_pb2, identity_pb2
 from trackops.identity.v1 import identity_service_pb2 as pb
@@ -551,3 +552,27 @@ async def test_a_person_has_to_do_with_the_own_account_only(stub: Any) -> None:
         assert details.code is grpc.StatusCode.PERMISSION_DENIED
         assert details.metadata == {"permission": permission}
     await stub.Login(login("ben@example.com"))
+
+
+async def test_an_emptied_redis_logs_nobody_out_and_brings_nobody_back(
+    start: Start, redis_url: str
+) -> None:
+    async with start(redis_url=SecretStr(redis_url)) as stub:
+        await register(stub)
+        alive = (await stub.Login(login())).tokens.refresh_token
+        dead = (await stub.Login(login())).tokens.refresh_token
+        await stub.Logout(pb.LogoutRequest(refresh_token=dead))
+        for _ in range(2):
+            assert await reason(stub.RefreshTokens(refresh(dead))) == INVALID_TOKEN
+            alive = (await stub.RefreshTokens(refresh(alive))).tokens.refresh_token
+            with redis.Redis.from_url(redis_url) as client:
+                client.flushall()
+
+
+async def test_without_redis_sessions_begin_go_on_and_end(start: Start) -> None:
+    async with start(redis_url=SecretStr("redis://127.0.0.1:1/0")) as stub:
+        await register(stub)
+        token = (await stub.Login(login())).tokens.refresh_token
+        token = (await stub.RefreshTokens(refresh(token))).tokens.refresh_token
+        await stub.Logout(pb.LogoutRequest(refresh_token=token))
+        assert await reason(stub.RefreshTokens(refresh(token))) == INVALID_TOKEN

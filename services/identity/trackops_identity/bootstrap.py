@@ -7,7 +7,7 @@ import secrets
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
@@ -24,13 +24,14 @@ from trackops_common.errors import TransientError
 from trackops_common.grpc.endpoints import RpcService
 from trackops_common.grpc.server import Application
 from trackops_common.hosting import BatcherFactory, batcher_factory, own_database
-from trackops_common.settings import ServiceSettings
+from trackops_common.settings import ServerUrl, ServiceSettings
 from trackops_common.topics import IDENTITY_EVENTS, IDENTITY_LETTERS
 from trackops_common.vitals import Vitals
 from trackops_identity.adapters.access_tokens import Ed25519Keys, JwtSigner
 from trackops_identity.adapters.encoding import IdentityTopics
 from trackops_identity.adapters.passwords import Argon2Hasher, common_passwords
 from trackops_identity.adapters.postgres import PostgresIdentityReader, PostgresUnitOfWorkFactory
+from trackops_identity.adapters.redis_sessions import CachedSessionEnds
 from trackops_identity.adapters.sweeping import sweep
 from trackops_identity.application.attempts import PasswordAttempts, ThrottlePolicies
 from trackops_identity.application.first_start import FirstStart
@@ -42,6 +43,7 @@ from trackops_identity.application.passwords import (
     RequestPasswordResets,
     ResetPasswords,
 )
+from trackops_identity.application.ports import SessionEnds
 from trackops_identity.application.refresh_sessions import (
     ListSessions,
     Logouts,
@@ -81,6 +83,9 @@ class IdentitySettings(ServiceSettings):
 
     identity_events_topic: str = IDENTITY_EVENTS.name
     identity_letters_topic: str = IDENTITY_LETTERS.name
+    redis_url: ServerUrl | None = None
+    """`redis://user:password@host:port/database`, or `rediss://` with `?ssl_ca_certs=<file>`:
+    remembers which sessions have ended. None: Postgres alone is asked."""
     token_seal_key: Annotated[SecretStr, Field(min_length=32)]
     """Seals refresh tokens and those of letters; every replica has the same. A new one ends all
     sessions."""
@@ -129,10 +134,12 @@ async def bootstrap(settings: IdentitySettings) -> AsyncIterator[Application]:
             keeper,
         ),
         batcher_factory(threads=settings.database_pool_size, vitals=vitals) as batcher,
+        AsyncExitStack() as stack,
     ):
         parts = _Parts.of(settings, database)
+        ends = _session_ends(settings, parts, stack, vitals)
         await asyncio.to_thread(_first_start, settings, parts)
-        use_cases = _use_cases(settings, parts, batcher)
+        use_cases = _use_cases(settings, parts, ends, batcher)
         service = RpcService(
             identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"],
             IdentityServicer(use_cases, ClientAddresses(settings.trusted_proxies)),
@@ -243,7 +250,20 @@ async def _keep(parts: _Parts, database: Database) -> None:
             _log.warning("keys and sessions not tended; will try again", error=str(error))
 
 
-def _use_cases(settings: IdentitySettings, parts: _Parts, batcher: BatcherFactory) -> UseCases:
+def _session_ends(
+    settings: IdentitySettings, parts: _Parts, stack: AsyncExitStack, vitals: Vitals
+) -> SessionEnds:
+    if settings.redis_url is None:
+        return parts.reader
+    url = settings.redis_url.get_secret_value()
+    cached = stack.enter_context(closing(CachedSessionEnds(parts.reader, url)))
+    vitals.optional["Redis"] = lambda: cached.sound
+    return cached
+
+
+def _use_cases(
+    settings: IdentitySettings, parts: _Parts, ends: SessionEnds, batcher: BatcherFactory
+) -> UseCases:
     unit_of_work, reader, clock = parts.unit_of_work, parts.reader, parts.clock
     hashing = CallLimits(max_running=settings.max_concurrent_hashes)
     policy = PasswordPolicy(common_passwords(), settings.password_min_length)
@@ -276,6 +296,7 @@ def _use_cases(settings: IdentitySettings, parts: _Parts, batcher: BatcherFactor
         refresh=alone(
             RefreshSessions(
                 unit_of_work,
+                ends,
                 parts.tokens.refresh_tokens,
                 parts.tokens,
                 limits,
@@ -284,7 +305,14 @@ def _use_cases(settings: IdentitySettings, parts: _Parts, batcher: BatcherFactor
             )
         ),
         logout=alone(
-            Logouts(unit_of_work, parts.tokens.refresh_tokens, reader, clock, parts.access_lifetime)
+            Logouts(
+                unit_of_work,
+                ends,
+                parts.tokens.refresh_tokens,
+                reader,
+                clock,
+                parts.access_lifetime,
+            )
         ),
         list_sessions=alone(ListSessions(reader, clock)),
         revoke_sessions=alone(RevokeSessionsOfUsers(unit_of_work, clock, parts.access_lifetime)),

@@ -53,6 +53,10 @@ SELECT session_id, user_id, device, address, counter, create_time, use_time, exp
 
 _GOING_ON = "user_id = %(user_id)s AND end_time IS NULL AND expire_time > %(now)s"
 
+_ENDED = """
+SELECT 1 FROM sessions WHERE session_id = %(session_id)s AND end_time IS NOT NULL
+"""
+
 _INSERT_SESSION = """
 INSERT INTO sessions (session_id, user_id, device, address, counter, create_time, use_time,
                       expire_time)
@@ -281,6 +285,10 @@ class PostgresIdentityReader:
             {"user_id": str(user_id), "now": now},
         )
         return [_session(*row) for row in rows]
+
+    def has_ended(self, session_id: UUID) -> bool:
+        """It is a `SessionEnds` too."""
+        return bool(self._database.fetch(_ENDED, {"session_id": str(session_id)}))
 
     def client(self, client_id: str) -> ServiceClient | None:
         rows = self._database.fetch(_CLIENT, {"client_id": client_id})
