@@ -52,8 +52,15 @@ class Clock:
 
 
 @pytest.fixture
-def identity(mesh: Mesh) -> Iterator[Any]:
-    with open_channel(mesh.target("identity"), wait_for_ready=True) as channel:
+def identity(mesh: Mesh, tmp_path: Path) -> Iterator[Any]:
+    """Called as a development administrator."""
+    target = mesh.target("identity")
+    admin = Credentials(
+        tmp_path / "admin.json",
+        target,
+        development_secret=mesh.stack.passwords([DEVELOPMENT_SECRET])[DEVELOPMENT_SECRET],
+    )
+    with open_channel(target, token=admin.access_token, wait_for_ready=True) as channel:
         yield IdentityServiceStub(channel)
 
 
