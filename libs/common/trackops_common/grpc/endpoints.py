@@ -18,6 +18,8 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from trackops_common.auth import caller
+from trackops_common.current_call import enter_call
 from trackops_common.errors import TokenExpired
 from trackops_common.grpc.admission import Access, Admission
 from trackops_common.grpc.call_meters import CallMeters
@@ -135,6 +137,7 @@ def _guarded(
             failure = validation_failure(request)
             if failure is None:
                 join_trace(metadata)
+                enter_call(admission.rpc, request, caller().principal.name)
                 return await behaviour(request, context)
         except Exception as error:  # noqa: BLE001 - each becomes the status it stands for
             failure = describe(error, domain_failure)
@@ -150,10 +153,13 @@ def _guarded_stream(
     streams: OpenStreams,
 ) -> Callable[[Any, Context], Awaitable[None]]:
     async def call(request: Message, context: Context) -> None:
+        metadata = context.invocation_metadata()
         try:
-            await admission.admit(context.invocation_metadata())
+            await admission.admit(metadata)
             failure = validation_failure(request)
             if failure is None:
+                join_trace(metadata)
+                enter_call(admission.rpc, request, caller().principal.name)
                 with streams.entered():
                     responses = behaviour(request, context)
                     await write_all(responses, context, streams, admission.seconds_left())
