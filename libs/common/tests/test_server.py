@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -90,6 +91,7 @@ class Programs:
         task: str = "await asyncio.Event().wait()",
         bootstrap: str = "pass",
         dependencies: str = "{}",
+        **settings: str,
     ) -> ServiceProcess:
         program = PROGRAM.format(task=task, bootstrap=bootstrap, dependencies=dependencies)
         (self._folder / "a_service.py").write_text(program)
@@ -178,10 +180,11 @@ def test_only_in_development_a_server_shows_its_insides_to_whoever_asks(
         health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
         assert health.status == health_pb2.HealthCheckResponse.SERVING
         channelz = channelz_pb2_grpc.ChannelzStub(channel)
-        for ask in (
+        asks: list[Callable[[], Any]] = [
             lambda: ProtoReflectionDescriptorDatabase(channel).get_services(),
             lambda: channelz.GetServers(channelz_pb2.GetServersRequest()),
-        ):
+        ]
+        for ask in asks:
             if shows:
                 ask()
             else:
