@@ -9,8 +9,8 @@ help: ## What can be made
 venv: ## .venv with every package of the lock and of this repository
 	@scripts/venv.sh
 
-up: venv ## Start Postgres, Redis, Kafka and every service; harmless to repeat
-	@$(BIN)/trackops up
+up: venv ## Start Postgres, Redis, Kafka and every service; harmless to repeat. TLS=1: with TLS, TLS=0: without
+	@$(BIN)/trackops up $(if $(TLS),$(if $(filter 0,$(TLS)),--no-tls,--tls))
 
 down: venv ## Stop all of it, keep the data
 	@$(BIN)/trackops down

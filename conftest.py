@@ -15,6 +15,7 @@ from trackops_cli.testing import (
     DatabaseTemplate,
     KafkaCluster,
     Mesh,
+    leaked_secrets,
     temporary_stack,
 )
 
@@ -84,7 +85,12 @@ def kafka(kafka_server: str) -> KafkaCluster:
 
 @pytest.fixture(scope="session")
 def mesh() -> Iterator[Mesh]:
-    """The whole mesh as processes, with servers of its own that know each service by its rights."""
+    """The whole mesh as processes, with servers of its own that know each service by its rights.
+
+    No log of the whole run may hold one of its secrets.
+    """
     with temporary_stack(kafka_protocol="SASL_PLAINTEXT") as stack:
         stack.up()
         yield Mesh(stack)
+        stack.stop()
+        assert leaked_secrets(stack.context.home) == []

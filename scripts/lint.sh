@@ -15,6 +15,7 @@ python scripts/proto.py --check 2>/dev/null || { echo "lint: run 'make proto' an
 python scripts/state_diagram.py --check
 python scripts/saga_definitions.py --check
 python scripts/authorization_table.py --check
+python scripts/dashboards.py --check
 buf lint
 buf format --diff --exit-code protos
 scripts/buf_breaking.sh

@@ -52,8 +52,15 @@ class Clock:
 
 
 @pytest.fixture
-def identity(mesh: Mesh) -> Iterator[Any]:
-    with open_channel(mesh.target("identity"), wait_for_ready=True) as channel:
+def identity(mesh: Mesh, tmp_path: Path) -> Iterator[Any]:
+    """Called as a development administrator."""
+    target = mesh.target("identity")
+    admin = Credentials(
+        tmp_path / "admin.json",
+        target,
+        development_secret=mesh.stack.passwords([DEVELOPMENT_SECRET])[DEVELOPMENT_SECRET],
+    )
+    with open_channel(target, token=admin.access_token, wait_for_ready=True) as channel:
         yield IdentityServiceStub(channel)
 
 
@@ -271,6 +278,23 @@ def test_login_takes_a_piped_password_and_logout_ends_it(trackops: Command, emai
     assert "nobody was logged in" in trackops.run("logout").stderr
     asked = trackops.run("login", typed=f"{email}\n{PASSWORD}\n")
     assert f"logged in as {email}" in asked.stderr
+    trackops.run("logout")
+
+
+def test_a_password_that_was_handed_out_is_replaced_at_the_first_log_in(
+    trackops: Command, mesh: Mesh
+) -> None:
+    log = mesh.stack.context.home.log_of("identity").read_text()
+    line = next(one for one in log.splitlines() if one.startswith("The first administrator"))
+    email, handed_out = line.partition(": ")[2].split(" / ")
+    words = ("login", "--email", email)
+    assert (
+        "PASSWORD_MUST_CHANGE" in trackops.run(*words, typed=f"{handed_out}\n\n", status=1).stderr
+    )
+    done = trackops.run(*words, typed=f"{handed_out}\n{PASSWORD}\n")
+    assert "choose one of your own" in done.stderr
+    assert claims(trackops.run("token").stdout)["sub"] != "client:development-admin"
+    assert "choose" not in trackops.run(*words, typed=f"{PASSWORD}\n").stderr
     trackops.run("logout")
 
 

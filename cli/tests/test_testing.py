@@ -8,9 +8,10 @@ import psycopg2
 import pytest
 from psycopg2 import errors
 
+from trackops_cli.local.home import Home
 from trackops_cli.local.mesh import ROLES
 from trackops_cli.local.provision import connect
-from trackops_cli.testing import Database, DatabaseTemplate, wait_for
+from trackops_cli.testing import Database, DatabaseTemplate, leaked_secrets, wait_for
 
 _STARTS_REDIS_AND_IS_KILLED = """
 import os, signal
@@ -66,3 +67,14 @@ def _command_line(pid: str) -> str:
     """Empty for a process that has ended, also for a zombie."""
     path = Path("/proc") / pid / "cmdline"
     return path.read_text() if path.exists() else ""
+
+
+def test_a_secret_in_a_log_is_found_and_named(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    known = home.passwords(["trackops_order", "trackops_payment"])
+    home.log_of("order").write_text("connecting to Postgres")
+    assert leaked_secrets(home) == []
+
+    home.log_of("order").with_suffix(".log.1").write_text(f"role:{known['trackops_payment']}@host")
+
+    assert leaked_secrets(home) == ["trackops_payment in order.log.1"]

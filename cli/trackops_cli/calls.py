@@ -16,11 +16,12 @@ import typer
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
+from trackops_cli.channels import open_channel, tls_advice
 from trackops_cli.credentials import access_token
 from trackops_cli.local.errors import StackError
 from trackops_cli.targets import target_of, target_variable
 from trackops_cli.terminal import fail
-from trackops_client import TrackOpsError, open_channel, typed_errors
+from trackops_client import TrackOpsError, typed_errors
 
 __all__ = [
     "AS_JSON",
@@ -116,5 +117,5 @@ def _explained(
         return REFUSED, str(error), violations
     option = target_variable(service)
     what_to_do = f"`trackops status` shows what runs, `trackops up` starts it; {option} names"
-    advice = [f"{what_to_do} another address"] + ([unsure] if unsure else [])
-    return UNREACHABLE, f"{service} at {address}: {error}", advice
+    advice = [tls_advice(address, str(error)), f"{what_to_do} another address", unsure]
+    return UNREACHABLE, f"{service} at {address}: {error}", [one for one in advice if one]

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from trackops.identity.v1 import identity_service_pb2 as pb
 from trackops.identity.v1.identity_pb2 import Tokens
 from trackops.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 
+from trackops_cli.channels import own_credentials, stack_credentials
 from trackops_cli.local.errors import IdentityRefused, NotLoggedIn
 from trackops_cli.local.home import Home, write_private
 from trackops_cli.local.mesh import DEVELOPMENT_SECRET
@@ -64,12 +65,15 @@ class Credentials:
         target: str,
         *,
         development_secret: str = "",
+        credentials: Callable[[], grpc.ChannelCredentials | None] = own_credentials,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`development_secret` is that of the target's development clients, empty elsewhere."""
+        """`development_secret` is that of the target's development clients, empty elsewhere;
+        `credentials` are for TLS, None for plain text."""
         self._store = store
         self._target = target
         self._development_secret = development_secret
+        self._credentials = credentials
         self._now = now
         self._at_hand: dict[str, _Held] = {}
 
@@ -77,7 +81,12 @@ class Credentials:
     def of_stack(cls, home: Home, target: str) -> Credentials:
         """Those of the local stack in `home`, whose identity service is at `target`."""
         secret = home.known_password(DEVELOPMENT_SECRET)
-        return cls(home.credentials_file, target, development_secret=secret)
+        return cls(
+            home.credentials_file,
+            target,
+            development_secret=secret,
+            credentials=partial(stack_credentials, home),
+        )
 
     def access_token(self, role: str = "") -> str:
         """A token that is good for a while: the session's, or else a development administrator's.
@@ -94,14 +103,17 @@ class Credentials:
             held = self._at_hand[role] = self._fresh(role or self._default_kind())
         return held.access_token
 
-    def login(self, email: str, password: str) -> None:
-        """Start a session, and end the one before it.
+    def login(self, email: str, password: str, new_password: str = "") -> None:
+        """Start a session, and end the one before it; change the password if there is a new one.
 
         Raises:
-            IdentityRefused: the credentials are wrong, or nobody answered.
+            IdentityRefused: the credentials are wrong, a new password is wanted (reason
+                PASSWORD_MUST_CHANGE) or refused, or nobody answered.
         """
         device = f"trackops on {platform.node()}"[:128]
-        request = pb.LoginRequest(email=email, password=password, device=device)
+        request = pb.LoginRequest(
+            email=email, password=password, device=device, new_password=new_password
+        )
         with self._calling() as identity:
             answer = identity.Login(request)
         with self._alone() as entries:
@@ -181,7 +193,13 @@ class Credentials:
     @contextmanager
     def _calling(self) -> Iterator[Any]:
         try:
-            with open_channel(self._target, timeout_seconds=_SECONDS) as channel, typed_errors():
+            credentials = self._credentials()
+            with (
+                open_channel(
+                    self._target, timeout_seconds=_SECONDS, credentials=credentials
+                ) as channel,
+                typed_errors(),
+            ):
                 yield IdentityServiceStub(channel)
         except TrackOpsError as error:
             raise IdentityRefused(

@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -9,6 +10,7 @@ from rich.table import Table
 from trackops_cli import deadletters, saga, service
 from trackops_cli.account import login, logout, token
 from trackops_cli.credentials import Credentials
+from trackops_cli.local.errors import StackError
 from trackops_cli.local.home import Home
 from trackops_cli.local.stack import PartStatus
 from trackops_cli.order import app as order_app
@@ -37,12 +39,20 @@ def trackops() -> None:
 
 
 @app.command()
-def up() -> None:
+def up(
+    *,
+    tls: Annotated[
+        bool | None,
+        typer.Option("--tls/--no-tls", help="Mutual TLS to and between services; else as before."),
+    ] = None,
+) -> None:
     """Start servers and services, and wait until every one is SERVING; harmless to repeat."""
     with one_line_errors():
-        stack = local_stack()
+        stack = local_stack(tls=tls)
         stack.up()
         OUT.print(_addresses(stack.status()))
+        if stack.tls:
+            say(f"services speak TLS; certificates and keys are in {stack.authority.folder}")
         say(f"logs are in {Home.from_environment().logs}")
 
 
@@ -60,6 +70,17 @@ def reset() -> None:
     with one_line_errors():
         local_stack().reset()
         say("stopped everything and removed its data")
+
+
+@app.command()
+def renew_certificates() -> None:
+    """New keys and certificates for a mesh with TLS, which takes them in while it runs."""
+    with one_line_errors():
+        stack = local_stack()
+        if not stack.tls:
+            raise StackError("the services speak plain text; `trackops up --tls` changes that")
+        stack.renew_certificates()
+        say(f"renewed every certificate in {stack.authority.folder}")
 
 
 @app.command()

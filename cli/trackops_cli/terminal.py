@@ -19,9 +19,9 @@ _ERR = Console(stderr=True)
 _WIDE = 180
 
 
-def local_stack() -> LocalStack:
+def local_stack(*, tls: bool | None = None) -> LocalStack:
     """The stack that TRACKOPS_HOME and TRACKOPS_PORT_… name, telling its progress."""
-    return LocalStack(Home.from_environment().root, Ports.from_environment(), say)
+    return LocalStack(Home.from_environment().root, Ports.from_environment(), say, tls=tls)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from psycopg2.sql import SQL, Identifier
 
 from trackops_cli.credentials import Credentials
+from trackops_cli.local.home import Home
 from trackops_cli.local.mesh import ROLES, Addresses
 from trackops_cli.local.ports import Ports
 from trackops_cli.local.provision import (
@@ -31,7 +32,15 @@ from trackops_cli.local.stack import LocalStack
 from trackops_cli.local.topics import ensure_topics
 from trackops_common.kafka_settings import KafkaAccess, SecurityProtocol
 
-__all__ = ["Database", "DatabaseTemplate", "KafkaCluster", "Mesh", "temporary_stack", "wait_for"]
+__all__ = [
+    "Database",
+    "DatabaseTemplate",
+    "KafkaCluster",
+    "Mesh",
+    "leaked_secrets",
+    "temporary_stack",
+    "wait_for",
+]
 
 _TEMPLATE = "trackops_template"
 
@@ -148,7 +157,9 @@ class DatabaseTemplate:
 
 
 @contextmanager
-def temporary_stack(*, kafka_protocol: SecurityProtocol = "PLAINTEXT") -> Iterator[LocalStack]:
+def temporary_stack(
+    *, kafka_protocol: SecurityProtocol = "PLAINTEXT", tls: bool = False
+) -> Iterator[LocalStack]:
     """A stack on free ports in a folder of its own; nothing of it is left at the end.
 
     Nothing is started yet. The folder is not pytest's: Postgres's system user cannot enter that.
@@ -157,7 +168,7 @@ def temporary_stack(*, kafka_protocol: SecurityProtocol = "PLAINTEXT") -> Iterat
     home = Path(tempfile.mkdtemp(prefix="trackops-test-"))
     home.chmod(0o711)
     with _guarded(home):
-        stack = LocalStack(home, Ports.free(), kafka_protocol=kafka_protocol)
+        stack = LocalStack(home, Ports.free(), kafka_protocol=kafka_protocol, tls=tls)
         try:
             yield stack
         finally:
@@ -171,6 +182,17 @@ def _guarded(home: Path) -> Iterator[None]:
     command = [sys.executable, "-m", "trackops_cli.local.guard", str(home)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):
         yield
+
+
+def leaked_secrets(home: Home) -> list[str]:
+    """Each password and key of the stack that stands in a log: `<its name> in <file>`."""
+    known = home.passwords([])
+    return [
+        f"{name} in {log.name}"
+        for log in sorted(home.logs.iterdir())
+        for name, secret in known.items()
+        if secret.encode() in log.read_bytes()
+    ]
 
 
 def wait_for(condition: Callable[[], object], *, seconds: float = 30, what: str = "") -> None:

@@ -65,10 +65,15 @@ def test_an_order_leaves_its_numbers_along_its_way(mesh: Mesh) -> None:
         lambda: set(numbers_of("saga_orchestrator", lag, topic=ORDER_EVENTS.name)) == {0},
         what="no lag, the marker of the order's transaction notwithstanding",
     )
+    group = "trackops_saga_orchestrator"
+    assert numbers_of("saga_orchestrator", "trackops_dead_letters", group=group) == [0]
     circuit = numbers_of(
         "saga_orchestrator", "trackops_circuit_state", dependency="inventory", state="CLOSED"
     )
     assert circuit == [1]
+    for way in ("received", "sent"):
+        (count,) = numbers_of("order", f"grpc_server_{way}_bytes_total", grpc_method="CreateOrder")
+        assert count > 0
     published = numbers_of(
         "outbox_relay", "trackops_relay_publish_seconds_count", source="trackops_order"
     )

@@ -57,15 +57,25 @@ class PlacedOrder:
 class DemoClient:
     """Calls the services at `targets` (host:port by name), waiting for one that restarts."""
 
-    def __init__(self, targets: Mapping[str, str], token: Callable[[], str]) -> None:
-        """`token` may block; its caller may order for anybody, and see everything."""
+    def __init__(
+        self,
+        targets: Mapping[str, str],
+        token: Callable[[], str],
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        """Without `credentials` in plain text. `token` may block; its caller may order for
+        anybody, and see everything."""
 
         async def own_token() -> str:
             return await asyncio.to_thread(token)
 
         self._channels = {
             name: open_aio_channel(
-                target, token=own_token, timeout_seconds=_CALL_SECONDS, wait_for_ready=True
+                target,
+                token=own_token,
+                timeout_seconds=_CALL_SECONDS,
+                wait_for_ready=True,
+                credentials=credentials,
             )
             for name, target in targets.items()
         }

@@ -30,7 +30,8 @@ async def run_demo(addresses: Addresses, token: Callable[[], str], console: Cons
     """
     plan = make_plan(uuid.uuid4().hex[:6].upper(), random.Random())
     with closing(EventLog(addresses.kafka)) as log:
-        async with aclosing(DemoClient(addresses.services, token)) as client:
+        client = DemoClient(addresses.services, token, addresses.credentials)
+        async with aclosing(client):
             return await _Demo(plan, client, log, console).run()
 
 

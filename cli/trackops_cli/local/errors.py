@@ -11,15 +11,20 @@ StackError                 one line for the reader, no traceback
 ├── PasswordLost           the data directory knows another password than the state directory
 ├── NotLoggedIn            nobody is logged in, and there is no development mesh to fall back on
 ├── IdentityRefused        the identity service gave no token, or did not answer
+├── IncompleteTls          some of the variables that TLS needs lack
+├── CertificateUnusable    a certificate of ours is missing, damaged or expired
 └── Interrupted            another part failed first; this one stopped waiting
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = [
+    "CertificateUnusable",
     "CommandFailed",
     "DiskFull",
     "IdentityRefused",
+    "IncompleteTls",
     "Interrupted",
     "InvalidSetting",
     "JarUnavailable",
@@ -106,6 +111,17 @@ class IdentityRefused(StackError):
         super().__init__(f"identity at {target}: {why}")
         self.reason = reason
         self.no_answer = no_answer
+
+
+class IncompleteTls(StackError):
+    def __init__(self, missing: Sequence[str]) -> None:
+        super().__init__(f"TLS needs {', '.join(missing)} too")
+        self.missing = missing
+
+
+class CertificateUnusable(StackError):
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason}; `trackops up` renews those of the local stack")
 
 
 class Interrupted(StackError):

@@ -43,6 +43,11 @@ class Home:
     def logs(self) -> Path:
         return _folder(self.root / "logs")
 
+    @property
+    def certificates(self) -> Path:
+        """The folder of the stack's authority; there only where the stack has TLS."""
+        return self.root / "tls"
+
     def log_of(self, name: str) -> Path:
         return self.logs / f"{name}.log"
 
@@ -91,7 +96,7 @@ class Home:
 
     def erase(self) -> None:
         """Removes what the stack wrote and nothing else that may lie in the same folder."""
-        for folder in ("data", "logs", "run"):
+        for folder in ("data", "logs", "run", "tls"):
             shutil.rmtree(self.root / folder, ignore_errors=True)
         for file in (self.secrets_file, self.credentials_file):
             file.unlink(missing_ok=True)

@@ -39,7 +39,8 @@ OPERATOR = "trackops_operator"
 """Who is on call, and the `trackops` command."""
 
 _REVOCATIONS = "trackops.revocations"
-"""The name under which every service hears of sessions that end; nobody joins the group."""
+"""The name under which every service reads which sessions have ended; nobody joins the group."""
+
 _TIMEOUT_SECONDS = 30
 _ITERATIONS = 4096
 _FROM_OUTBOXES = (
@@ -96,6 +97,10 @@ KAFKA_USERS = (
         name="trackops_order",
         reads=[ORDER_EVENTS, IDENTITY_EVENTS],
         groups=["trackops_order", _REVOCATIONS],
+    ),
+    *(
+        KafkaUser(name=name, reads=[IDENTITY_EVENTS], groups=[_REVOCATIONS])
+        for name in ("trackops_inventory", "trackops_payment", "trackops_identity")
     ),
     KafkaUser(
         name="trackops_saga_orchestrator",

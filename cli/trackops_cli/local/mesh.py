@@ -9,12 +9,14 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from trackops_cli.local.authority import COMMAND, EDGE, Authority, credentials_of
 from trackops_cli.local.ports import HOST, Claim
 from trackops_cli.local.processes import Command
 from trackops_cli.local.server import Context, Server
 from trackops_common.kafka_settings import KafkaAccess
 
 __all__ = [
+    "CERTIFIED_NAMES",
     "CLIENTS",
     "DEVELOPMENT_SECRET",
     "ROLES",
@@ -36,6 +38,8 @@ SECRETS = {
     "TRACKOPS_DEVELOPMENT_SECRET": DEVELOPMENT_SECRET,
 }
 """Settings that are secrets, and the names under which they are kept beside the passwords."""
+
+_TLS_SETTINGS = tuple(f"TRACKOPS_TLS_{name}" for name in ("CERTIFICATE", "KEY", "CA", "CALLERS"))
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,17 @@ class Addresses:
     """By the setting that each is."""
     client_secrets: Mapping[str, str] = field(repr=False)
     """Of the services that call others, by client id."""
+    authority: Authority | None = None
+    """None where gRPC is plain text."""
+
+    @property
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """For channels to the services; None for plain text.
+
+        Raises:
+            CertificateUnusable: the certificate is missing, damaged or expired.
+        """
+        return credentials_of(self.authority.paths(COMMAND)) if self.authority else None
 
     def database_url(self, role: str) -> str:
         """The stack's database as `role` (the service's package name) sees it."""
@@ -91,6 +106,8 @@ class ServiceSpec:
 
     name: str
     settings: tuple[str, ...] = ()
+    at_edge: bool = False
+    """Whether the edge calls it."""
 
     @property
     def package(self) -> str:
@@ -108,6 +125,22 @@ class ServiceSpec:
         """Under which its client's secret is kept."""
         return f"client_{self.name}"
 
+    @property
+    def certified_name(self) -> str:
+        """The name in its certificate, which the chart's objects have too."""
+        return self.name.replace("_", "-")
+
+    @property
+    def callers(self) -> list[str]:
+        """The names of those who may call it: whoever is told its address, and we."""
+        target = f"TRACKOPS_{self.name.upper()}_TARGET"
+        told = [
+            spec.certified_name
+            for spec in SERVICES
+            if target in spec.settings or (self.name == "identity" and spec is not self)
+        ]
+        return [*told, COMMAND, *([EDGE] if self.at_edge else [])]
+
     def environment(self, addresses: Addresses) -> dict[str, str]:
         own = {
             "TRACKOPS_LISTEN": addresses.services[self.name],
@@ -122,12 +155,22 @@ class ServiceSpec:
             own
             | {setting: addresses.settings[setting] for setting in self.settings}
             | addresses.settings_as(self.package)
+            | self._tls(addresses.authority)
         )
+
+    def _tls(self, authority: Authority | None) -> dict[str, str]:
+        """Empty where it is off: what the command itself is told must not reach the service."""
+        if authority is None:
+            return dict.fromkeys(_TLS_SETTINGS, "")
+        paths = authority.paths(self.certified_name)
+        files = (str(paths.certificate), str(paths.key), str(paths.ca))
+        return dict(zip(_TLS_SETTINGS, (*files, ",".join(self.callers)), strict=True))
 
 
 SERVICES = (
     ServiceSpec(
         "order",
+        at_edge=True,
         settings=(
             "TRACKOPS_PAGE_TOKEN_KEY",
             "TRACKOPS_OUTBOX_RELAY_TARGET",
@@ -143,10 +186,11 @@ SERVICES = (
         ),
     ),
     ServiceSpec("outbox_relay"),
-    ServiceSpec("inventory", settings=("TRACKOPS_OUTBOX_RELAY_TARGET",)),
-    ServiceSpec("payment", settings=("TRACKOPS_OUTBOX_RELAY_TARGET",)),
+    ServiceSpec("inventory", at_edge=True, settings=("TRACKOPS_OUTBOX_RELAY_TARGET",)),
+    ServiceSpec("payment", at_edge=True, settings=("TRACKOPS_OUTBOX_RELAY_TARGET",)),
     ServiceSpec(
         "identity",
+        at_edge=True,
         settings=(
             "TRACKOPS_TOKEN_SEAL_KEY",
             "TRACKOPS_KEY_ENCRYPTION_KEY",
@@ -159,6 +203,8 @@ SERVICES = (
 
 ROLES = tuple(spec.package for spec in SERVICES)
 
+CERTIFIED_NAMES = (*(spec.certified_name for spec in SERVICES), COMMAND, EDGE)
+"""Everybody who has a certificate where the mesh speaks TLS."""
 CLIENTS = {spec.client_id: spec.secret_name for spec in SERVICES if spec.client_id}
 """The services that call others, by client id, and the names under which their secrets are kept."""
 
@@ -183,14 +229,27 @@ class Service(Server):
         return [*super().claims(), http]
 
     def is_ready(self) -> bool:
-        return is_serving(f"{HOST}:{self.claims()[0].port}")
+        credentials = self._addresses.credentials
+        return is_serving(f"{HOST}:{self.claims()[0].port}", credentials)
 
 
-def is_serving(target: str, *, timeout_seconds: float = 2) -> bool:
-    """Whether the server at `target` (host:port) answers SERVING for itself as a whole."""
-    with grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as channel:
+def is_serving(
+    target: str, credentials: grpc.ChannelCredentials | None = None, *, timeout_seconds: float = 2
+) -> bool:
+    """Whether the server at `target` (host:port) answers SERVING for itself as a whole.
+
+    Without `credentials` it is asked in plain text.
+    """
+    with _channel(target, credentials) as channel:
         try:
             answer = HealthStub(channel).Check(HealthCheckRequest(), timeout=timeout_seconds)
         except grpc.RpcError:
             return False
     return bool(answer.status == HealthCheckResponse.SERVING)
+
+
+def _channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
+    options = [("grpc.enable_http_proxy", 0)]
+    if credentials is None:
+        return grpc.insecure_channel(target, options)
+    return grpc.secure_channel(target, credentials, options)

@@ -30,7 +30,7 @@ REDIS_USERS = (
     RedisUser(
         "trackops_identity",
         keys="trackops:identity:*",
-        commands=("ping", "mget", "get", "set", "del", *_SCRIPTED),
+        commands=("ping", "exists", "set"),
     ),
 )
 

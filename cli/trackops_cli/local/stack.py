@@ -6,11 +6,20 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from trackops_cli.local.authority import Authority
 from trackops_cli.local.errors import DiskFull
 from trackops_cli.local.home import Home
 from trackops_cli.local.kafka import Kafka
 from trackops_cli.local.kafka_rights import KAFKA_USERS, ensure_acls, ensure_users
-from trackops_cli.local.mesh import CLIENTS, ROLES, SECRETS, SERVICES, Addresses, Service
+from trackops_cli.local.mesh import (
+    CERTIFIED_NAMES,
+    CLIENTS,
+    ROLES,
+    SECRETS,
+    SERVICES,
+    Addresses,
+    Service,
+)
 from trackops_cli.local.ports import HOST, Ports
 from trackops_cli.local.postgres import ADMIN, Postgres
 from trackops_cli.local.provision import (
@@ -56,9 +65,13 @@ class LocalStack:
         progress: Progress = lambda _: None,
         *,
         kafka_protocol: SecurityProtocol = "SASL_PLAINTEXT",
+        tls: bool | None = None,
     ) -> None:
-        """`kafka_protocol`: see `Kafka`."""
+        """`kafka_protocol`: see `Kafka`. `tls` is whether the services speak TLS once they are
+        started; None: as before."""
         self.context = Context(Home(home), ports, progress)
+        self.authority = Authority(self.context.home.certificates)
+        self.tls = self.authority.exists if tls is None else tls
         self.postgres = Postgres(self.context)
         self.redis = Redis(self.context)
         self.kafka = Kafka(self.context, kafka_protocol)
@@ -84,6 +97,7 @@ class LocalStack:
             self.context.progress("migrating the database, creating topics")
             self.provision()
             self.context.progress("starting the services")
+            self._certify()
             self.start_services()
 
     def start_servers(self) -> None:
@@ -110,6 +124,11 @@ class LocalStack:
     def start_services(self) -> None:
         """Returns when every service says SERVING."""
         self._start(*self.services.values())
+
+    def renew_certificates(self) -> None:
+        """New ones for all; services that run take them in by themselves."""
+        with self.context.home.alone(self.context.progress):
+            self.authority.renew(CERTIFIED_NAMES)
 
     def stop(self, *, grace_seconds: float = 20) -> list[str]:
         """Ends the services, then the servers, by pid; keeps the data. Returns what had run."""
@@ -141,6 +160,13 @@ class LocalStack:
         self.context.home.check_space()
         for part in self._parts():
             part.check_ports()
+
+    def _certify(self) -> None:
+        """What has no TLS any more keeps no authority: whether there is one says what is so."""
+        if self.tls:
+            self.authority.issue(CERTIFIED_NAMES)
+        else:
+            self.authority.erase()
 
     def _provision_database(self) -> None:
         passwords = self.context.home.passwords(ROLES)
@@ -179,6 +205,7 @@ class LocalStack:
             kafka_users={user.name: self.kafka.access(user.name) for user in KAFKA_USERS},
             secrets={setting: secrets[name] for setting, name in SECRETS.items()},
             client_secrets={client: secrets[name] for client, name in CLIENTS.items()},
+            authority=self.authority if self.tls else None,
         )
 
     def _address(self, part: str) -> str:

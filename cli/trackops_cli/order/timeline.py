@@ -28,6 +28,7 @@ from trackops_cli.calls import (
     shown_time,
     target_of,
 )
+from trackops_cli.channels import open_channel
 from trackops_cli.credentials import access_token
 from trackops_cli.local.errors import StackError
 from trackops_cli.order.advice import Advice, advise
@@ -35,7 +36,7 @@ from trackops_cli.order.commands import OrderId, OrderTarget, app
 from trackops_cli.order.show import state_name
 from trackops_cli.order.story import Story, moments
 from trackops_cli.terminal import OUT, print_wide, say
-from trackops_client import TrackOpsError, open_channel, typed_errors
+from trackops_client import TrackOpsError, typed_errors
 
 __all__ = ["timeline"]
 

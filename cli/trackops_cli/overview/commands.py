@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from trackops_cli.calls import AS_JSON, REFUSED, print_json
+from trackops_cli.local.errors import StackError
 from trackops_cli.local.home import Home
-from trackops_cli.overview.findings import Finding
+from trackops_cli.overview.findings import Finding, wrong
 from trackops_cli.overview.screen import screen
 from trackops_cli.overview.survey import Survey, survey
 from trackops_cli.overview.work import judge
@@ -65,7 +67,11 @@ def _findings() -> Iterator[Finding]:
     yield from ground.check_postgres(stack.admin_url)
     yield from ground.check_redis(stack.addresses.redis_url)
     yield from ground.check_kafka(stack.addresses.kafka)
-    yield from judge(survey(stack))
+    yield from ground.check_certificates(stack.authority, datetime.now(UTC))
+    try:
+        yield from judge(survey(stack))
+    except StackError as error:
+        yield wrong("services", f"they cannot be asked: {error}", "put that right first")
 
 
 def _print(found: Sequence[Finding]) -> None:

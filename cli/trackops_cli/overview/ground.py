@@ -18,18 +18,27 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from psycopg2 import extensions
 
-from trackops_cli.local.mesh import ROLES, SECRETS
+from trackops_cli.local.authority import Authority
+from trackops_cli.local.mesh import CERTIFIED_NAMES, ROLES, SECRETS
 from trackops_cli.local.provision import connect
 from trackops_cli.overview.findings import Finding, fine, wrong
 from trackops_common.kafka_settings import KafkaAccess
 from trackops_common.migrations import newest_revision
 from trackops_common.topics import TOPICS, Topic
 
-__all__ = ["check_kafka", "check_postgres", "check_redis", "check_settings", "judge_topic"]
+__all__ = [
+    "check_certificates",
+    "check_kafka",
+    "check_postgres",
+    "check_redis",
+    "check_settings",
+    "judge_topic",
+]
 
 _POSTGRES_MAJOR = 15
 _REDIS = (6, 2)
 """The oldest that are supported; the local stack has newer ones."""
+_SOON = timedelta(days=14)
 _CLOCKS_APART = timedelta(seconds=1)
 _SECONDS = 10.0
 _RELAY = "trackops_outbox_relay"
@@ -98,6 +107,19 @@ def check_kafka(access: KafkaAccess) -> Iterator[Finding]:
     for topic in TOPICS:
         partitions = len(found[topic.name].partitions) if topic.name in found else 0
         yield judge_topic(topic, partitions, configs.get(topic.name, {}))
+
+
+def check_certificates(authority: Authority, now: datetime) -> Iterator[Finding]:
+    """Those of a mesh with TLS; nothing where it speaks plain text."""
+    if not authority.exists:
+        return
+    ends = {name: authority.ends(name) for name in CERTIFIED_NAMES}
+    ending = [name for name, end in ends.items() if end < now + _SOON]
+    if ending:
+        what = f"the certificates of {', '.join(ending)} have ended or end within {_SOON.days} days"
+        yield wrong("settings", what, "`trackops up` renews them; what runs takes them in")
+    else:
+        yield fine("settings", f"{len(ends)} certificates, the first ends {min(ends.values()):%F}")
 
 
 def judge_topic(topic: Topic, partitions: int, config: Mapping[str, str]) -> Finding:

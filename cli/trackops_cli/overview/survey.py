@@ -17,6 +17,7 @@ from trackops.saga.v1 import saga_service_pb2 as saga_rpc_pb
 from trackops.saga.v1.saga_service_pb2_grpc import SagaServiceStub
 
 from trackops_cli.calls import pages, target_of, told
+from trackops_cli.channels import open_channel, own_credentials
 from trackops_cli.credentials import access_token
 from trackops_cli.kafka_access import kafka_access
 from trackops_cli.local.errors import StackError
@@ -24,7 +25,7 @@ from trackops_cli.local.mesh import SERVICES, is_serving
 from trackops_cli.local.stack import LocalStack, PartStatus
 from trackops_cli.order.advice import Advice, advise_on_key, advise_on_saga
 from trackops_cli.order.story import saga_state
-from trackops_client import TrackOpsError, open_channel, typed_errors
+from trackops_client import TrackOpsError, typed_errors
 
 __all__ = ["LIVE_STATES", "MOST_SAGAS", "Survey", "Trouble", "survey"]
 
@@ -147,7 +148,7 @@ def _elsewhere(part: PartStatus) -> PartStatus:
     address = target_of(part.name)
     if address == part.address:
         return part
-    return replace(part, address=address, pid=None, ready=is_serving(address))
+    return replace(part, address=address, pid=None, ready=is_serving(address, own_credentials()))
 
 
 def _ask(

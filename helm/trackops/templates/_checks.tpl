@@ -16,7 +16,7 @@ What is wrong with the addresses of Redis and Kafka, with keys and with metrics,
 {{- if and $redis.url $redis.urlSecret.name }}
 - redis.url and redis.urlSecret.name are both set; give one of them
 {{- else if not (or $redis.url $redis.urlSecret.name) }}
-- redis.url (or redis.urlSecret.name) is missing; the order service needs the address of a Redis
+- redis.url (or redis.urlSecret.name) is missing; the order and identity services need the address of a Redis
 {{- else if contains "@" $redis.url }}
 - redis.url holds a user or password, which values do not keep secret; put it into a Secret and name that in redis.urlSecret.name
 {{- end }}
@@ -32,6 +32,12 @@ What is wrong with the addresses of Redis and Kafka, with keys and with metrics,
 {{- if and .Values.metrics.podAnnotations .Values.metrics.serviceMonitor.enabled }}
 - metrics.podAnnotations and metrics.serviceMonitor.enabled are both set; every number would be taken twice
 {{- end }}
+{{- $asks := hasPrefix "SASL_" .Values.kafka.securityProtocol }}
+{{- if and $asks (not .Values.kafka.passwordSecretName) }}
+- kafka.passwordSecretName is missing; with {{ .Values.kafka.securityProtocol }} each service that uses Kafka needs a password
+{{- else if and .Values.kafka.passwordSecretName (not $asks) }}
+- kafka.passwordSecretName is set, and with kafka.securityProtocol {{ .Values.kafka.securityProtocol }} nobody is asked for a password
+{{- end }}
 {{- if not .Values.kafka.bootstrapServers }}
 - kafka.bootstrapServers is missing; every service needs the address of a Kafka
 {{- end }}
@@ -41,11 +47,18 @@ What is wrong with the addresses of Redis and Kafka, with keys and with metrics,
 What is wrong with the values of single services, as a list of sentences.
 */}}
 {{- define "trackops.serviceProblems" -}}
+{{- $plain := list }}
+{{- $certified := list }}
 {{- range $service := include "trackops.mesh" . | fromYamlArray }}
 {{- $values := include "trackops.serviceValues" (dict "root" $ "name" $service.name) | fromYaml }}
 {{- $database := $values.database | default dict }}
 {{- if not (or $database.secretName $.Values.database.secretName) }}
 - services.{{ $service.name }}.database.secretName is missing (so is database.secretName); the service needs a Secret with its database URL
+{{- end }}
+{{- if include "trackops.tlsSecret" (dict "root" $ "values" $values) }}
+{{- $certified = append $certified $service.name }}
+{{- else }}
+{{- $plain = append $plain $service.name }}
 {{- end }}
 {{- if and $database.secretKey (not $database.secretName) }}
 - services.{{ $service.name }}.database.secretKey is set without a secretName beside it
@@ -55,5 +68,8 @@ What is wrong with the values of single services, as a list of sentences.
 - extraEnv of {{ $service.name }} sets {{ $variable.name }}, which the chart sets from another value
 {{- end }}
 {{- end }}
+{{- end }}
+{{- if and $plain $certified }}
+- services.<name>.tls.existingSecret is set for {{ join ", " $certified }} only, so {{ join ", " $plain }} would speak plain text; set tls.existingSecret, or give each service its own
 {{- end }}
 {{- end }}

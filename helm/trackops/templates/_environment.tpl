@@ -48,6 +48,23 @@ Usage: include "trackops.environment" (dict "root" $ "service" $service "values"
   value: {{ $values.environment | quote }}
 - name: TRACKOPS_KAFKA_BOOTSTRAP_SERVERS
   value: {{ $values.kafka.bootstrapServers | quote }}
+- name: TRACKOPS_KAFKA_SECURITY_PROTOCOL
+  value: {{ $values.kafka.securityProtocol }}
+{{- if hasPrefix "SASL_" $values.kafka.securityProtocol }}
+- name: TRACKOPS_KAFKA_SASL_MECHANISM
+  value: {{ $values.kafka.saslMechanism }}
+- name: TRACKOPS_KAFKA_USERNAME
+  value: {{ include "trackops.role" .service.name | quote }}
+- name: TRACKOPS_KAFKA_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ $values.kafka.passwordSecretName | quote }}
+      key: {{ .service.name | quote }}
+{{- end }}
+{{- if and $values.serverAuthorities.secretName (hasSuffix "SSL" $values.kafka.securityProtocol) }}
+- name: TRACKOPS_KAFKA_CA_FILE
+  value: {{ include "trackops.authoritiesFile" . }}
+{{- end }}
 - name: TRACKOPS_IDENTITY_TARGET
   value: {{ include "trackops.target" (dict "root" .root "name" "identity") | quote }}
 {{- if .service.calls }}
@@ -65,6 +82,16 @@ Usage: include "trackops.environment" (dict "root" $ "service" $service "values"
 {{- range .service.calls }}
 - name: TRACKOPS_{{ . | upper | replace "-" "_" }}_TARGET
   value: {{ include "trackops.target" (dict "root" $.root "name" .) | quote }}
+{{- end }}
+{{- if include "trackops.tlsSecret" . }}
+- name: TRACKOPS_TLS_CERTIFICATE
+  value: {{ include "trackops.tlsFolder" . }}/tls.crt
+- name: TRACKOPS_TLS_KEY
+  value: {{ include "trackops.tlsFolder" . }}/tls.key
+- name: TRACKOPS_TLS_CA
+  value: {{ include "trackops.tlsFolder" . }}/ca.crt
+- name: TRACKOPS_TLS_CALLERS
+  value: {{ include "trackops.callers" (dict "root" .root "name" .service.name) | quote }}
 {{- end }}
 - name: TRACKOPS_START_TIMEOUT_SECONDS
   value: {{ $values.startTimeoutSeconds | quote }}
@@ -95,6 +122,21 @@ of its own, which Kubernetes puts into the one that holds them all.
 {{- end }}
 - name: TRACKOPS_FIRST_CLIENTS
   value: {{ toJson $clients | quote }}
+{{- end }}
+
+{{/*
+A service's user in Postgres, Redis and Kafka, which is its package's name.
+Usage: include "trackops.role" $service.name
+*/}}
+{{- define "trackops.role" -}}
+trackops_{{ . | replace "-" "_" }}
+{{- end }}
+
+{{/*
+Where containers find who may sign the servers' certificates.
+*/}}
+{{- define "trackops.authoritiesFile" -}}
+/etc/trackops/authorities/ca.pem
 {{- end }}
 
 {{/*

@@ -34,7 +34,7 @@ Usage: range (include "trackops.mesh" . | fromYamlArray)
 - name: identity
   port: 5056
   httpPort: 9056
-  uses: [identity-keys, service-clients]
+  uses: [redis, identity-keys, service-clients]
   calls: [outbox-relay]
 {{- end }}
 

@@ -14,7 +14,7 @@ from trackops.order.v1.order_events_pb2 import OrderPlaced
 
 from trackops_cli.testing import wait_for
 from trackops_common.database import Database
-from trackops_common.dead_letters import DeadLetterBudgetExceeded
+from trackops_common.dead_letters import DeadLetterBudgetExceeded, waiting
 from trackops_common.errors import BatchRefused, StartRefused
 from trackops_common.inbox import InboxSettings, InvalidMessage, Message
 from trackops_common.messages import REPLAY_HEADER
@@ -217,6 +217,7 @@ def test_a_replay_is_acted_on_once_however_often_it_is_sent(
     effects.check = refusing("bad")
     with running(settings, schema, effects) as run:
         (letter,) = letters(schema, 1, run)
+    assert (waiting(schema, settings.consumer), waiting(schema, "another")) == (1, 0)
     send_back(settings, letter, consumer="another")  # the name is told, the row decides
     send_back(settings, letter)
     effects.check = lambda _: None
@@ -231,6 +232,7 @@ def test_a_replay_is_acted_on_once_however_often_it_is_sent(
     row = schema.fetch("SELECT replay_reason, replay_time IS NOT NULL FROM dead_letters")[0]
     assert tuple(row) == ("fixed", True)
     assert len(letters(schema)) == 1
+    assert waiting(schema, settings.consumer) == 0
 
 
 def test_a_replay_of_another_consumers_dead_letter_is_left_alone(

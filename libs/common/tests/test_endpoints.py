@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from trackops.order.v1 import order_pb2, order_service_pb2
 from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 
-from trackops_common.auth import Caller, Principal, enter_as
+from trackops_common.auth import Caller, Principal, enter_call
 from trackops_common.batching import Batcher
 from trackops_common.errors import Overloaded, RequestIdReused
 from trackops_common.grpc.command_rpc import CommandRpc
@@ -134,7 +134,7 @@ PATIENT: Any = SimpleNamespace(time_remaining=lambda: None)
 def create_rpc(
     batcher: Batcher[str, Any],
 ) -> CommandRpc[order_service_pb2.CreateOrderRequest, str]:
-    enter_as(Caller(Principal("somebody")))
+    enter_call(Caller(Principal("somebody")))
     return CommandRpc(
         batcher,
         lambda request, _: request.customer_id,

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from trackops.order.v1 import order_service_pb2
 
-from trackops_common.current_call import call_fields, enter_call
+from trackops_common.auth import Caller, Principal, enter_call
+from trackops_common.current_call import call_fields, name_call
 from trackops_common.logs import LogLevels
 from trackops_common.logs.repeats import RepeatFilter
 from trackops_common.logs.writer import LineWriter
@@ -179,7 +180,9 @@ def test_line_names_the_call_it_belongs_to() -> None:
 
     def within() -> Mapping[str, str]:
         join_trace([("traceparent", f"00-{'a' * 32}-{'b' * 16}-01")])
-        enter_call("trackops.order.v1.OrderService.GetOrder", call, "ada")
+        enter_call(Caller(Principal("ada")))
+        service = order_service_pb2.DESCRIPTOR.services_by_name["OrderService"]
+        name_call(service.methods_by_name["GetOrder"], call)
         return call_fields()
 
     assert copy_context().run(within) == {

@@ -5,7 +5,7 @@ import threading
 from prometheus_client import CollectorRegistry
 
 from trackops_common.errors import TransientError
-from trackops_common.probes import STALLED_SECONDS, Readiness, pages
+from trackops_common.probes import STALLED_SECONDS, Readiness, pages, show_readiness
 from trackops_common.testing import eventually
 from trackops_common.testing_http import numbers
 from trackops_common.vitals import Sampled, Vitals, one
@@ -45,6 +45,28 @@ async def test_readiness_names_what_is_away_and_lists_all_if_asked() -> None:
         "not ready: Kafka\nPostgres: there\nKafka: Kafka is not available\n"
         "Redis: away; the service does without\n",
     )
+
+
+async def test_readiness_is_shown_as_numbers_too() -> None:
+    vitals, there = Vitals(CollectorRegistry()), [True]
+    vitals.optional["Redis"] = lambda: there[0]
+    readiness = Readiness(dependencies=["Postgres", "Kafka"], serving=True)
+    show_readiness(vitals, readiness, service="it")
+
+    async def shown() -> list[float]:
+        found = numbers((await _page("/metrics", vitals, readiness))[1])
+        up = "trackops_dependency_up"
+        return [
+            found["trackops_service_ready", frozenset({"service=it"})],
+            found[up, frozenset({"dependency=Postgres", "needed=true"})],
+            found[up, frozenset({"dependency=Kafka", "needed=true"})],
+            found[up, frozenset({"dependency=Redis", "needed=false"})],
+        ]
+
+    assert await shown() == [1, 1, 1, 1]
+    readiness.serving, there[0] = False, False
+    readiness.away["Kafka"] = "Kafka is not available"
+    assert await shown() == [0, 1, 0, 0]
 
 
 async def test_numbers_are_read_with_each_scrape() -> None:

@@ -150,13 +150,21 @@ async def loaded(feed: RevocationFeed) -> None:
 
 async def test_what_was_said_before_the_start_is_known_once_it_is_loaded(topic: Topic) -> None:
     heard = Heard()
-    topic.publish_other()
     for n in range(3):  # one partition ends long before the other
         topic.publish(*(f"{n}/{one}" for one in range(2_000)), partition=1)
     async with following(topic, heard) as feed:
         await loaded(feed)
         assert heard.sessions == [f"{n}/{one}" for n in range(3) for one in range(2_000)]
         assert heard.until == {UNTIL}
+
+
+async def test_other_events_are_passed_over(topic: Topic) -> None:
+    heard = Heard()
+    topic.publish_other()
+    topic.publish("s1")
+    async with following(topic, heard) as feed:
+        await loaded(feed)
+        assert heard.sessions == ["s1"]
 
 
 async def test_an_empty_topic_is_loaded_at_once(topic: Topic) -> None:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec  # not exported for type checkers
 
 from trackops_common import kafka
 from trackops_common.errors import StartRefused, TransientError
@@ -24,6 +25,7 @@ __all__ = ["Assignment", "PositionLost", "TopicReplaced"]
 _log = structlog.get_logger(__name__)
 
 _REQUEST_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
 
 
 class TopicReplaced(StartRefused):
@@ -123,6 +125,26 @@ class Assignment:
         finally:
             self._paused = False
             self._consumer.resume(self._held())
+
+    def ends(self) -> Mapping[PartitionId, int]:
+        """The offset behind the last message that may be read, of each partition held.
+
+        Raises:
+            TransientError: the broker does not say.
+        """
+        latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        try:
+            asked = self._admin.list_offsets(
+                dict.fromkeys(self._held(), latest),
+                isolation_level=IsolationLevel.READ_COMMITTED,
+                request_timeout=_LOOK_SECONDS,
+            )
+            return {
+                (place.topic, place.partition): answer.result().offset
+                for place, answer in asked.items()
+            }
+        except KafkaException as error:
+            raise TransientError(f"no ends of the log: {error}") from error
 
     def _held(self) -> list[TopicPartition]:
         return [TopicPartition(topic, number) for topic, number in self.positions]

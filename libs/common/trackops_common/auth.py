@@ -17,7 +17,7 @@ from trackops_common.permissions import Permission
 if TYPE_CHECKING:
     from trackops_common.grpc.endpoints import Context
 
-__all__ = ["ANYONE", "Caller", "Principal", "caller", "enter_as", "expect_own", "principal_of"]
+__all__ = ["ANYONE", "Caller", "Principal", "caller", "enter_call", "expect_own", "principal_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Caller:
 _current: ContextVar[Caller] = ContextVar("caller")
 
 
-def enter_as(admitted: Caller) -> None:
+def enter_call(admitted: Caller) -> None:
     """Make `admitted` the current caller, for the rest of the asyncio task."""
     _current.set(admitted)
 

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
+from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
+from trackops_common.auth import caller
 from trackops_common.tracing import current_traceparent
 
-__all__ = ["add_call_fields", "call_fields", "enter_call"]
+__all__ = ["add_call_fields", "call_fields", "name_call"]
 
 _NAMED = ("request_id", "order_id", "saga_id", "sku", "source", "step")
 """Fields of requests that a line repeats: names of things, never what is in them."""
 
-_current: ContextVar[tuple[str, Message, str] | None] = ContextVar("call", default=None)
+_current: ContextVar[tuple[MethodDescriptor, Message] | None] = ContextVar("call", default=None)
 
 
-def enter_call(rpc: str, request: Message, principal: str) -> None:
+def name_call(method: MethodDescriptor, request: Message) -> None:
     """Make this the current call, for the rest of its asyncio task.
 
     It costs next to nothing: what a line needs is taken from it when one is written.
     """
-    _current.set((rpc, request, principal))
+    _current.set((method, request))
 
 
 def call_fields() -> Mapping[str, str]:
@@ -32,10 +35,10 @@ def call_fields() -> Mapping[str, str]:
     call = _current.get()
     if call is None:
         return fields
-    rpc, request, principal = call
-    fields["rpc"] = rpc
-    if principal:
-        fields["principal"] = principal
+    method, request = call
+    fields["rpc"] = method.full_name
+    with suppress(LookupError):
+        fields["principal"] = caller().principal.name
     for name in _NAMED:
         value = getattr(request, name, "")
         if value and isinstance(value, str):

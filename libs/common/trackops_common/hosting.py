@@ -131,7 +131,8 @@ def outbox_retention(
     if not settings.outbox_relay_target:
         return None
     own = token or ServiceTokens(settings).get
-    published = partial(published_by_relay, settings.outbox_relay_target, source, own)
+    target = settings.outbox_relay_target
+    published = partial(published_by_relay, target, source, own, settings.tls)
     return OutboxRetention(published, settings.outbox_retention_hours)
 
 

@@ -15,6 +15,8 @@ from trackops.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 
 from trackops_common.access_tokens import KeySet
 from trackops_common.errors import TransientError
+from trackops_common.grpc.channels import open_blocking_channel
+from trackops_common.tls import TlsFiles
 
 __all__ = ["ServiceToken", "bearer", "key_set_at", "parse_key_set", "service_token_at"]
 
@@ -34,13 +36,13 @@ def bearer(token: str) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {token}"),) if token else ()
 
 
-def key_set_at(target: str) -> str:
+def key_set_at(target: str, tls: TlsFiles | None = None) -> str:
     """The key set of the identity service at `target` (host:port, or any gRPC name), as JSON.
 
     Raises:
         TransientError: it does not answer.
     """
-    with _calling(target) as identity:
+    with _calling(target, tls) as identity:
         answer = identity.GetKeySet(GetKeySetRequest(), timeout=_SECONDS)
     return answer.key_set_json
 
@@ -57,7 +59,9 @@ def parse_key_set(text: str) -> KeySet:
         raise TransientError(f"the identity service gave no key set: {error}") from error
 
 
-def service_token_at(target: str, client_id: str, client_secret: str) -> ServiceToken:
+def service_token_at(
+    target: str, client_id: str, client_secret: str, tls: TlsFiles | None = None
+) -> ServiceToken:
     """A token for a program, from the identity service at `target`.
 
     Raises:
@@ -65,15 +69,14 @@ def service_token_at(target: str, client_id: str, client_secret: str) -> Service
             may be made after its program has started.
     """
     request = IssueServiceTokenRequest(client_id=client_id, client_secret=client_secret)
-    with _calling(target) as identity:
+    with _calling(target, tls) as identity:
         tokens = identity.IssueServiceToken(request, timeout=_SECONDS).tokens
     return ServiceToken(tokens.access_token, tokens.access_expire_time.ToDatetime(tzinfo=UTC))
 
 
 @contextmanager
-def _calling(target: str) -> Iterator[IdentityServiceStub]:
-    options = [("grpc.enable_http_proxy", 0)]
-    with grpc.insecure_channel(target, options=options) as channel:
+def _calling(target: str, tls: TlsFiles | None) -> Iterator[IdentityServiceStub]:
+    with open_blocking_channel(target, tls) as channel:
         try:
             yield IdentityServiceStub(channel)
         except grpc.RpcError as error:

@@ -145,6 +145,7 @@ class _Run:
         self._stop = stop
         self._dead_letters = DeadLetters(settings.consumer, settings.dead_letters)
         self._tooling_commit_due = 0.0
+        self._look_due = 0.0
 
     def loop(self) -> None:
         self._subscribe()
@@ -290,9 +291,20 @@ class _Run:
         until = time.monotonic() + seconds
         messages: list[_Raw] = []
         while (left := until - time.monotonic()) > 0 and not self._stop.is_set():
+            self._look_at_the_ends()
             wait = min(left, self._settings.poll_seconds)
             messages += self._consumer.consume(self._settings.max_batch, wait)
         return messages
+
+    def _look_at_the_ends(self) -> None:
+        """For the lag, which the client does not tell of partitions that are paused."""
+        if self.lag is None or time.monotonic() < self._look_due:
+            return
+        self._look_due = time.monotonic() + self.lag.every_seconds
+        try:
+            self.lag.looked(self._assignment.ends(), self._assignment.positions)
+        except TransientError as error:
+            _log.info("lag not measured while holding back", error=str(error))
 
     def _pause_seconds(self, failures: int) -> float:
         longest = self._settings.longest_pause_seconds

@@ -59,7 +59,7 @@ class InboxLag:
         Every `every_seconds` the client tells where it is.
         """
         self._clock = clock
-        self._every_seconds = every_seconds
+        self.every_seconds = every_seconds
         self._logs: dict[PartitionId, _Log] = {}
         self._positions: dict[PartitionId, int] = {}
         self._reached: dict[PartitionId, float] = {}
@@ -83,7 +83,7 @@ class InboxLag:
         """Settings that make a client tell; `positions` are those of its consumer at any time."""
         return {
             "stats_cb": lambda statistics: self.told(statistics, positions),
-            "statistics.interval.ms": int(self._every_seconds * 1000),
+            "statistics.interval.ms": int(self.every_seconds * 1000),
         }
 
     def taken(self, ends: Mapping[PartitionId, int]) -> None:
@@ -100,7 +100,31 @@ class InboxLag:
 
     def told(self, statistics: str, positions: Mapping[PartitionId, int]) -> None:
         """What the client said of itself (librdkafka's STATISTICS.md), and the positions then."""
-        self._logs = _logs(statistics)
+        self._logs = {
+            partition: self._no_shorter(partition, log)
+            for partition, log in _logs(statistics).items()
+        }
+        self._note(positions)
+
+    def looked(self, ends: Mapping[PartitionId, int], positions: Mapping[PartitionId, int]) -> None:
+        """Where the logs end now, by the broker, and the positions.
+
+        To be told while the consumer holds back: its client fetches nothing then, and
+        its statistics stay as they are.
+        """
+        for partition, end in ends.items():
+            log = self._logs.get(partition)
+            if log is not None:
+                log.end = max(log.end, end)
+        self._note(positions)
+
+    def _no_shorter(self, partition: PartitionId, log: _Log) -> _Log:
+        before = self._logs.get(partition)
+        if before is not None:
+            log.end = max(log.end, before.end)
+        return log
+
+    def _note(self, positions: Mapping[PartitionId, int]) -> None:
         self._positions = dict(positions)
         now = self._clock()
         for partition, position in positions.items():

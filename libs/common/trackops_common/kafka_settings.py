@@ -10,7 +10,7 @@ from pydantic import Field, FilePath, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from trackops_common.settings import PREFIX
+from trackops_common.setting_names import PREFIX
 
 __all__ = [
     "KafkaAccess",
@@ -72,13 +72,14 @@ class KafkaAccess:
         return KafkaAccess(bootstrap_servers, sasl | _authorities(ca_file))
 
 
-class KafkaSettings(BaseSettings):
-    """For services, beside `ServiceSettings`; for the command line, alone."""
+class OptionalKafkaSettings(BaseSettings):
+    """What every service is told: it hears from Kafka which sessions ended before their tokens."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
-    kafka_bootstrap_servers: str
-    """`host:port`, more of them separated by commas."""
+    kafka_bootstrap_servers: str = ""
+    """`host:port`, more of them separated by commas. Empty: there is no Kafka, and the tokens of
+    such sessions are taken until they expire."""
     kafka_security_protocol: SecurityProtocol = "PLAINTEXT"
     """What the listener of those addresses speaks. With SSL in it the broker's certificate has to
     be valid for the name it is reached by."""
@@ -123,12 +124,12 @@ class KafkaSettings(BaseSettings):
         return value
 
 
-class OptionalKafkaSettings(KafkaSettings):
-    """For services that only hear from Kafka which sessions ended before their tokens."""
+class KafkaSettings(OptionalKafkaSettings):
+    """For services that do nothing without Kafka, before `ServiceSettings`; for the command line,
+    alone."""
 
-    kafka_bootstrap_servers: str = ""
-    """`host:port`, more of them separated by commas. Empty: the tokens of sessions that have ended
-    are taken until they expire."""
+    kafka_bootstrap_servers: str
+    """`host:port`, more of them separated by commas."""
 
 
 def _authorities(ca_file: str) -> dict[str, str]:

@@ -23,7 +23,6 @@ from trackops_common.identity_client import (
     parse_key_set,
     service_token_at,
 )
-from trackops_common.kafka_settings import KafkaSettings
 from trackops_common.renewal import Renewed
 from trackops_common.revocations import RevocationFeed, RevocationSettings
 from trackops_common.settings import ServiceSettings
@@ -93,7 +92,7 @@ async def verification(
 
 
 def _feed(settings: ServiceSettings, verifier: AccessTokenVerifier) -> RevocationFeed | None:
-    if not (isinstance(settings, KafkaSettings) and settings.kafka_bootstrap_servers):
+    if not settings.kafka_bootstrap_servers:
         return None
     return RevocationFeed(RevocationSettings(kafka=settings.kafka), verifier.revoke)
 
@@ -113,7 +112,7 @@ def _key_source(settings: ServiceSettings) -> KeySource:
             "TRACKOPS_IDENTITY_TARGET is missing: without the identity service's keys no caller "
             "can be known"
         )
-    return partial(key_set_at, settings.identity_target)
+    return partial(key_set_at, settings.identity_target, settings.tls)
 
 
 class ServiceTokens:
@@ -143,7 +142,13 @@ class ServiceTokens:
 
         self._token = Renewed(
             "this service's own token",
-            partial(service_token_at, settings.identity_target, settings.client_id, secret),
+            partial(
+                service_token_at,
+                settings.identity_target,
+                settings.client_id,
+                secret,
+                settings.tls,
+            ),
             half_life,
             clock=monotonic,
         )

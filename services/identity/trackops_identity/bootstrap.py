@@ -7,13 +7,14 @@ import secrets
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
 import structlog
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 from trackops.identity.v1 import identity_service_pb2
 
 from trackops_common.bounded_calls import CallLimits
@@ -23,14 +24,14 @@ from trackops_common.errors import TransientError
 from trackops_common.grpc.endpoints import RpcService
 from trackops_common.grpc.server import Application
 from trackops_common.hosting import BatcherFactory, batcher_factory, own_database
-from trackops_common.kafka_settings import OptionalKafkaSettings
-from trackops_common.settings import ServiceSettings
+from trackops_common.settings import ServerUrl, ServiceSettings
 from trackops_common.topics import IDENTITY_EVENTS, IDENTITY_LETTERS
 from trackops_common.vitals import Vitals
 from trackops_identity.adapters.access_tokens import Ed25519Keys, JwtSigner
 from trackops_identity.adapters.encoding import IdentityTopics
 from trackops_identity.adapters.passwords import Argon2Hasher, common_passwords
 from trackops_identity.adapters.postgres import PostgresIdentityReader, PostgresUnitOfWorkFactory
+from trackops_identity.adapters.redis_sessions import CachedSessionEnds
 from trackops_identity.adapters.sweeping import sweep
 from trackops_identity.application.attempts import PasswordAttempts, ThrottlePolicies
 from trackops_identity.application.first_start import FirstStart
@@ -42,6 +43,7 @@ from trackops_identity.application.passwords import (
     RequestPasswordResets,
     ResetPasswords,
 )
+from trackops_identity.application.ports import SessionEnds
 from trackops_identity.application.refresh_sessions import (
     ListSessions,
     Logouts,
@@ -63,8 +65,10 @@ from trackops_identity.domain.roles import Role
 from trackops_identity.domain.service_client import ServiceClient, development_clients
 from trackops_identity.domain.session import SessionLimits
 from trackops_identity.domain.signing_keys import KeySchedule
+from trackops_identity.entrypoints.addresses import ClientAddresses, Network
 from trackops_identity.entrypoints.errors import identity_failure
 from trackops_identity.entrypoints.identity_servicer import IdentityServicer, UseCases
+from trackops_identity.entrypoints.key_set_page import KEY_SET_PATH, key_set_page
 
 __all__ = ["IdentitySettings", "bootstrap"]
 
@@ -74,11 +78,14 @@ _CLOCK_SKEW = timedelta(minutes=1)
 _KEEPING_SECONDS = 60.0
 
 
-class IdentitySettings(OptionalKafkaSettings, ServiceSettings):
+class IdentitySettings(ServiceSettings):
     """Settings of the identity service."""
 
     identity_events_topic: str = IDENTITY_EVENTS.name
     identity_letters_topic: str = IDENTITY_LETTERS.name
+    redis_url: ServerUrl | None = None
+    """`redis://user:password@host:port/database`, or `rediss://` with `?ssl_ca_certs=<file>`:
+    remembers which sessions have ended. None: Postgres alone is asked."""
     token_seal_key: Annotated[SecretStr, Field(min_length=32)]
     """Seals refresh tokens and those of letters; every replica has the same. A new one ends all
     sessions."""
@@ -100,6 +107,9 @@ class IdentitySettings(OptionalKafkaSettings, ServiceSettings):
     argon2_parallelism: int = 4
     max_concurrent_hashes: int = 2
     """Passwords hashed at a time, each of which takes `argon2_memory_kibibytes`."""
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = ()
+    """Addresses or networks, with commas between, of the proxies whose `x-forwarded-for` is
+    believed: failed log-ins count against the address that they name."""
     admin_email: str = "admin@trackops.invalid"
     """The administrator that the first start makes."""
     first_clients: Mapping[str, SecretStr] = Field(default_factory=dict)
@@ -107,6 +117,11 @@ class IdentitySettings(OptionalKafkaSettings, ServiceSettings):
     development_secret: SecretStr = SecretStr("")
     """Development only: the secret of clients named `development-admin` and so on, one for each
     role. Empty: there are none."""
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
 
 
 @asynccontextmanager
@@ -119,12 +134,15 @@ async def bootstrap(settings: IdentitySettings) -> AsyncIterator[Application]:
             keeper,
         ),
         batcher_factory(threads=settings.database_pool_size, vitals=vitals) as batcher,
+        AsyncExitStack() as stack,
     ):
         parts = _Parts.of(settings, database)
+        ends = _session_ends(settings, parts, stack, vitals)
         await asyncio.to_thread(_first_start, settings, parts)
+        use_cases = _use_cases(settings, parts, ends, batcher)
         service = RpcService(
             identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"],
-            IdentityServicer(_use_cases(settings, parts, batcher)),
+            IdentityServicer(use_cases, ClientAddresses(settings.trusted_proxies)),
             identity_failure,
         )
         rotation = asyncio.create_task(_keep(parts, database), name="identity keeping")
@@ -135,6 +153,7 @@ async def bootstrap(settings: IdentitySettings) -> AsyncIterator[Application]:
                 dependencies={"Postgres": database.check},
                 vitals=vitals,
                 key_source=GetKeySet(parts.reader, parts.schedule, parts.clock),
+                pages={KEY_SET_PATH: key_set_page(use_cases.get_key_set)},
             )
         finally:
             rotation.cancel()
@@ -231,7 +250,20 @@ async def _keep(parts: _Parts, database: Database) -> None:
             _log.warning("keys and sessions not tended; will try again", error=str(error))
 
 
-def _use_cases(settings: IdentitySettings, parts: _Parts, batcher: BatcherFactory) -> UseCases:
+def _session_ends(
+    settings: IdentitySettings, parts: _Parts, stack: AsyncExitStack, vitals: Vitals
+) -> SessionEnds:
+    if settings.redis_url is None:
+        return parts.reader
+    url = settings.redis_url.get_secret_value()
+    cached = stack.enter_context(closing(CachedSessionEnds(parts.reader, url)))
+    vitals.optional["Redis"] = lambda: cached.sound
+    return cached
+
+
+def _use_cases(
+    settings: IdentitySettings, parts: _Parts, ends: SessionEnds, batcher: BatcherFactory
+) -> UseCases:
     unit_of_work, reader, clock = parts.unit_of_work, parts.reader, parts.clock
     hashing = CallLimits(max_running=settings.max_concurrent_hashes)
     policy = PasswordPolicy(common_passwords(), settings.password_min_length)
@@ -249,12 +281,22 @@ def _use_cases(settings: IdentitySettings, parts: _Parts, batcher: BatcherFactor
         ),
         verify_email=alone(VerifyEmails(unit_of_work, parts.letters, clock)),
         login=alone(
-            Logins(unit_of_work, attempts, parts.hasher, parts.tokens, limits, clock, uuid.uuid4),
+            Logins(
+                unit_of_work,
+                attempts,
+                parts.hasher,
+                new_passwords,
+                parts.tokens,
+                limits,
+                clock,
+                uuid.uuid4,
+            ),
             limits=hashing,
         ),
         refresh=alone(
             RefreshSessions(
                 unit_of_work,
+                ends,
                 parts.tokens.refresh_tokens,
                 parts.tokens,
                 limits,
@@ -263,7 +305,14 @@ def _use_cases(settings: IdentitySettings, parts: _Parts, batcher: BatcherFactor
             )
         ),
         logout=alone(
-            Logouts(unit_of_work, parts.tokens.refresh_tokens, reader, clock, parts.access_lifetime)
+            Logouts(
+                unit_of_work,
+                ends,
+                parts.tokens.refresh_tokens,
+                reader,
+                clock,
+                parts.access_lifetime,
+            )
         ),
         list_sessions=alone(ListSessions(reader, clock)),
         revoke_sessions=alone(RevokeSessionsOfUsers(unit_of_work, clock, parts.access_lifetime)),

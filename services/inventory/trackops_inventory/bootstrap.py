@@ -13,7 +13,6 @@ from trackops_common.background import in_batches, running
 from trackops_common.grpc.endpoints import RpcService
 from trackops_common.grpc.server import Application
 from trackops_common.hosting import BatcherFactory, batcher_factory, own_database
-from trackops_common.kafka_settings import OptionalKafkaSettings
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import INVENTORY_EVENTS
 from trackops_common.vitals import Vitals
@@ -34,7 +33,7 @@ from trackops_inventory.entrypoints.inventory_servicer import InventoryServicer
 __all__ = ["InventorySettings", "bootstrap"]
 
 
-class InventorySettings(OptionalKafkaSettings, ServiceSettings):
+class InventorySettings(ServiceSettings):
     """Settings of the inventory service."""
 
     inventory_events_topic: str = INVENTORY_EVENTS.name

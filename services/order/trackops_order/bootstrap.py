@@ -20,7 +20,7 @@ from trackops_common.grpc.server import Application
 from trackops_common.hosting import BatcherFactory, batcher_factory, own_database
 from trackops_common.kafka_settings import KafkaSettings
 from trackops_common.page_tokens import PageTokens
-from trackops_common.settings import ServiceSettings
+from trackops_common.settings import ServerUrl, ServiceSettings
 from trackops_common.topics import ORDER_EVENTS
 from trackops_common.vitals import Vitals, one
 from trackops_order.adapters.encoding import (
@@ -62,7 +62,7 @@ _MEAN_REFRESH_LEAD_SECONDS = 1.0
 class OrderSettings(KafkaSettings, ServiceSettings):
     """Settings of the order service."""
 
-    redis_url: SecretStr
+    redis_url: ServerUrl
     """`redis://user:password@host:port/database`, or `rediss://` with `?ssl_ca_certs=<file>`."""
     order_events_topic: str = ORDER_EVENTS.name
     """Those who watch orders hear of changes from it; nothing else needs Kafka, and the service

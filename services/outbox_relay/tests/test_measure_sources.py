@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, generate_latest
+
 from trackops_common.testing import ManualClock
+from trackops_common.testing_http import numbers
+from trackops_common.vitals import Sampled, Vitals
 from trackops_outbox_relay.application.measure_sources import MeasureSources, SourceNumbers
 from trackops_outbox_relay.application.progress import Progress
 from trackops_outbox_relay.domain.checkpoint import Backlog, Checkpoint
 from trackops_outbox_relay.domain.errors import OutboxDiverged
 from trackops_outbox_relay.domain.standing import Standing
+from trackops_outbox_relay.entrypoints.numbers import show_sources
 
 
 class Outboxes:
@@ -40,6 +47,20 @@ def test_only_sources_that_are_leased_here_and_have_begun_are_measured() -> None
         assert _measure(progress, last=10) == [SourceNumbers("b", 3, 30.0, 0, refused=False)]
         assert _measure(progress, last=7) == [SourceNumbers("b", 0, 0.0, 0, refused=False)]
     assert _measure(progress, last=10) == []
+
+
+def test_a_source_that_nobody_leases_can_be_told_from_one_that_is_idle() -> None:
+    vitals = Vitals(registry := CollectorRegistry())
+    sampled = Sampled[Sequence[SourceNumbers]](list)
+    show_sources(vitals, sampled, ["a", "b"])
+    sampled.value = [SourceNumbers("b", 0, 0.0, 0, refused=False)]
+
+    shown = numbers(generate_latest(registry).decode())
+
+    assert shown["trackops_relay_sources", frozenset()] == 2
+    assert {
+        label for name, labels in shown if name == "trackops_outbox_rows_behind" for label in labels
+    } == {"source=b"}
 
 
 def test_a_source_that_is_refused_is_told() -> None:

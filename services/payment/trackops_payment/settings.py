@@ -8,14 +8,13 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field, FilePath, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from trackops_common.kafka_settings import OptionalKafkaSettings
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import PAYMENT_EVENTS
 
 __all__ = ["PaymentSettings"]
 
 
-class PaymentSettings(OptionalKafkaSettings, ServiceSettings):
+class PaymentSettings(ServiceSettings):
     """Settings of the payment service; what begins with `payment_provider_` is for `https` only."""
 
     payment_events_topic: str = PAYMENT_EVENTS.name

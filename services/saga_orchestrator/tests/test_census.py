@@ -111,7 +111,7 @@ def test_a_saga_is_counted_at_each_step_where_it_stands(schema: Database) -> Non
 
 
 def _shown(census: Census | None) -> dict[tuple[str, frozenset[str]], float]:
-    vitals, sampled = Vitals(registry := CollectorRegistry()), Sampled[Census](Census)
+    vitals, sampled = Vitals(registry := CollectorRegistry()), Sampled(lambda: Census([], [], {}))
     sampled.value = census
     show_census(vitals, sampled, DEFINITIONS)
     return numbers(generate_latest(registry).decode())

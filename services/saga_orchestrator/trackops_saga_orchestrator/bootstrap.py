@@ -157,8 +157,8 @@ async def bootstrap(settings: SagaSettings) -> AsyncIterator[Application]:
         loops = await stack.enter_async_context(
             running(
                 {
-                    "service-token": tokens.run,
                     "forget-events": _forgetting(settings, store),
+                    "service-token": tokens.run,
                     **_loops(settings, database, engine, clock, vitals),
                 }
             )
@@ -206,7 +206,9 @@ async def _open_participants(
     settings: SagaSettings, stack: AsyncExitStack, tokens: ServiceTokens
 ) -> Participants:
     targets = (settings.inventory_target, settings.payment_target, settings.order_target)
-    channels = [await stack.enter_async_context(open_channel(target)) for target in targets]
+    channels = [
+        await stack.enter_async_context(open_channel(target, settings.tls)) for target in targets
+    ]
     return grpc_participants(
         inventory_channel=channels[0],
         payment_channel=channels[1],

@@ -18,7 +18,7 @@ from trackops_common.access_tokens import (
     TokenRejected,
     UnknownKey,
 )
-from trackops_common.auth import ANYONE, Caller, Principal, caller, enter_as
+from trackops_common.auth import ANYONE, Caller, Principal, caller, enter_call
 from trackops_common.errors import (
     PermissionDenied,
     StartRefused,
@@ -76,7 +76,6 @@ class Admission:
     def __init__(self, method: MethodDescriptor, access: Access) -> None:
         """Raises RpcUnguarded."""
         option = authorization_of(method)
-        self.rpc = method.full_name
         self._access = access
         self._verify = access.verifier.verify
         self._permission = None if option.public else Permission(option.permission)
@@ -90,7 +89,7 @@ class Admission:
             PermissionDenied: none of its roles has the permission.
         """
         if self._permission is None:
-            enter_as(Caller(ANYONE))
+            enter_call(Caller(ANYONE))
             return
         token = _token(metadata)
         try:
@@ -103,7 +102,7 @@ class Admission:
         own_only = scope is Scope.OWN
         if scope is None or (own_only and not self._serves_owners):
             raise PermissionDenied(self._permission)
-        enter_as(Caller(principal, self._permission, own_only))
+        enter_call(Caller(principal, self._permission, own_only))
 
     def seconds_left(self) -> float | None:
         """For how long the current caller's token is still good; None: it needs none."""

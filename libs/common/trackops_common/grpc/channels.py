@@ -6,7 +6,11 @@ import json
 
 import grpc
 
-__all__ = ["open_channel"]
+from trackops_common.grpc.credentials import channel_credentials
+from trackops_common.grpc.renewed_channel import RenewedChannel
+from trackops_common.tls import TlsFiles, TlsMaterial
+
+__all__ = ["open_blocking_channel", "open_channel"]
 
 _RETRY_POLICY = {
     "maxAttempts": 4,
@@ -34,9 +38,28 @@ _OPTIONS = (
 )
 
 
-def open_channel(target: str) -> grpc.aio.Channel:
+def open_channel(target: str, tls: TlsFiles | None = None) -> grpc.aio.Channel:
     """A channel to `target` (host:port, or any gRPC name); connects on first use.
 
-    A call to a server that is away fails with UNAVAILABLE after a few tries.
+    A call to a server that is away fails with UNAVAILABLE after a few tries. With `tls` both sides
+    show certificates, the server's for the name in `target`; where the files have changed, new
+    calls use the new ones and those in flight go on. Without, it is plain text.
     """
-    return grpc.aio.insecure_channel(target, options=_OPTIONS)
+    if tls is None:
+        return grpc.aio.insecure_channel(target, options=_OPTIONS)
+
+    def connect(material: TlsMaterial) -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(target, channel_credentials(material), options=_OPTIONS)
+
+    return RenewedChannel(tls, connect)
+
+
+def open_blocking_channel(target: str, tls: TlsFiles | None = None) -> grpc.Channel:
+    """A channel for a question that is asked once in a while, to be closed after it.
+
+    So it always has today's certificate; without `tls` it is plain text.
+    """
+    options = [("grpc.enable_http_proxy", 0)]
+    if tls is None:
+        return grpc.insecure_channel(target, options)
+    return grpc.secure_channel(target, channel_credentials(tls.current), options)

@@ -18,8 +18,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from trackops_common.auth import caller
-from trackops_common.current_call import enter_call
+from trackops_common.current_call import name_call
 from trackops_common.errors import TokenExpired
 from trackops_common.grpc.admission import Access, Admission
 from trackops_common.grpc.call_meters import CallMeters
@@ -107,19 +106,19 @@ def _handler(
     behaviour: Any = getattr(service.servicer, method.name, None)
     if behaviour is None:
         raise MissingHandler(method.full_name)
-    admission = Admission(method, access)
     parse: Any = GetMessageClass(method.input_type).FromString
     encode: Any = _encode
     if meters is not None:
         parse, encode = meters.reading(method, parse), meters.writing(method, encode)
+    admission = Admission(method, access)
     if method.server_streaming:
-        stream = _guarded_stream(behaviour, service.domain_failure, admission, streams)
+        stream = _guarded_stream(method, behaviour, service.domain_failure, admission, streams)
         return grpc.unary_stream_rpc_method_handler(
             stream if meters is None else meters.metered(method, stream),
             request_deserializer=parse,
             response_serializer=encode,
         )
-    call = _guarded(behaviour, service.domain_failure, admission)
+    call = _guarded(method, behaviour, service.domain_failure, admission)
     return grpc.unary_unary_rpc_method_handler(
         call if meters is None else meters.metered(method, call),
         request_deserializer=parse,
@@ -128,7 +127,10 @@ def _handler(
 
 
 def _guarded(
-    behaviour: Behaviour, domain_failure: DomainFailure, admission: Admission
+    method: MethodDescriptor,
+    behaviour: Behaviour,
+    domain_failure: DomainFailure,
+    admission: Admission,
 ) -> Behaviour:
     async def call(request: Message, context: Context) -> Message | Encoded:  # noqa: RET503 - abort
         metadata = context.invocation_metadata()
@@ -137,7 +139,7 @@ def _guarded(
             failure = validation_failure(request)
             if failure is None:
                 join_trace(metadata)
-                enter_call(admission.rpc, request, caller().principal.name)
+                name_call(method, request)
                 return await behaviour(request, context)
         except Exception as error:  # noqa: BLE001 - each becomes the status it stands for
             failure = describe(error, domain_failure)
@@ -147,6 +149,7 @@ def _guarded(
 
 
 def _guarded_stream(
+    method: MethodDescriptor,
     behaviour: StreamBehaviour,
     domain_failure: DomainFailure,
     admission: Admission,
@@ -159,7 +162,7 @@ def _guarded_stream(
             failure = validation_failure(request)
             if failure is None:
                 join_trace(metadata)
-                enter_call(admission.rpc, request, caller().principal.name)
+                name_call(method, request)
                 with streams.entered():
                     responses = behaviour(request, context)
                     await write_all(responses, context, streams, admission.seconds_left())

@@ -30,14 +30,17 @@ from trackops_common.errors import BindError, DependencyUnavailable, StartRefuse
 from trackops_common.grpc.admin import AdminServicer, admin_service
 from trackops_common.grpc.admission import Access
 from trackops_common.grpc.call_meters import CallMeters
+from trackops_common.grpc.credentials import server_credentials
 from trackops_common.grpc.endpoints import Context, RpcService, handlers_of
+from trackops_common.grpc.known_callers import KnownCallers
 from trackops_common.grpc.readiness import DependencyCheck, watch_dependencies
 from trackops_common.grpc.streams import OpenStreams
-from trackops_common.http_endpoint import serving_pages
+from trackops_common.http_endpoint import Page, serving_pages
 from trackops_common.logs import LineWriter, configure_logging
 from trackops_common.mesh_identity import KeySource, Verification, verification
 from trackops_common.probes import Readiness, pages, show_readiness
 from trackops_common.settings import ServiceSettings
+from trackops_common.tls import TlsFiles, watched
 from trackops_common.vitals import Vitals, one
 
 __all__ = ["Application", "run", "wait_for_dependency"]
@@ -74,6 +77,8 @@ class Application:
     """What the service shows of itself over HTTP."""
     key_source: KeySource | None = None
     """Where the keys of access tokens come from, instead of the identity service."""
+    pages: Mapping[str, Page] = field(default_factory=dict)
+    """By path, what else it shows there."""
 
 
 Bootstrap = Callable[[S], AbstractAsyncContextManager[Application]]
@@ -119,6 +124,7 @@ async def wait_for_dependency(
 
 async def _serve(service: str, settings: S, bootstrap: Bootstrap[S], logs: LineWriter) -> None:
     async with (
+        watched(settings.tls) as watching,
         bootstrap(settings) as built,
         verification(settings, built.key_source) as verifying,
     ):
@@ -129,21 +135,36 @@ async def _serve(service: str, settings: S, bootstrap: Bootstrap[S], logs: LineW
             pause_seconds=_IDENTITY_PAUSE_SECONDS,
         )
         await verifying.revocations()
-        built.vitals.counter(
-            "trackops_log_lines_lost_total",
-            "Log lines that were not written, because nobody took them fast enough.",
-            lambda: one(logs.lost),
-        )
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         readiness = Readiness(dependencies=built.dependencies)
-        show_readiness(built.vitals, readiness, service=service)
+        _show(service, settings, built.vitals, readiness, logs)
         admin = admin_service(AdminServicer(service, built.vitals, readiness))
-        application = replace(built, rpc_services=[*built.rpc_services, admin])
+        application = replace(
+            built,
+            rpc_services=[*built.rpc_services, admin],
+            background=[*built.background, *verifying.background, *watching],
+        )
         async with _showing(settings, application, readiness):
             await _serve_until(stop, settings, application, verifying, readiness)
     _log.info("stopped")
+
+
+def _show(
+    service: str,
+    settings: ServiceSettings,
+    vitals: Vitals,
+    readiness: Readiness,
+    logs: LineWriter,
+) -> None:
+    show_readiness(vitals, readiness, service=service)
+    _show_certificate(vitals, settings.tls)
+    vitals.counter(
+        "trackops_log_lines_lost_total",
+        "Log lines that were not written, because nobody took them fast enough.",
+        lambda: one(logs.lost),
+    )
 
 
 async def _serve_until(
@@ -155,7 +176,7 @@ async def _serve_until(
 ) -> None:
     streams = OpenStreams(limit=settings.max_streams)
     server, health_servicer = _build(settings, application, verifying.access, streams)
-    await _bind(server, settings.listen)
+    await _bind(server, settings)
     await server.start()
     names = [s.descriptor.full_name for s in application.rpc_services]
 
@@ -170,8 +191,8 @@ async def _serve_until(
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    _log.info("serving", address=settings.listen, services=names)
-    await _until_stopped(stop, [*application.background, *verifying.background, watch])
+    _log.info("serving", address=settings.listen, services=names, tls=settings.tls is not None)
+    await _until_stopped(stop, [*application.background, watch])
     watch.cancel()
     readiness.serving, readiness.why = False, "stopping"
     await health_servicer.enter_graceful_shutdown()
@@ -181,6 +202,14 @@ async def _serve_until(
     await server.stop(settings.stop_grace_seconds)
 
 
+def _show_certificate(vitals: Vitals, files: TlsFiles | None) -> None:
+    vitals.gauge(
+        "trackops_tls_certificate_expiry_timestamp_seconds",
+        "When the certificate in use ends, in seconds since 1970; nothing for plain text.",
+        lambda: () if files is None else one(files.current.expires.timestamp()),
+    )
+
+
 @asynccontextmanager
 async def _showing(
     settings: ServiceSettings, application: Application, readiness: Readiness
@@ -188,7 +217,8 @@ async def _showing(
     if not settings.http_listen:
         yield
         return
-    async with serving_pages(settings.http_listen, pages(application.vitals, readiness)) as port:
+    shown = {**application.pages, **pages(application.vitals, readiness)}
+    async with serving_pages(settings.http_listen, shown) as port:
         _log.info("showing probes and metrics", address=settings.http_listen, port=port)
         yield
 
@@ -214,7 +244,8 @@ class _HealthServicer(health.aio.HealthServicer):  # type: ignore[misc]  # it ha
 def _build(
     settings: ServiceSettings, application: Application, access: Access, streams: OpenStreams
 ) -> tuple[grpc.aio.Server, _HealthServicer]:
-    server = grpc.aio.server(options=_SERVER_OPTIONS)
+    interceptors = [KnownCallers(settings.callers)] if settings.tls else []
+    server = grpc.aio.server(interceptors=interceptors, options=_SERVER_OPTIONS)
     registry = application.vitals.registry
     meters = None if registry is None else CallMeters(registry)
     server.add_generic_rpc_handlers(
@@ -241,13 +272,17 @@ def _channelz_name() -> str:
     return str(service.full_name)
 
 
-async def _bind(server: grpc.aio.Server, address: str) -> None:
+async def _bind(server: grpc.aio.Server, settings: ServiceSettings) -> None:
     """Whether the port is free is asked of the system first: gRPC logs each refusal by itself."""
+    address = settings.listen
     give_up = time.monotonic() + _BIND_SECONDS
     while True:
         try:
             _check_free(address)
-            server.add_insecure_port(address)
+            if settings.tls is None:
+                server.add_insecure_port(address)
+            else:
+                server.add_secure_port(address, server_credentials(settings.tls))
             return
         except (OSError, RuntimeError) as error:
             if time.monotonic() >= give_up:

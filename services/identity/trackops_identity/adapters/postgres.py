@@ -22,15 +22,17 @@ from trackops_identity.domain.user import User, email_key
 __all__ = ["PostgresIdentityReader", "PostgresUnitOfWork", "PostgresUnitOfWorkFactory"]
 
 _USER = """
-SELECT user_id, email, password_hash, roles, email_verified, version, create_time, update_time
+SELECT user_id, email, password_hash, roles, email_verified, version, create_time, update_time,
+       password_must_change
   FROM users
 """
 
 _INSERT_USER = """
 INSERT INTO users (user_id, email, email_key, password_hash, roles, email_verified, version,
-                   create_time, update_time)
+                   create_time, update_time, password_must_change)
 VALUES (%(user_id)s, %(email)s, %(email_key)s, %(password_hash)s, %(roles)s::text[],
-        %(email_verified)s, %(version)s, %(create_time)s, %(update_time)s)
+        %(email_verified)s, %(version)s, %(create_time)s, %(update_time)s,
+        %(password_must_change)s)
     ON CONFLICT DO NOTHING
 RETURNING user_id
 """
@@ -38,7 +40,8 @@ RETURNING user_id
 _SAVE_USER = """
 UPDATE users
    SET password_hash = %(password_hash)s, roles = %(roles)s::text[],
-       email_verified = %(email_verified)s, version = %(version)s, update_time = %(update_time)s
+       email_verified = %(email_verified)s, version = %(version)s, update_time = %(update_time)s,
+       password_must_change = %(password_must_change)s
  WHERE user_id = %(user_id)s
 """
 
@@ -49,6 +52,10 @@ SELECT session_id, user_id, device, address, counter, create_time, use_time, exp
 """
 
 _GOING_ON = "user_id = %(user_id)s AND end_time IS NULL AND expire_time > %(now)s"
+
+_ENDED = """
+SELECT 1 FROM sessions WHERE session_id = %(session_id)s AND end_time IS NOT NULL
+"""
 
 _INSERT_SESSION = """
 INSERT INTO sessions (session_id, user_id, device, address, counter, create_time, use_time,
@@ -279,6 +286,10 @@ class PostgresIdentityReader:
         )
         return [_session(*row) for row in rows]
 
+    def has_ended(self, session_id: UUID) -> bool:
+        """It is a `SessionEnds` too."""
+        return bool(self._database.fetch(_ENDED, {"session_id": str(session_id)}))
+
     def client(self, client_id: str) -> ServiceClient | None:
         rows = self._database.fetch(_CLIENT, {"client_id": client_id})
         return _client(*rows[0]) if rows else None
@@ -297,6 +308,7 @@ def _user_columns(user: User) -> dict[str, Any]:
         "version": user.version,
         "create_time": user.create_time,
         "update_time": user.update_time,
+        "password_must_change": user.password_must_change,
     }
 
 

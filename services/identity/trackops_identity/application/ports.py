@@ -25,6 +25,7 @@ __all__ = [
     "KeyRepository",
     "PasswordHasher",
     "SecretMaker",
+    "SessionEnds",
     "SessionRepository",
     "SigningKeyMaker",
     "ThrottleRepository",
@@ -183,6 +184,14 @@ class UnitOfWork(Protocol):
 
 
 UnitOfWorkFactory = Callable[[], AbstractContextManager[UnitOfWork]]
+
+
+class SessionEnds(Protocol):
+    """Knows which sessions have ended; an end is for ever."""
+
+    def has_ended(self, session_id: UUID) -> bool:
+        """Whether a committed end is known; False for a session that nobody knows."""
+        ...
 
 
 class IdentityReader(Protocol):

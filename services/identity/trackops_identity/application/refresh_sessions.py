@@ -8,7 +8,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from trackops_common.clock import Clock
-from trackops_identity.application.ports import IdentityReader, UnitOfWorkFactory
+from trackops_identity.application.ports import IdentityReader, SessionEnds, UnitOfWorkFactory
 from trackops_identity.application.refresh_tokens import RefreshTokens
 from trackops_identity.application.sessions import GrantedSession, SessionTokens, end_sessions
 from trackops_identity.domain.errors import TokenInvalid, UserNotFound
@@ -24,6 +24,8 @@ class RefreshSessions:
     """A refresh token is good once; the roles in the new tokens are those of now."""
 
     unit_of_work: UnitOfWorkFactory
+    ends: SessionEnds
+    """Asked first: a caller who tries a dead token again and again locks nothing."""
     refresh_tokens: RefreshTokens
     tokens: SessionTokens
     limits: SessionLimits
@@ -38,6 +40,8 @@ class RefreshSessions:
                 because this token is an old one.
         """
         session_id, counter = self.refresh_tokens.open(token)
+        if self.ends.has_ended(session_id):
+            raise TokenInvalid
         now = self.clock.now()
         reader = self.tokens.reader
         with self.unit_of_work() as work:
@@ -67,6 +71,7 @@ class Logouts:
     """Ends the session of a refresh token, however old the token."""
 
     unit_of_work: UnitOfWorkFactory
+    ends: SessionEnds
     refresh_tokens: RefreshTokens
     reader: IdentityReader
     clock: Clock
@@ -75,6 +80,8 @@ class Logouts:
     def __call__(self, token: str) -> None:
         """Raises TokenInvalid where we never issued the token."""
         session_id, _ = self.refresh_tokens.open(token)
+        if self.ends.has_ended(session_id):
+            return
         with self.unit_of_work() as work:
             session = work.sessions.lock(session_id)
             user = self.reader.user(session.user_id) if session else None

@@ -8,7 +8,7 @@ __all__ = ["Role"]
 
 
 class Role(StrEnum):
-    """docs/roles.md says which RPCs each may call."""
+    """docs/authorization.md says which RPCs each may call."""
 
     CUSTOMER = "CUSTOMER"
     SUPPORT = "SUPPORT"
