@@ -25,6 +25,7 @@ from trackops_common.grpc.channels import open_channel
 from trackops_common.grpc.credentials import channel_credentials
 from trackops_common.relay_client import published_by_relay
 from trackops_common.testing import ErrorDetails, ServiceProcess, error_details
+from trackops_common.testing_tokens import access_token
 from trackops_common.tls import TlsFiles, TlsMaterial
 
 PROGRAM = """
@@ -164,9 +165,9 @@ def test_a_caller_of_unknown_name_is_told_so_and_logged(
 
 def test_the_relay_is_asked_with_a_certificate(target: str, authority: Authority) -> None:
     with pytest.raises(TransientError, match="UNIMPLEMENTED"):
-        published_by_relay(target, "trackops_order", TlsFiles(authority.paths("cli")))
+        published_by_relay(target, "trackops_order", access_token, TlsFiles(authority.paths("cli")))
     with pytest.raises(TransientError, match="UNAVAILABLE"):
-        published_by_relay(target, "trackops_order")
+        published_by_relay(target, "trackops_order", access_token)
 
 
 def test_a_server_of_another_authority_is_not_trusted(
