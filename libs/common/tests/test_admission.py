@@ -18,6 +18,7 @@ from trackops_common.access_tokens import AccessTokenVerifier, KeySet
 from trackops_common.auth import ANYONE, caller, expect_own, principal_of
 from trackops_common.clock import SystemClock
 from trackops_common.contracts import rpcs
+from trackops_common.current_call import call_fields
 from trackops_common.errors import PermissionDenied, TokenExpired, TokenInvalid, TokenMissing
 from trackops_common.grpc.admission import Access, Admission, RpcUnguarded, authorization_of
 from trackops_common.grpc.endpoints import Context, RpcService, handlers_of
@@ -210,9 +211,11 @@ class Servicer:
 
     def __init__(self) -> None:
         self.seen: list[str] = []
+        self.logged: list[dict[str, str]] = []
 
     async def GetOrder(self, _: Any, context: Context) -> bytes:
         self.seen.append(principal_of(context).name)
+        self.logged.append(dict(call_fields()))
         return b""
 
     async def WatchOrder(self, _: Any, context: Context) -> AsyncGenerator[bytes, None]:
@@ -249,6 +252,11 @@ async def test_handlers_of_calls_and_streams_know_their_own_caller() -> None:
                 metadata=(("authorization", f"Bearer {access_token(Role.CUSTOMER)}"),),
             )
     assert servicer.seen == ["ada", "ada", "ben", "ben"]
+    assert servicer.logged[0] == {
+        "rpc": "trackops.order.v1.OrderService.GetOrder",
+        "principal": "ada",
+        "order_id": ORDER_ID,
+    }
     details = error_details(refused.value)
     assert details.code is grpc.StatusCode.PERMISSION_DENIED
     assert (details.reason, details.metadata) == (

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
+from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
 from structlog.testing import capture_logs
 
+from trackops_cli.local.ports import Ports
 from trackops_cli.testing import wait_for
 from trackops_common.errors import DependencyUnavailable
 from trackops_common.grpc.server import wait_for_dependency
@@ -83,11 +91,12 @@ class Programs:
         task: str = "await asyncio.Event().wait()",
         bootstrap: str = "pass",
         dependencies: str = "{}",
+        **settings: str,
     ) -> ServiceProcess:
         program = PROGRAM.format(task=task, bootstrap=bootstrap, dependencies=dependencies)
         (self._folder / "a_service.py").write_text(program)
-        settings = {"TRACKOPS_LISTEN": "127.0.0.1:0", "TRACKOPS_DATABASE_URL": "postgresql://x"}
-        process = ServiceProcess("a_service", settings, self._folder / "log")
+        needed = {"TRACKOPS_LISTEN": "127.0.0.1:0", "TRACKOPS_DATABASE_URL": "postgresql://x"}
+        process = ServiceProcess("a_service", needed | settings, self._folder / "log")
         self.started.append(process)
         return process
 
@@ -158,3 +167,44 @@ def test_a_service_can_be_stopped_while_it_is_still_starting(programs: Programs)
     process.terminate()
 
     assert process.wait(seconds=5) != 0
+
+
+@pytest.mark.parametrize(("environment", "shows"), [("development", True), ("production", False)])
+def test_only_in_development_a_server_shows_its_insides_to_whoever_asks(
+    programs: Programs, environment: str, shows: bool
+) -> None:
+    target = f"127.0.0.1:{Ports.free().order}"
+    programs.start(TRACKOPS_LISTEN=target, TRACKOPS_ENVIRONMENT=environment).wait_logged("serving")
+
+    with grpc.insecure_channel(target) as channel:
+        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        assert health.status == health_pb2.HealthCheckResponse.SERVING
+        channelz = channelz_pb2_grpc.ChannelzStub(channel)
+        asks: list[Callable[[], Any]] = [
+            lambda: ProtoReflectionDescriptorDatabase(channel).get_services(),
+            lambda: channelz.GetServers(channelz_pb2.GetServersRequest()),
+        ]
+        for ask in asks:
+            if shows:
+                ask()
+            else:
+                with pytest.raises(grpc.RpcError) as refused:
+                    ask()
+                assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_service_that_finds_no_identity_service_does_not_serve(programs: Programs) -> None:
+    process = programs.start(
+        TRACKOPS_IDENTITY_TARGET="127.0.0.1:1", TRACKOPS_START_TIMEOUT_SECONDS="0.1"
+    )
+
+    assert process.wait() == 1
+    assert "serving" not in process.events
+    assert "keys of access tokens" in process.logged("cannot serve")[0]["error"]
+
+
+def test_a_service_that_is_not_told_of_one_is_refused_in_one_line(programs: Programs) -> None:
+    process = programs.start(TRACKOPS_IDENTITY_TARGET="")
+
+    assert process.wait() == 1
+    assert "TRACKOPS_IDENTITY_TARGET is missing" in process.logged("cannot serve")[0]["error"]

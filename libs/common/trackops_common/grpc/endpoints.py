@@ -156,10 +156,12 @@ def _guarded_stream(
     streams: OpenStreams,
 ) -> Callable[[Any, Context], Awaitable[None]]:
     async def call(request: Message, context: Context) -> None:
+        metadata = context.invocation_metadata()
         try:
-            await admission.admit(context.invocation_metadata())
+            await admission.admit(metadata)
             failure = validation_failure(request)
             if failure is None:
+                join_trace(metadata)
                 name_call(method, request)
                 with streams.entered():
                     responses = behaviour(request, context)
