@@ -68,7 +68,7 @@ def test_what_it_is_told_is_enough_to_start_with(values: str, service: str, tmp_
     }
     with patch.dict(os.environ, told, clear=True):
         try:
-            _SETTINGS[service]()  # type: ignore[call-arg] - from the environment
+            _SETTINGS[service]()  # type: ignore[call-arg]
         except ValidationError as error:
             pytest.fail(str(error))
 
