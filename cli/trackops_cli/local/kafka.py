@@ -3,6 +3,7 @@
 import base64
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -13,7 +14,7 @@ from trackops_cli.local.ports import HOST, Claim
 from trackops_cli.local.processes import Command
 from trackops_cli.local.server import Context, Server, run_to_end
 
-__all__ = ["Kafka"]
+__all__ = ["Detour", "Kafka"]
 
 _JVM = (
     "-Xms256m",
@@ -30,7 +31,7 @@ _SETTINGS = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,DETOUR:PLAINTEXT",
     "auto.create.topics.enable": "false",
     "group.initial.rebalance.delay.ms": "0",
     "offsets.topic.num.partitions": "10",
@@ -57,7 +58,23 @@ _LOGGING = """\
 """
 
 
+@dataclass(frozen=True)
+class Detour:
+    """A second listener, whose clients are told to come by another port.
+
+    Kafka's clients take the broker's word for its address, so a proxy between them has to be it.
+    """
+
+    port: int
+    """Where the broker listens."""
+    advertised_port: int
+    """Where it tells clients to connect to."""
+
+
 class Kafka(Server):
+    detour: Detour | None = None
+    """For tests; a change needs a `start`, which restarts the broker."""
+
     def __init__(self, context: Context) -> None:
         super().__init__("kafka", context)
         self._folder = context.home.data_of("kafka")
@@ -75,7 +92,10 @@ class Kafka(Server):
 
     def command(self) -> Command:
         """Its environment names what else decides how it runs, so that a change restarts it."""
-        environment = {"TRACKOPS_KAFKA_CONTROLLER": self._controller}
+        environment = {
+            "TRACKOPS_KAFKA_CONTROLLER": self._controller,
+            "TRACKOPS_KAFKA_DETOUR": str(self.detour or ""),
+        }
         return self._java("kafka.Kafka", str(self._properties), environment=environment)
 
     def prepare(self) -> None:
@@ -98,10 +118,14 @@ class Kafka(Server):
         return f"{HOST}:{self.context.ports.kafka_controller}"
 
     def _settings(self) -> dict[str, str]:
-        broker, controller = f"PLAINTEXT://{self.bootstrap}", f"CONTROLLER://{self._controller}"
+        usual = [f"PLAINTEXT://{self.bootstrap}", f"CONTROLLER://{self._controller}"]
+        listeners, advertised = list(usual), list(usual)
+        if self.detour is not None:
+            listeners.append(f"DETOUR://{HOST}:{self.detour.port}")
+            advertised.append(f"DETOUR://{HOST}:{self.detour.advertised_port}")
         return _SETTINGS | {
-            "listeners": f"{broker},{controller}",
-            "advertised.listeners": f"{broker},{controller}",
+            "listeners": ",".join(listeners),
+            "advertised.listeners": ",".join(advertised),
             "controller.quorum.voters": f"1@{self._controller}",
             "log.dirs": str(self._data),
         }
