@@ -25,7 +25,7 @@ _EVENTS_SECONDS = 30.0
 
 async def run_demo(addresses: Addresses, console: Console) -> bool:
     """Order, follow, show and check; whether everything was as it must be."""
-    plan = make_plan(uuid.uuid4().hex[:6].upper(), random.Random())
+    plan = make_plan(uuid.uuid4().hex[:6].upper(), random.Random())  # noqa: S311 - variety
     with closing(EventLog(addresses.kafka)) as log:
         async with aclosing(DemoClient(addresses.services)) as client:
             return await _Demo(plan, client, log, console).run()
