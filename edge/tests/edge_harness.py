@@ -28,11 +28,24 @@ from google.protobuf.message_factory import GetMessageClass
 from trackops_common.grpc.failures import Failure, status_details
 from trackops_edge.contract import SERVICES, edge_rpcs
 from trackops_edge.render import CONFIGURATION, write
-from trackops_edge.settings import Address, EdgeSettings, Limits
+from trackops_edge.settings import Address, EdgeSettings, Limits, Rate
 
-__all__ = ["Answer", "Call", "Edge", "Keys", "Refused", "Services", "run_edge"]
+__all__ = [
+    "PLENTY",
+    "Answer",
+    "Call",
+    "Edge",
+    "Keys",
+    "Refused",
+    "Services",
+    "run_edge",
+    "write_certificate",
+]
 
 HOST = "127.0.0.1"
+PLENTY = Limits(per_client=Rate(100_000, 100_000), together=Rate(100_000, 100_000))
+"""So that tests of other things do not run into the rate limits."""
+
 _START_SECONDS = 30
 _KEY_ID = "key-1"
 
@@ -65,6 +78,9 @@ class Services:
         self.calls: list[Call] = []
         self.behaviours: dict[str, Behaviour] = {}
         """By the RPC's name; answers a message, or an iterator of them, or raises Refused."""
+        self.released = threading.Event()
+        """For behaviours that wait; set at the end."""
+        self._server: grpc.Server | None = None
 
     @contextmanager
     def serving(self, port: int = 0) -> Iterator[int]:
@@ -76,10 +92,17 @@ class Services:
             server.add_generic_rpc_handlers((generic,))
         bound = server.add_insecure_port(f"{HOST}:{port}")
         server.start()
+        self._server = server
         try:
             yield bound
         finally:
-            server.stop(None).wait()
+            self.stop()
+
+    def stop(self) -> None:
+        """Be away from now on."""
+        self.released.set()
+        if self._server is not None:
+            self._server.stop(None).wait()
 
     def reset(self) -> None:
         self.calls.clear()
@@ -213,8 +236,11 @@ class Edge:
     def port(self) -> int:
         return self.settings.listen.port
 
-    def connection(self) -> HTTPSConnection:
-        return HTTPSConnection(HOST, self.port, timeout=20, context=self.trust)
+    def connection(self, source: str = HOST) -> HTTPSConnection:
+        address = (source, 0)
+        return HTTPSConnection(
+            HOST, self.port, timeout=20, context=self.trust, source_address=address
+        )
 
     def call(
         self,
@@ -224,15 +250,19 @@ class Edge:
         *,
         token: str | None = "",
         headers: Mapping[str, str] | None = None,
+        source: str = HOST,
     ) -> Answer:
-        """One request; `body` is made JSON unless it is bytes. Without `token`, a good one goes."""
+        """One request, from address `source`; `body` is made JSON unless it is bytes.
+
+        A good token goes unless `token` is another one, or None.
+        """
         sent = dict(headers or {})
         if token is not None:
             sent.setdefault("authorization", f"Bearer {token or self.token}")
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         if data is not None:
             sent.setdefault("content-type", "application/json")
-        connection = self.connection()
+        connection = self.connection(source)
         try:
             connection.request(verb, path, data, sent)
             response = connection.getresponse()
@@ -258,7 +288,9 @@ class Edge:
 
 
 @contextmanager
-def run_edge(folder: Path, ports: Iterator[int], *, limits: Limits | None = None) -> Iterator[Edge]:
+def run_edge(
+    folder: Path, ports: Iterator[int], *, limits: Limits = PLENTY, trusted_hops: int = 0
+) -> Iterator[Edge]:
     """An edge with services and keys of its own; `ports` gives free ones."""
     services, keys, authority = Services(), Keys(), trustme.CA(key_type=trustme.KeyType.ECDSA)
     certificates = folder / "tls"
@@ -275,7 +307,8 @@ def run_edge(folder: Path, ports: Iterator[int], *, limits: Limits | None = None
             listen_http=Address(HOST, next(ports)),
             services={name: Address(HOST, grpc_port) for name in SERVICES},
             identity_http=Address(HOST, key_port),
-            limits=limits or Limits(),
+            limits=limits,
+            trusted_hops=trusted_hops,
         )
         write(settings, folder)
         edge = Edge(settings, services, keys, trust, authority, folder / "log")

@@ -20,7 +20,7 @@ from trackops_edge.replies import (
 )
 from trackops_edge.settings import Address, EdgeSettings, Rate
 
-__all__ = ["CONFIGURATION", "write"]
+__all__ = ["CONFIGURATION", "files", "write"]
 
 Json = dict[str, Any]
 
@@ -31,20 +31,25 @@ _TYPES = "type.googleapis.com/envoy"
 _MORE_THAN_THE_ROUTE = 1  # s, so that the service says itself that time is up
 
 
-def write(settings: EdgeSettings, target: Path) -> None:
-    """Write all that Envoy reads into `target`, which it will see as `settings.folder`."""
+def files(settings: EdgeSettings) -> Mapping[str, bytes]:
+    """All that Envoy reads but the certificate, by the name of each file."""
     openapi = _own("openapi.json")
-    files: dict[str, str | bytes] = {
+    texts = {
         CONFIGURATION: _configuration(settings),
         "certificate.yaml": json.dumps(_certificate(settings), indent=1),
         "problems.lua": _own("problems.lua"),
-        "contract.pb": descriptor_set().SerializeToString(deterministic=True),
         "openapi.json": openapi,
         "docs.html": page(json.loads(openapi)),
     }
+    contract = descriptor_set().SerializeToString(deterministic=True)
+    return {name: text.encode() for name, text in texts.items()} | {"contract.pb": contract}
+
+
+def write(settings: EdgeSettings, target: Path) -> None:
+    """Write the files into `target`, which Envoy will see as `settings.folder`."""
     target.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (target / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    for name, content in files(settings).items():
+        (target / name).write_bytes(content)
 
 
 def _own(name: str) -> str:
