@@ -18,9 +18,19 @@ def test_passwords_are_kept_and_read_by_their_owner_only(tmp_path: Path) -> None
     assert stat.S_IMODE(Home(tmp_path).secrets_file.stat().st_mode) == 0o600
 
 
+def test_asking_for_a_known_password_makes_none(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert home.known_password("trackops_order") == ""
+    assert not home.secrets_file.exists()
+    made = home.passwords(["trackops_order"])["trackops_order"]
+    assert home.known_password("trackops_order") == made
+    assert home.known_password("trackops_payment") == ""
+
+
 def test_erase_leaves_what_is_not_ours(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.passwords(["trackops_order"])
+    home.credentials_file.touch()
     (home.data_of("redis") / "dump").touch()
     (tmp_path / "bench.json").touch()
 

@@ -6,7 +6,6 @@ Exit statuses: 0 done; 1 refused; 2 wrong usage; 3 nobody answered, or not in ti
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from trackops_cli.local.errors import StackError
-from trackops_cli.local.ports import HOST, Ports
+from trackops_cli.targets import target_of, target_variable
 from trackops_cli.terminal import fail
 from trackops_client import TrackOpsError, open_channel, typed_errors
 
@@ -48,17 +47,6 @@ _NO_ANSWER = (
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 )
-
-
-def target_of(service: str, chosen: str = "") -> str:
-    """Where a service (`saga_orchestrator`) is: as chosen, as TRACKOPS_<SERVICE>_TARGET says, or
-    as the local stack has it.
-
-    Raises:
-        StackError: a port in the environment is none.
-    """
-    local = Ports.from_environment().claim(service).port
-    return chosen or os.environ.get(_variable(service)) or f"{HOST}:{local}"
 
 
 @contextmanager
@@ -122,11 +110,7 @@ def _explained(
     violations = [f"{one.path}: {one.description}" for one in error.violations]
     if not is_unreachable(error):
         return REFUSED, str(error), violations
-    option = _variable(service)
+    option = target_variable(service)
     what_to_do = f"`trackops status` shows what runs, `trackops up` starts it; {option} names"
     advice = [f"{what_to_do} another address"] + ([unsure] if unsure else [])
     return UNREACHABLE, f"{service} at {address}: {error}", advice
-
-
-def _variable(service: str) -> str:
-    return f"TRACKOPS_{service.upper()}_TARGET"

@@ -6,6 +6,7 @@ import typer
 from rich.table import Table
 
 from trackops_cli import deadletters, saga
+from trackops_cli.account import login, logout, token
 from trackops_cli.local.home import Home
 from trackops_cli.local.stack import PartStatus
 from trackops_cli.order import app as order_app
@@ -19,6 +20,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(order_app, name="order")
 app.command()(status)
 app.command()(doctor)
+app.command()(login)
+app.command()(logout)
+app.command()(token)
 app.add_typer(deadletters.app, name="deadletters")
 app.add_typer(saga.app, name="saga")
 app.add_typer(outbox.app, name="outbox")

@@ -9,6 +9,8 @@ StackError                 one line for the reader, no traceback
 ├── CommandFailed          a preparing command (initdb, storage format) failed
 ├── JarUnavailable         a jar of Kafka can be neither found nor downloaded
 ├── PasswordLost           the data directory knows another password than the state directory
+├── NotLoggedIn            nobody is logged in, and there is no development mesh to fall back on
+├── IdentityRefused        the identity service gave no token, or did not answer
 └── Interrupted            another part failed first; this one stopped waiting
 """
 
@@ -17,9 +19,11 @@ from pathlib import Path
 __all__ = [
     "CommandFailed",
     "DiskFull",
+    "IdentityRefused",
     "Interrupted",
     "InvalidSetting",
     "JarUnavailable",
+    "NotLoggedIn",
     "PasswordLost",
     "PortTaken",
     "ServerDied",
@@ -88,6 +92,20 @@ class PasswordLost(StackError):
             f"Postgres refuses the password in {secrets}; "
             "restore that file, or start over with `trackops reset`"
         )
+
+
+class NotLoggedIn(StackError):
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}; `trackops login` logs in")
+
+
+class IdentityRefused(StackError):
+    """`reason` is the error's in the contract, empty where nobody answered."""
+
+    def __init__(self, target: str, why: str, *, reason: str = "", no_answer: bool = False) -> None:
+        super().__init__(f"identity at {target}: {why}")
+        self.reason = reason
+        self.no_answer = no_answer
 
 
 class Interrupted(StackError):

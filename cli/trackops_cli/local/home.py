@@ -35,6 +35,11 @@ class Home:
         return self.root / "passwords.json"
 
     @property
+    def credentials_file(self) -> Path:
+        """Tokens for this stack."""
+        return self.root / "credentials.json"
+
+    @property
     def logs(self) -> Path:
         return _folder(self.root / "logs")
 
@@ -59,6 +64,13 @@ class Home:
             write_private(self.secrets_file, json.dumps(known, indent=2))
         return known
 
+    def known_password(self, name: str) -> str:
+        """The password of that name; empty where none was made, and none is."""
+        if not self.secrets_file.exists():
+            return ""
+        known: dict[str, str] = json.loads(self.secrets_file.read_text())
+        return known.get(name, "")
+
     def check_space(self) -> None:
         """Raises DiskFull when the servers would hardly have room to start."""
         free = shutil.disk_usage(_folder(self.root)).free
@@ -81,7 +93,8 @@ class Home:
         """Removes what the stack wrote and nothing else that may lie in the same folder."""
         for folder in ("data", "logs", "run"):
             shutil.rmtree(self.root / folder, ignore_errors=True)
-        self.secrets_file.unlink(missing_ok=True)
+        for file in (self.secrets_file, self.credentials_file):
+            file.unlink(missing_ok=True)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -13,6 +13,7 @@ from trackops_cli.local.processes import Command
 from trackops_cli.local.server import Context, Server
 
 __all__ = [
+    "DEVELOPMENT_SECRET",
     "ROLES",
     "SECRETS",
     "SERVICES",
@@ -22,10 +23,14 @@ __all__ = [
     "is_serving",
 ]
 
+DEVELOPMENT_SECRET = "identity_development"  # noqa: S105 - its name
+"""The secret of the identity service's development clients, one for each role."""
+
 SECRETS = {
     "TRACKOPS_PAGE_TOKEN_KEY": "order_page_tokens",
     "TRACKOPS_TOKEN_SEAL_KEY": "identity_token_seal",
     "TRACKOPS_KEY_ENCRYPTION_KEY": "identity_key_encryption",
+    "TRACKOPS_DEVELOPMENT_SECRET": DEVELOPMENT_SECRET,
 }
 """Settings that are secrets, and the names under which they are kept beside the passwords."""
 
@@ -112,6 +117,7 @@ SERVICES = (
         settings=(
             "TRACKOPS_TOKEN_SEAL_KEY",
             "TRACKOPS_KEY_ENCRYPTION_KEY",
+            "TRACKOPS_DEVELOPMENT_SECRET",
             "TRACKOPS_OUTBOX_RELAY_TARGET",
         ),
     ),

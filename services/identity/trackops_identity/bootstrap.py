@@ -59,6 +59,7 @@ from trackops_identity.application.sessions import SessionTokens
 from trackops_identity.application.signing_keys import GetKeySet, RotateSigningKeys
 from trackops_identity.domain.passwords import PasswordPolicy
 from trackops_identity.domain.roles import Role
+from trackops_identity.domain.service_client import ServiceClient, development_clients
 from trackops_identity.domain.session import SessionLimits
 from trackops_identity.domain.signing_keys import KeySchedule
 from trackops_identity.entrypoints.errors import identity_failure
@@ -106,6 +107,9 @@ class IdentitySettings(ServiceSettings):
     """The administrator that the first start makes."""
     first_clients: Mapping[str, SecretStr] = Field(default_factory=dict)
     """Secrets of the mesh's own programs, by client id, as JSON; each gets role SERVICE."""
+    development_secret: SecretStr = SecretStr("")
+    """Development only: the secret of clients named `development-admin` and so on, one for each
+    role. Empty: there are none."""
 
 
 @asynccontextmanager
@@ -212,6 +216,11 @@ def _put_first_clients(settings: IdentitySettings, parts: _Parts) -> None:
             put(PutServiceClient(client_id, frozenset({Role.SERVICE}), text))
 
 
+def _development(settings: IdentitySettings, clock: SystemClock) -> Mapping[str, ServiceClient]:
+    secret = settings.development_secret.get_secret_value()
+    return development_clients(secret, now=clock.now())
+
+
 async def _keep(parts: _Parts, database: Database) -> None:
     """Make the next key in time, and drop what is too old to matter."""
     while True:
@@ -271,7 +280,9 @@ def _use_cases(settings: IdentitySettings, parts: _Parts, batcher: BatcherFactor
         set_roles=alone(SetUsersRoles(unit_of_work, clock)),
         get_user=alone(GetUsers(reader)),
         put_client=alone(PutServiceClients(unit_of_work, _make_secret, clock)),
-        issue_service_token=alone(IssueServiceTokens(reader, parts.tokens, overlap, clock)),
+        issue_service_token=alone(
+            IssueServiceTokens(reader, parts.tokens, overlap, clock, _development(settings, clock))
+        ),
         get_key_set=alone(lambda _: GetKeySet(reader, parts.schedule, clock)()),
         rotate_key=alone(_rotation(parts.rotate)),
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from trackops_identity.domain.roles import Role
 
-__all__ = ["ServiceClient"]
+__all__ = ["ServiceClient", "development_clients"]
 
 
 @dataclass(slots=True)
@@ -43,6 +43,20 @@ class ServiceClient:
         is_current = hmac.compare_digest(asked, self.secret_hash)
         is_previous = hmac.compare_digest(asked, self.previous_secret_hash)
         return is_current or (is_previous and now < self.secret_time + overlap)
+
+
+def development_clients(secret: str, *, now: datetime) -> Mapping[str, ServiceClient]:
+    """A client for each role, `development-admin` and so on, all with this secret; none if empty.
+
+    They stand in no table: whoever takes the setting away has taken them away.
+    """
+    if not secret:
+        return {}
+    clients = [
+        ServiceClient.make(f"development-{role.lower()}", roles=[role], secret=secret, now=now)
+        for role in Role
+    ]
+    return {client.client_id: client for client in clients}
 
 
 def _hash(secret: str) -> bytes:
