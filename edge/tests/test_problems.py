@@ -128,7 +128,6 @@ def test_a_status_without_details_is_a_problem_too(edge: Edge) -> None:
 def test_a_watch_that_is_refused_is_a_problem(edge: Edge) -> None:
     def refuse(*_: object) -> Iterator[order_service_pb2.WatchOrderResponse]:
         raise Refused(NOT_FOUND)
-        yield
 
     edge.services.behaviours["WatchOrder"] = refuse
     answer = edge.call("GET", f"/v1/orders/{ORDER}:watch")

@@ -25,6 +25,12 @@ AWAY = Failure(
 )
 
 
+def change(version: int) -> order_service_pb2.WatchOrderResponse:
+    return order_service_pb2.WatchOrderResponse(
+        entry=order_service_pb2.TimelineEntry(version=version)
+    )
+
+
 @pytest.mark.parametrize("rpc", edge_rpcs(), ids=lambda rpc: rpc.method.name)
 def test_every_rpc_on_the_edge_is_reached_by_its_path(edge: Edge, rpc: EdgeRpc) -> None:
     path = rpc.template.replace("{order_id}", ORDER).replace("{user_id}", ORDER)
@@ -39,7 +45,7 @@ def test_every_rpc_on_the_edge_is_reached_by_its_path(edge: Edge, rpc: EdgeRpc) 
 
 
 def test_a_body_becomes_the_request_and_the_response_a_body(edge: Edge) -> None:
-    order = order_pb2.Order(order_id=ORDER, total_minor=900, state="ORDER_STATE_PENDING")
+    order = order_pb2.Order(order_id=ORDER, total_minor=900, state=order_pb2.ORDER_STATE_PENDING)
     edge.services.behaviours["CreateOrder"] = lambda *_: order_service_pb2.CreateOrderResponse(
         order=order
     )
@@ -124,7 +130,7 @@ def test_a_watch_sends_each_change_as_a_line_when_it_happens(edge: Edge) -> None
 
     def changes(*_: object) -> Iterator[order_service_pb2.WatchOrderResponse]:
         for version in (1, 2, 3):
-            yield order_service_pb2.WatchOrderResponse(entry={"version": version})
+            yield change(version)
             assert read.wait(10), "the line before did not arrive while the stream was open"
             read.clear()
 
@@ -139,6 +145,16 @@ def test_a_watch_sends_each_change_as_a_line_when_it_happens(edge: Edge) -> None
     assert left is None or left > edge.settings.limits.call_seconds
 
 
+def test_a_watch_that_breaks_off_ends_after_what_it_told(edge: Edge) -> None:
+    def changes(*_: object) -> Iterator[order_service_pb2.WatchOrderResponse]:
+        yield change(1)
+        raise Refused(AWAY)
+
+    edge.services.behaviours["WatchOrder"] = changes
+    with _open(edge, f"/v1/orders/{ORDER}:watch") as answer:
+        assert [json.loads(line) for line in answer] == [{"entry": {"version": "1"}}]
+
+
 def test_a_watch_that_its_reader_leaves_ends_at_the_service(edge: Edge) -> None:
     ended = threading.Event()
 
@@ -146,7 +162,7 @@ def test_a_watch_that_its_reader_leaves_ends_at_the_service(edge: Edge) -> None:
         _: object, context: grpc.ServicerContext
     ) -> Iterator[order_service_pb2.WatchOrderResponse]:
         context.add_callback(ended.set)
-        yield order_service_pb2.WatchOrderResponse(entry={"version": 1})
+        yield change(1)
         ended.wait(20)
 
     edge.services.behaviours["WatchOrder"] = changes

@@ -202,7 +202,9 @@ def _routes(settings: EdgeSettings) -> Iterator[Json]:
 
 
 def _route(rpc: EdgeRpc, settings: EdgeSettings) -> Json:
-    match = {"path": rpc.grpc_path, "grpc": {}}
+    # What was REST is gRPC when its route is sought; gRPC-Web still says so of itself.
+    grpc = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+    match = {"path": rpc.grpc_path, "headers": [grpc]}
     action: Json = {"cluster": rpc.service}
     if rpc.method.server_streaming:
         seconds = f"{settings.limits.watch_seconds}s"
