@@ -28,7 +28,7 @@ from google.protobuf.message_factory import GetMessageClass
 from trackops_common.grpc.failures import Failure, status_details
 from trackops_edge.contract import SERVICES, edge_rpcs
 from trackops_edge.render import CONFIGURATION, write
-from trackops_edge.settings import Address, EdgeSettings, Limits, Rate
+from trackops_edge.settings import Address, EdgeSettings, Limits, Rate, ServicesTls
 
 __all__ = [
     "PLENTY",
@@ -83,14 +83,18 @@ class Services:
         self._server: grpc.Server | None = None
 
     @contextmanager
-    def serving(self, port: int = 0) -> Iterator[int]:
+    def serving(self, credentials: grpc.ServerCredentials | None = None) -> Iterator[int]:
         server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
         services = {rpc.method.containing_service for rpc in edge_rpcs()}
         for service in services:
             handlers = {method.name: self._handler(method) for method in service.methods}
             generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
             server.add_generic_rpc_handlers((generic,))
-        bound = server.add_insecure_port(f"{HOST}:{port}")
+        bound = (
+            server.add_insecure_port(f"{HOST}:0")
+            if credentials is None
+            else server.add_secure_port(f"{HOST}:0", credentials)
+        )
         server.start()
         self._server = server
         try:
@@ -289,16 +293,25 @@ class Edge:
 
 @contextmanager
 def run_edge(
-    folder: Path, ports: Iterator[int], *, limits: Limits = PLENTY, trusted_hops: int = 0
+    folder: Path,
+    ports: Iterator[int],
+    *,
+    limits: Limits = PLENTY,
+    trusted_hops: int = 0,
+    services_tls: ServicesTls | None = None,
+    credentials: grpc.ServerCredentials | None = None,
 ) -> Iterator[Edge]:
-    """An edge with services and keys of its own; `ports` gives free ones."""
+    """An edge with services and keys of its own; `ports` gives free ones.
+
+    The services speak TLS with `credentials`, and the edge to them with `services_tls`.
+    """
     services, keys, authority = Services(), Keys(), trustme.CA(key_type=trustme.KeyType.ECDSA)
     certificates = folder / "tls"
     certificates.mkdir(parents=True)
     write_certificate(authority, certificates)
     trust = ssl.create_default_context()
     authority.configure_trust(trust)
-    with services.serving() as grpc_port, keys.serving() as key_port:
+    with services.serving(credentials) as grpc_port, keys.serving() as key_port:
         settings = EdgeSettings(
             folder=folder,
             certificate=certificates / "certificate.pem",
@@ -309,6 +322,7 @@ def run_edge(
             identity_http=Address(HOST, key_port),
             limits=limits,
             trusted_hops=trusted_hops,
+            services_tls=services_tls,
         )
         write(settings, folder)
         edge = Edge(settings, services, keys, trust, authority, folder / "log")

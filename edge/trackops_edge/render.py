@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from importlib import resources
+from ipaddress import ip_address
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -36,11 +37,12 @@ def files(settings: EdgeSettings) -> Mapping[str, bytes]:
     openapi = _own("openapi.json")
     texts = {
         CONFIGURATION: _configuration(settings),
-        "certificate.yaml": json.dumps(_certificate(settings), indent=1),
         "problems.lua": _own("problems.lua"),
         "openapi.json": openapi,
         "docs.html": page(json.loads(openapi)),
     }
+    for secret in _secrets(settings):  # Envoy takes one from a file
+        texts[_secret_file(secret["name"])] = json.dumps({"resources": [secret]}, indent=1)
     contract = descriptor_set().SerializeToString(deterministic=True)
     return {name: text.encode() for name, text in texts.items()} | {"contract.pb": contract}
 
@@ -67,7 +69,7 @@ def _values(settings: EdgeSettings) -> Json:
         "admin_socket": str(folder / "admin.sock"),
         "listen": _address(settings.listen),
         "listen_http": _address(settings.listen_http),
-        "certificate_file": str(folder / "certificate.yaml"),
+        "certificate": _from_file("certificate", settings),
         "problems_file": str(folder / "problems.lua"),
         "contract_file": str(folder / "contract.pb"),
         "issuer": settings.issuer,
@@ -107,21 +109,40 @@ def _bucket(rate: Rate) -> Json:
     }
 
 
-def _certificate(settings: EdgeSettings) -> Json:
-    """What Envoy reads again when the folder of the certificate changes."""
-    return {
-        "resources": [
-            {
-                "@type": f"{_TYPES}.extensions.transport_sockets.tls.v3.Secret",
-                "name": "certificate",
-                "tls_certificate": {
-                    "certificate_chain": {"filename": str(settings.certificate)},
-                    "private_key": {"filename": str(settings.private_key)},
-                    "watched_directory": {"path": str(settings.certificate.parent)},
-                },
-            }
-        ]
-    }
+def _secrets(settings: EdgeSettings) -> Iterator[Json]:
+    """What Envoy reads again when the folder of the files changes."""
+    yield _own_certificate("certificate", settings.certificate, settings.private_key)
+    if tls := settings.services_tls:
+        yield _own_certificate("caller", tls.certificate, tls.private_key)
+        authority = {"trusted_ca": _file_of(tls.authority), **_watched(tls.authority)}
+        yield _secret("authority") | {"validation_context": authority}
+
+
+def _secret_file(name: str) -> str:
+    return f"secret-{name}.yaml"
+
+
+def _from_file(name: str, settings: EdgeSettings) -> Json:
+    """How the configuration names a secret."""
+    source = {"path_config_source": {"path": str(settings.folder / _secret_file(name))}}
+    return {"name": name, "sds_config": source}
+
+
+def _own_certificate(name: str, chain: Path, key: Path) -> Json:
+    files = {"certificate_chain": _file_of(chain), "private_key": _file_of(key)}
+    return _secret(name) | {"tls_certificate": {**files, **_watched(chain)}}
+
+
+def _secret(name: str) -> Json:
+    return {"@type": f"{_TYPES}.extensions.transport_sockets.tls.v3.Secret", "name": name}
+
+
+def _file_of(path: Path) -> Json:
+    return {"filename": str(path)}
+
+
+def _watched(path: Path) -> Json:
+    return {"watched_directory": {"path": str(path.parent)}}
 
 
 def _token_rules() -> Iterator[Json]:
@@ -143,10 +164,42 @@ def _verb(verb: str) -> Json:
 
 def _clusters(settings: EdgeSettings) -> Iterator[Json]:
     for name, address in settings.services.items():
-        yield _cluster(name, address) | {"typed_extension_protocol_options": _HTTP2}
+        cluster = _cluster(name, address) | {"typed_extension_protocol_options": _HTTP2}
+        if settings.services_tls:
+            cluster["transport_socket"] = _mutual_tls(address.host, settings)
+        yield cluster
     yield _cluster("identity_http", settings.identity_http)
     endpoint = {"address": {"pipe": {"path": str(settings.folder / "admin.sock")}}}
     yield _endpoints("admin", endpoint) | {"type": "STATIC"}
+
+
+def _mutual_tls(host: str, settings: EdgeSettings) -> Json:
+    name = {"san_type": _san_type(host), "matcher": {"exact": host}}
+    context = {
+        "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+        "alpn_protocols": ["h2"],
+        "tls_certificate_sds_secret_configs": [_from_file("caller", settings)],
+        "combined_validation_context": {
+            "default_validation_context": {"match_typed_subject_alt_names": [name]},
+            "validation_context_sds_secret_config": _from_file("authority", settings),
+        },
+    }
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": f"{_TYPES}.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            "sni": "" if _san_type(host) == "IP_ADDRESS" else host,
+            "common_tls_context": context,
+        },
+    }
+
+
+def _san_type(host: str) -> str:
+    try:
+        ip_address(host)
+    except ValueError:
+        return "DNS"
+    return "IP_ADDRESS"
 
 
 _HTTP2: Json = {
@@ -158,7 +211,7 @@ _HTTP2: Json = {
 
 
 def _cluster(name: str, address: Address) -> Json:
-    """Every address of the host's name. TLS to the services would be its `transport_socket`."""
+    """Every address of the host's name."""
     many = 100_000  # streams count as requests; the services bound them
     thresholds = {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": many}
     return _endpoints(name, {"address": _address(address)}) | {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trackops_edge.contract import SERVICES
 
-__all__ = ["Address", "EdgeSettings", "Limits", "Rate"]
+__all__ = ["Address", "EdgeSettings", "Limits", "Rate", "ServicesTls"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,17 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServicesTls:
+    """Mutual TLS to the services; PEM files, read again when their folders change."""
+
+    certificate: Path
+    """The edge's own as a caller, and what leads to its CA."""
+    private_key: Path
+    authority: Path
+    """Who vouches for the services; each certificate has to name the host that is called."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EdgeSettings:
     """Raises ValueError where a service has no address."""
 
@@ -73,6 +84,8 @@ class EdgeSettings:
     """gRPC, by the names of `contract.SERVICES`."""
     identity_http: Address
     """Serves `/.well-known/jwks.json`."""
+    services_tls: ServicesTls | None = None
+    """None: the services speak gRPC without TLS. `identity_http` is never asked with TLS."""
     issuer: str = "trackops"
     audience: str = "trackops"
     trusted_hops: int = 0
