@@ -205,7 +205,12 @@ def _san_type(host: str) -> str:
 _HTTP2: Json = {
     "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
         "@type": f"{_TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions",
-        "explicit_http_config": {"http2_protocol_options": {}},
+        "explicit_http_config": {
+            "http2_protocol_options": {
+                # A host that vanished is noticed also by streams on which nothing happens.
+                "connection_keepalive": {"interval": "30s", "timeout": "10s"}
+            }
+        },
     }
 }
 
