@@ -274,6 +274,23 @@ def test_login_takes_a_piped_password_and_logout_ends_it(trackops: Command, emai
     trackops.run("logout")
 
 
+def test_a_password_that_was_handed_out_is_replaced_at_the_first_log_in(
+    trackops: Command, mesh: Mesh
+) -> None:
+    log = mesh.stack.context.home.log_of("identity").read_text()
+    line = next(one for one in log.splitlines() if one.startswith("The first administrator"))
+    email, handed_out = line.partition(": ")[2].split(" / ")
+    words = ("login", "--email", email)
+    assert (
+        "PASSWORD_MUST_CHANGE" in trackops.run(*words, typed=f"{handed_out}\n\n", status=1).stderr
+    )
+    done = trackops.run(*words, typed=f"{handed_out}\n{PASSWORD}\n")
+    assert "choose one of your own" in done.stderr
+    assert claims(trackops.run("token").stdout)["sub"] != "client:development-admin"
+    assert "choose" not in trackops.run(*words, typed=f"{PASSWORD}\n").stderr
+    trackops.run("logout")
+
+
 def test_a_wrong_password_is_refused_in_one_line(trackops: Command, email: str) -> None:
     refused = trackops.run("login", "--email", email, typed="wrong\n", status=1)
     assert "CREDENTIALS_INVALID" in refused.stderr

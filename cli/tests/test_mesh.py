@@ -1,5 +1,8 @@
 """The whole mesh as processes."""
 
+import json
+from urllib.request import urlopen
+
 import psutil
 import pytest
 
@@ -17,6 +20,13 @@ def test_a_secret_is_kept_and_handed_over(mesh: Mesh, setting: str, name: str) -
 
     assert len(kept) >= 32
     assert mesh.addresses.settings[setting] == kept
+
+
+def test_the_key_set_is_shown_over_http(mesh: Mesh) -> None:
+    with urlopen(f"http://{mesh.http('identity')}/.well-known/jwks.json") as answer:
+        (key,) = json.load(answer)["keys"]
+        assert answer.headers["cache-control"] == "public, max-age=300"
+    assert (key["alg"], key["crv"]) == ("EdDSA", "Ed25519")
 
 
 def test_up_again_leaves_everything_running(mesh: Mesh) -> None:

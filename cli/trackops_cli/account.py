@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from trackops_cli.calls import REFUSED, UNREACHABLE
-from trackops_cli.credentials import of_environment
+from trackops_cli.credentials import Credentials, of_environment
 from trackops_cli.local.errors import IdentityRefused, StackError
 from trackops_cli.terminal import fail, say
 
@@ -29,7 +29,7 @@ def login(
     email = email or typer.prompt("E-mail", err=True)
     password = _password("Password: ")
     with _explained():
-        of_environment().login(email, password)
+        _log_in(of_environment(), email, password)
     say(f"logged in as {email}")
 
 
@@ -51,6 +51,25 @@ def token(
     with _explained():
         text = of_environment().access_token(role)
     print(text)  # noqa: T201 - no wrapping
+
+
+def _log_in(credentials: Credentials, email: str, password: str) -> None:
+    """A password that was handed out is replaced on the way."""
+    try:
+        credentials.login(email, password)
+    except IdentityRefused as error:
+        if error.reason != "PASSWORD_MUST_CHANGE":
+            raise
+        say("this password was handed out; choose one of your own")
+        credentials.login(email, password, _new_password())
+
+
+def _new_password() -> str:
+    """Typed twice at a terminal, where nobody sees it."""
+    chosen = _password("New password: ")
+    if sys.stdin.isatty() and _password("Once more: ") != chosen:
+        raise fail(REFUSED, "the two are not the same; nothing was changed")
+    return chosen
 
 
 def _password(prompt: str) -> str:

@@ -94,14 +94,17 @@ class Credentials:
             held = self._at_hand[role] = self._fresh(role or self._default_kind())
         return held.access_token
 
-    def login(self, email: str, password: str) -> None:
-        """Start a session, and end the one before it.
+    def login(self, email: str, password: str, new_password: str = "") -> None:
+        """Start a session, and end the one before it; change the password if there is a new one.
 
         Raises:
-            IdentityRefused: the credentials are wrong, or nobody answered.
+            IdentityRefused: the credentials are wrong, a new password is wanted (reason
+                PASSWORD_MUST_CHANGE) or refused, or nobody answered.
         """
         device = f"trackops on {platform.node()}"[:128]
-        request = pb.LoginRequest(email=email, password=password, device=device)
+        request = pb.LoginRequest(
+            email=email, password=password, device=device, new_password=new_password
+        )
         with self._calling() as identity:
             answer = identity.Login(request)
         with self._alone() as entries:

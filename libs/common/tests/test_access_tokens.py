@@ -166,6 +166,18 @@ def test_a_revoked_sessions_tokens_are_rejected_at_once() -> None:
     one.verify(other)
 
 
+def test_revocations_are_forgotten_once_their_tokens_have_expired() -> None:
+    clock = ManualClock()
+    one = verifier(clock)
+    for minute in range(60):
+        until = clock.now() + timedelta(minutes=10)
+        for n in range(100):
+            one.revoke(f"{minute}/{n}", until=until)
+        clock.advance(minutes=1)
+    assert not one.is_revoked("0/0")
+    assert all(one.is_revoked(f"{minute}/{n}") for minute in range(50, 60) for n in range(100))
+
+
 def test_a_replaced_key_is_forgotten_with_all_that_it_signed() -> None:
     one = verifier()
     good = token()

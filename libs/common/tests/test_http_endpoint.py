@@ -19,13 +19,17 @@ async def _echo(query: str) -> Reply:
     return Reply(HTTPStatus.OK, f"asked: {query}".encode())
 
 
+async def _kept(_: str) -> Reply:
+    return Reply(HTTPStatus.OK, b"{}", "application/json", max_age_seconds=60)
+
+
 async def _broken(_: str) -> Reply:
     raise ValueError("a defect")
 
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    pages = {"/page": _echo, "/broken": _broken}
+    pages = {"/page": _echo, "/broken": _broken, "/kept": _kept}
     async with serving_pages("127.0.0.1:0", pages, limits=LIMITS) as bound:
         yield bound
 
@@ -33,6 +37,16 @@ async def port() -> AsyncIterator[int]:
 async def test_a_page_gets_its_query(port: int) -> None:
     assert await get(port, "/page?verbose&x=1") == (200, "asked: verbose&x=1")
     assert await get(port, "/page") == (200, "asked: ")
+
+
+async def test_a_page_says_for_how_long_it_may_be_kept(port: int) -> None:
+    kept, asked_for_anew = [
+        await send(port, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        for path in ("/kept", "/page")
+    ]
+    assert b"cache-control: public, max-age=60\r\n" in kept
+    assert b"content-type: application/json\r\n" in kept
+    assert b"cache-control: no-store\r\n" in asked_for_anew
 
 
 async def test_a_page_that_is_not_there_is_404(port: int) -> None:

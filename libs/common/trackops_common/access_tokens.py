@@ -25,6 +25,7 @@ _ALGORITHMS = {"OKP": "EdDSA", "RSA": "RS256"}
 """The one algorithm of each kind of key."""
 _REQUIRED = ("exp", "iat", "iss", "aud", "sub")
 _REMEMBERED = 10_000
+_REVOKED = 1_000
 
 
 class TokenRejected(Exception):
@@ -92,6 +93,8 @@ class AccessTokenVerifier:
         self._leeway = leeway
         self._verified: OrderedDict[str, _Verified] = OrderedDict()
         self._revoked: dict[str, datetime] = {}
+        self._revoked_limit = _REVOKED
+        """Above it those whose tokens have expired are looked for: not at every call."""
 
     def replace_keys(self, keys: KeySet) -> None:
         """Take these keys and no others; tokens of keys that are gone are refused from now on."""
@@ -100,9 +103,15 @@ class AccessTokenVerifier:
 
     def revoke(self, session_id: str, *, until: datetime) -> None:
         """Refuse the tokens of a session; none of them is good after `until`."""
-        now = self._clock.now()
-        self._revoked = {one: end for one, end in self._revoked.items() if end > now}
         self._revoked[session_id] = until + self._leeway
+        if len(self._revoked) > self._revoked_limit:
+            now = self._clock.now()
+            self._revoked = {one: end for one, end in self._revoked.items() if end > now}
+            self._revoked_limit = max(_REVOKED, 2 * len(self._revoked))
+
+    def is_revoked(self, session_id: str) -> bool:
+        """Whether the tokens of a session are refused though they have not expired."""
+        return session_id in self._revoked
 
     def verify(self, token: str) -> Principal:
         """Who the token vouches for.
@@ -117,7 +126,7 @@ class AccessTokenVerifier:
             self._remember(token, known)
         if self._clock.now() >= known.expire_time + self._leeway:
             raise TokenRejected("it has expired")
-        if known.principal.session_id in self._revoked:
+        if self.is_revoked(known.principal.session_id):
             raise TokenRejected("its session has ended")
         return known.principal
 

@@ -30,6 +30,8 @@ class Reply:
     status: HTTPStatus
     body: bytes
     content_type: str = "text/plain; charset=utf-8"
+    max_age_seconds: int = 0
+    """For how long anybody may keep it; 0: not at all."""
 
 
 Page = Callable[[str], Awaitable[Reply]]
@@ -151,7 +153,10 @@ def _encoded(connection: h11.Connection, reply: Reply) -> bytes:
     headers = [
         ("content-type", reply.content_type),
         ("content-length", str(len(reply.body))),
-        ("cache-control", "no-store"),
+        (
+            "cache-control",
+            f"public, max-age={age}" if (age := reply.max_age_seconds) else "no-store",
+        ),
         ("connection", "close"),
     ]
     if reply.status is HTTPStatus.METHOD_NOT_ALLOWED:

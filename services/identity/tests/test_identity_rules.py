@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from typing import cast
 from uuid import uuid4
 
+import argon2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trackops_common.grpc.endpoints import Context
 from trackops_identity.adapters.passwords import Argon2Hasher, common_passwords
+from trackops_identity.domain.addresses import neighbourhood
 from trackops_identity.domain.errors import PasswordRefused, TokenInvalid, TooManyAttempts
 from trackops_identity.domain.passwords import PasswordPolicy, normalised
 from trackops_identity.domain.roles import Role
@@ -18,6 +24,7 @@ from trackops_identity.domain.session import EndReason, Session, SessionLimits
 from trackops_identity.domain.signing_keys import KeyRing, KeySchedule, SigningKey
 from trackops_identity.domain.throttle import Throttle, ThrottlePolicy
 from trackops_identity.domain.user import email_key
+from trackops_identity.entrypoints.addresses import ClientAddresses
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = PasswordPolicy(common_passwords(), min_length=15)
@@ -187,3 +194,70 @@ def test_a_replaced_secret_is_good_for_the_overlap_alone() -> None:
     assert [knows("first", 59), knows("first", 60)] == [True, False]
     assert [knows("second", 0), knows("second", 10_000)] == [True, True]
     assert not knows("", 0)
+
+
+def test_an_unknown_account_costs_the_same_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
+    hasher = Argon2Hasher(time_cost=1, memory_kibibytes=16, parallelism=1)
+    standing = hasher.hash("the right password")
+    verify, costs = argon2.PasswordHasher.verify, []
+
+    def recording(self: argon2.PasswordHasher, known: str, password: str) -> bool:
+        costs.append(argon2.extract_parameters(known))
+        return verify(self, known, password)
+
+    monkeypatch.setattr(argon2.PasswordHasher, "verify", recording)
+    assert not hasher.fits("a wrong password", standing)
+    assert not hasher.fits("a wrong password", "")
+    assert not hasher.fits("the password of nobody", "")
+    assert costs == [argon2.extract_parameters(standing)] * 3
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("198.51.100.7", "198.51.100.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("", ""),
+    ],
+)
+def test_an_ipv6_caller_does_not_get_an_allowance_for_each_of_its_addresses(
+    address: str, counted: str
+) -> None:
+    assert neighbourhood(address) == counted
+
+
+class Call:
+    """What is asked of a call."""
+
+    def __init__(self, peer: str, *forwarded: str) -> None:
+        self._peer = peer
+        self._forwarded = forwarded
+
+    def peer(self) -> str:
+        return self._peer
+
+    def invocation_metadata(self) -> Sequence[tuple[str, str]]:
+        return [("x-forwarded-for", one) for one in self._forwarded]
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("ipv4:10.0.0.1:5", [], "10.0.0.1"),
+        ("ipv4:10.0.0.1:5", ["203.0.113.9"], "203.0.113.9"),
+        ("ipv4:10.0.0.1:5", ["1.1.1.1, 203.0.113.9", "10.0.0.2"], "203.0.113.9"),
+        ("ipv4:10.0.0.1:5", ["1.1.1.1, nonsense"], "10.0.0.1"),
+        ("ipv4:10.0.0.1:5", ["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+        ("ipv4:192.0.2.1:5", ["203.0.113.9"], "192.0.2.1"),
+        ("ipv6:%5B::1%5D:5", ["2001:db8::7"], "2001:db8::7"),
+        ("ipv6:[::ffff:10.0.0.1]:5", ["::ffff:203.0.113.9"], "203.0.113.9"),
+        ("ipv6:[2001:db8::1]:5", ["203.0.113.9"], "2001:db8::1"),
+        ("unix:/tmp/socket", ["203.0.113.9"], ""),
+    ],
+)
+def test_an_address_is_what_the_last_trusted_proxy_saw(
+    peer: str, forwarded: list[str], address: str
+) -> None:
+    addresses = ClientAddresses([ip_network("10.0.0.0/8"), ip_network("::1")])
+    assert addresses.of(cast("Context", Call(peer, *forwarded))) == address

@@ -22,7 +22,9 @@ from trackops_common import database as database_module
 from trackops_common.database import Rows
 from trackops_common.errors import StartRefused
 from trackops_common.testing import ErrorDetails, error_details, serving
+from trackops_identity.adapters.sweeping import sweep
 from trackops_identity.bootstrap import IdentitySettings, bootstrap
+from trackops_identity.domain.signing_keys import KeySchedule
 
 PASSWORD = "correct horse battery staple"
 OTHER = "another horse, another staple"
@@ -36,14 +38,7 @@ def start(database: Database) -> Start:
 
     @asynccontextmanager
     async def starting(**settings: Any) -> AsyncIterator[Any]:
-        cheap = {"argon2_time_cost": 1, "argon2_memory_kibibytes": 8, "argon2_parallelism": 1}
-        chosen = {
-            "listen": "",
-            "database_url": SecretStr(database.url("trackops_identity")),
-            "token_seal_key": SecretStr("a seal key of this test, 32 characters"),
-            "key_encryption_key": SecretStr("an encryption key of this test, 32"),
-        }
-        configured = IdentitySettings(**{**cheap, **chosen, **settings})
+        configured = IdentitySettings(**{**cheap_settings(database), **settings})
         async with bootstrap(configured) as application, serving(application) as channel:
             yield IdentityServiceStub(channel)
 
@@ -54,6 +49,18 @@ def start(database: Database) -> Start:
 async def stub(start: Start) -> AsyncIterator[Any]:
     async with start() as one:
         yield one
+
+
+def cheap_settings(database: Database) -> dict[str, Any]:
+    return {
+        "argon2_time_cost": 1,
+        "argon2_memory_kibibytes": 8,
+        "argon2_parallelism": 1,
+        "listen": "",
+        "database_url": SecretStr(database.url("trackops_identity")),
+        "token_seal_key": SecretStr("a seal key of this test, 32 characters"),
+        "key_encryption_key": SecretStr("an encryption key of this test, 32"),
+    }
 
 
 async def refusal(call: Any) -> ErrorDetails:
@@ -80,8 +87,10 @@ async def register(stub: Any, email: str = "ada@example.com") -> identity_pb2.Us
     return user
 
 
-def login(email: str = "ada@example.com", password: str = PASSWORD) -> pb.LoginRequest:
-    return pb.LoginRequest(email=email, password=password, device="test")
+def login(
+    email: str = "ada@example.com", password: str = PASSWORD, new_password: str = ""
+) -> pb.LoginRequest:
+    return pb.LoginRequest(email=email, password=password, device="test", new_password=new_password)
 
 
 def refresh(token: str) -> pb.RefreshTokensRequest:
@@ -316,7 +325,7 @@ async def test_of_the_last_two_administrators_one_stays_one(
 ) -> None:
     async with start() as stub:
         email, password = first_admin(capsys)
-        session = (await stub.Login(login(email, password))).session
+        session = (await stub.Login(login(email, password, OTHER))).session
         other = (await register(stub)).user_id
         await stub.SetUserRoles(roles_request(other, identity_pb2.ROLE_ADMIN))
         outcomes = await asyncio.gather(
@@ -375,7 +384,7 @@ async def test_replicas_that_start_at_once_make_one_administrator_and_one_key(
         email, password = first_admin(capsys)
         key_set = json.loads((await stubs[0].GetKeySet(pb.GetKeySetRequest())).key_set_json)
         assert len(key_set["keys"]) == 1
-        token = (await stubs[0].Login(login(email, password))).tokens.access_token
+        token = (await stubs[0].Login(login(email, password, OTHER))).tokens.access_token
         assert (await verified(stubs[0], token))["roles"] == ["admin"]
 
 
@@ -407,3 +416,110 @@ async def test_first_clients_are_known_from_the_start(start: Start) -> None:
     for _ in range(2):
         async with start(first_clients=clients) as stub:
             await stub.IssueServiceToken(request)
+
+
+async def test_development_clients_are_there_as_long_as_the_setting(start: Start) -> None:
+    secret = "a secret of this test"
+    request = pb.IssueServiceTokenRequest(client_id="development-support", client_secret=secret)
+    async with start(development_secret=SecretStr(secret)) as stub:
+        tokens = (await stub.IssueServiceToken(request)).tokens
+        assert (await verified(stub, tokens.access_token))["roles"] == ["support"]
+        request.client_secret = "another one"
+        assert await reason(stub.IssueServiceToken(request)) == INVALID_CREDENTIALS
+    async with start() as stub:
+        for request.client_secret in (secret, "x"):
+            assert await reason(stub.IssueServiceToken(request)) == INVALID_CREDENTIALS
+
+
+async def test_a_password_that_was_handed_out_must_be_replaced(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with start() as stub:
+        email, password = first_admin(capsys)
+        for _ in range(10):  # the password is right: nothing is held against anybody
+            wanted = await reason(stub.Login(login(email, password)))
+            assert wanted == (grpc.StatusCode.FAILED_PRECONDITION, "PASSWORD_MUST_CHANGE")
+        same = await refusal(stub.Login(login(email, password, password)))
+        assert same.violations == {"password": "is the one that is to be replaced"}
+        short = await refusal(stub.Login(login(email, password, "short")))
+        assert short.violations == {"password": "has fewer than 15 characters"}
+        wrong = await reason(stub.Login(login(email, OTHER, PASSWORD)))
+        assert wrong == INVALID_CREDENTIALS
+        await stub.Login(login(email, password, PASSWORD))
+        assert await reason(stub.Login(login(email, password))) == INVALID_CREDENTIALS
+        await stub.Login(login(email, PASSWORD))
+
+
+async def test_a_new_password_at_log_in_ends_the_sessions_before(
+    stub: Any, database: Database
+) -> None:
+    await register(stub)
+    before = await stub.Login(login())
+    after = await stub.Login(login(new_password=OTHER))
+    assert revoked_sessions(database) == [before.session.session_id]
+    assert await reason(stub.RefreshTokens(refresh(before.tokens.refresh_token))) == INVALID_TOKEN
+    await stub.RefreshTokens(refresh(after.tokens.refresh_token))
+
+
+FORWARDED = (("x-forwarded-for", "203.0.113.9, 198.51.100.7"),)
+
+
+async def test_a_stranger_does_not_choose_where_it_seems_to_come_from(stub: Any) -> None:
+    await register(stub)
+    answer = await stub.Login(login(), metadata=FORWARDED)
+    assert answer.session.address == "127.0.0.1"
+
+
+async def test_a_trusted_proxy_says_where_a_call_came_from(start: Start) -> None:
+    async with start(trusted_proxies="127.0.0.0/8,10.0.0.0/8") as stub:
+        await register(stub)
+        answer = await stub.Login(login(), metadata=FORWARDED)
+        assert answer.session.address == "198.51.100.7"
+
+
+async def test_an_address_behind_a_proxy_is_throttled_by_itself(start: Start) -> None:
+    async with start(trusted_proxies="127.0.0.1") as stub:
+        for n in range(51):
+            guess = stub.Login(login(f"{n}@example.com"), metadata=FORWARDED)
+            assert await reason(guess) == INVALID_CREDENTIALS
+        slowed = stub.Login(login("new@example.com"), metadata=FORWARDED)
+        assert (await reason(slowed))[1] == "TOO_MANY_ATTEMPTS"
+        other = (("x-forwarded-for", "198.51.100.8"),)
+        elsewhere = stub.Login(login("new@example.com"), metadata=other)
+        assert await reason(elsewhere) == INVALID_CREDENTIALS
+
+
+async def test_the_key_set_is_a_page_that_may_be_kept_for_a_while(
+    start: Start, database: Database
+) -> None:
+    async with start() as stub:
+        key_set = (await stub.GetKeySet(pb.GetKeySetRequest())).key_set_json
+    async with bootstrap(IdentitySettings(**cheap_settings(database))) as application:
+        reply = await application.pages["/.well-known/jwks.json"]("")
+    assert reply.body.decode() == key_set
+    assert reply.content_type == "application/jwk-set+json"
+    assert 0 < reply.max_age_seconds < KeySchedule().announced_for.total_seconds()
+
+
+async def test_what_is_too_old_to_matter_is_swept_in_batches(stub: Any, database: Database) -> None:
+    await register(stub)
+    kept = await stub.Login(login())
+    own = database_module.Database(database.url("trackops_identity"), application_name="test")
+    try:
+        own.execute(
+            "INSERT INTO sessions (session_id, user_id, device, address, counter, create_time,"
+            " use_time, expire_time) SELECT gen_random_uuid(), user_id, '', '', 1, now(), now(),"
+            " now() - interval '31 days' FROM users, generate_series(1, 25)"
+            " WHERE email = 'ada@example.com'"
+        )
+        own.execute(
+            "INSERT INTO throttles SELECT 'old ' || n, 1, now() - interval '3 days'"
+            " FROM generate_series(1, 5) AS n"
+        )
+        assert sweep(own, batch_rows=10) == 30
+        assert sweep(own, batch_rows=10) == 0
+    finally:
+        own.close()
+    left = read(database, "SELECT session_id FROM sessions")
+    assert [str(row[0]) for row in left] == [kept.session.session_id]
+    assert len(read(database, "SELECT FROM throttles")) == 2

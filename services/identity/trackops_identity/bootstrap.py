@@ -13,7 +13,8 @@ from datetime import timedelta
 from typing import Annotated
 
 import structlog
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 from trackops.identity.v1 import identity_service_pb2
 
 from trackops_common.bounded_calls import CallLimits
@@ -62,8 +63,10 @@ from trackops_identity.domain.roles import Role
 from trackops_identity.domain.service_client import ServiceClient, development_clients
 from trackops_identity.domain.session import SessionLimits
 from trackops_identity.domain.signing_keys import KeySchedule
+from trackops_identity.entrypoints.addresses import ClientAddresses, Network
 from trackops_identity.entrypoints.errors import identity_failure
 from trackops_identity.entrypoints.identity_servicer import IdentityServicer, UseCases
+from trackops_identity.entrypoints.key_set_page import KEY_SET_PATH, key_set_page
 
 __all__ = ["IdentitySettings", "bootstrap"]
 
@@ -103,6 +106,9 @@ class IdentitySettings(ServiceSettings):
     argon2_parallelism: int = 4
     max_concurrent_hashes: int = 2
     """Passwords hashed at a time, each of which takes `argon2_memory_kibibytes`."""
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = ()
+    """Addresses or networks, with commas between, of the proxies whose `x-forwarded-for` is
+    believed: failed log-ins count against the address that they name."""
     admin_email: str = "admin@trackops.invalid"
     """The administrator that the first start makes."""
     first_clients: Mapping[str, SecretStr] = Field(default_factory=dict)
@@ -110,6 +116,11 @@ class IdentitySettings(ServiceSettings):
     development_secret: SecretStr = SecretStr("")
     """Development only: the secret of clients named `development-admin` and so on, one for each
     role. Empty: there are none."""
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
 
 
 @asynccontextmanager
@@ -125,9 +136,10 @@ async def bootstrap(settings: IdentitySettings) -> AsyncIterator[Application]:
     ):
         parts = _Parts.of(settings, database)
         await asyncio.to_thread(_first_start, settings, parts)
+        use_cases = _use_cases(settings, parts, batcher)
         service = RpcService(
             identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"],
-            IdentityServicer(_use_cases(settings, parts, batcher)),
+            IdentityServicer(use_cases, ClientAddresses(settings.trusted_proxies)),
             identity_failure,
         )
         rotation = asyncio.create_task(_keep(parts, database), name="identity keeping")
@@ -137,6 +149,7 @@ async def bootstrap(settings: IdentitySettings) -> AsyncIterator[Application]:
                 background=[keeper, rotation],
                 dependencies={"Postgres": database.check},
                 vitals=vitals,
+                pages={KEY_SET_PATH: key_set_page(use_cases.get_key_set)},
             )
         finally:
             rotation.cancel()
@@ -251,7 +264,16 @@ def _use_cases(settings: IdentitySettings, parts: _Parts, batcher: BatcherFactor
         ),
         verify_email=alone(VerifyEmails(unit_of_work, parts.letters, clock)),
         login=alone(
-            Logins(unit_of_work, attempts, parts.hasher, parts.tokens, limits, clock, uuid.uuid4),
+            Logins(
+                unit_of_work,
+                attempts,
+                parts.hasher,
+                new_passwords,
+                parts.tokens,
+                limits,
+                clock,
+                uuid.uuid4,
+            ),
             limits=hashing,
         ),
         refresh=alone(

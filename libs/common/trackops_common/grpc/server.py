@@ -31,7 +31,7 @@ from trackops_common.grpc.call_meters import CallMeters
 from trackops_common.grpc.endpoints import Context, RpcService, handlers_of
 from trackops_common.grpc.readiness import DependencyCheck, watch_dependencies
 from trackops_common.grpc.streams import OpenStreams
-from trackops_common.http_endpoint import serving_pages
+from trackops_common.http_endpoint import Page, serving_pages
 from trackops_common.observability import configure_logging
 from trackops_common.probes import Readiness, pages
 from trackops_common.settings import ServiceSettings
@@ -68,6 +68,8 @@ class Application:
     """By name, what must answer for health to say SERVING."""
     vitals: Vitals = field(default_factory=Vitals)
     """What the service shows of itself over HTTP."""
+    pages: Mapping[str, Page] = field(default_factory=dict)
+    """By path, what else it shows there."""
 
 
 Bootstrap = Callable[[S], AbstractAsyncContextManager[Application]]
@@ -160,7 +162,8 @@ async def _showing(
     if not settings.http_listen:
         yield
         return
-    async with serving_pages(settings.http_listen, pages(application.vitals, readiness)) as port:
+    shown = {**application.pages, **pages(application.vitals, readiness)}
+    async with serving_pages(settings.http_listen, shown) as port:
         _log.info("showing probes and metrics", address=settings.http_listen, port=port)
         yield
 

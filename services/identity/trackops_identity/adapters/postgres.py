@@ -22,15 +22,17 @@ from trackops_identity.domain.user import User, email_key
 __all__ = ["PostgresIdentityReader", "PostgresUnitOfWork", "PostgresUnitOfWorkFactory"]
 
 _USER = """
-SELECT user_id, email, password_hash, roles, email_verified, version, create_time, update_time
+SELECT user_id, email, password_hash, roles, email_verified, version, create_time, update_time,
+       password_must_change
   FROM users
 """
 
 _INSERT_USER = """
 INSERT INTO users (user_id, email, email_key, password_hash, roles, email_verified, version,
-                   create_time, update_time)
+                   create_time, update_time, password_must_change)
 VALUES (%(user_id)s, %(email)s, %(email_key)s, %(password_hash)s, %(roles)s::text[],
-        %(email_verified)s, %(version)s, %(create_time)s, %(update_time)s)
+        %(email_verified)s, %(version)s, %(create_time)s, %(update_time)s,
+        %(password_must_change)s)
     ON CONFLICT DO NOTHING
 RETURNING user_id
 """
@@ -38,7 +40,8 @@ RETURNING user_id
 _SAVE_USER = """
 UPDATE users
    SET password_hash = %(password_hash)s, roles = %(roles)s::text[],
-       email_verified = %(email_verified)s, version = %(version)s, update_time = %(update_time)s
+       email_verified = %(email_verified)s, version = %(version)s, update_time = %(update_time)s,
+       password_must_change = %(password_must_change)s
  WHERE user_id = %(user_id)s
 """
 
@@ -297,6 +300,7 @@ def _user_columns(user: User) -> dict[str, Any]:
         "version": user.version,
         "create_time": user.create_time,
         "update_time": user.update_time,
+        "password_must_change": user.password_must_change,
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from trackops_common.clock import Clock
 from trackops_identity.application.ports import PasswordHasher, UnitOfWork, UnitOfWorkFactory
+from trackops_identity.domain.addresses import neighbourhood
 from trackops_identity.domain.errors import CredentialsInvalid
 from trackops_identity.domain.passwords import normalised
 from trackops_identity.domain.throttle import ThrottlePolicy
@@ -77,4 +78,7 @@ class PasswordAttempts:
 
 
 def _keys(email: str, address: str) -> Mapping[str, str]:
-    return {"account": f"account:{email_key(email)}", "address": f"address:{address}"}
+    return {
+        "account": f"account:{email_key(email)}",
+        "address": f"address:{neighbourhood(address)}",
+    }

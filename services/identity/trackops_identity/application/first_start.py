@@ -37,7 +37,7 @@ class FirstStart:
     new_id: Callable[[], UUID]
 
     def __call__(self, admin_email: str) -> FirstAdmin | None:
-        """The new administrator, to change the password at the first log-in; None if there is one.
+        """The new administrator, who must change the password; None if there is one.
 
         Raises:
             EmailTaken: the address has an account that is no administrator's.
@@ -50,6 +50,7 @@ class FirstStart:
             password_hash=self.hasher.hash(password),
             now=self.clock.now(),
             roles=[Role.ADMIN],
+            password_must_change=True,
         )
         with self.unit_of_work() as work:
             if work.users.lock_admins():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -16,8 +17,9 @@ from trackops_identity.application.ports import (
     UnitOfWorkFactory,
 )
 from trackops_identity.application.sessions import end_sessions
+from trackops_identity.domain.addresses import neighbourhood
 from trackops_identity.domain.errors import CredentialsInvalid, TokenInvalid, UserNotFound
-from trackops_identity.domain.events import LetterKind
+from trackops_identity.domain.events import LetterKind, SessionsRevoked
 from trackops_identity.domain.passwords import PasswordPolicy, normalised
 from trackops_identity.domain.session import EndReason
 from trackops_identity.domain.throttle import ThrottlePolicy
@@ -55,9 +57,15 @@ class NewPasswords:
 
     def store(self, work: UnitOfWork, user: User, password_hash: str, now: datetime) -> None:
         """Give a locked account its new password, end all its sessions, and commit."""
-        user.set_password_hash(password_hash, now)
+        work.commit(self.replace(work, user, password_hash, now))
+
+    def replace(
+        self, work: UnitOfWork, user: User, password_hash: str, now: datetime
+    ) -> Sequence[SessionsRevoked]:
+        """`store`, for whoever has more to do in the unit of work and commits these events."""
+        user.change_password(password_hash, now)
         work.users.save(user)
-        events = end_sessions(
+        return end_sessions(
             work,
             user,
             work.sessions.lock_going_on(user.user_id, now),
@@ -65,7 +73,6 @@ class NewPasswords:
             now=now,
             access_lifetime=self.access_lifetime,
         )
-        work.commit(events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +131,8 @@ class RequestPasswordResets:
     def __call__(self, command: RequestPasswordReset) -> None:
         """Raises TooManyAttempts."""
         now = self.clock.now()
-        account, address = f"letter:{email_key(command.email)}", f"letters:{command.address}"
+        account = f"letter:{email_key(command.email)}"
+        address = f"letters:{neighbourhood(command.address)}"
         with self.unit_of_work() as work:
             throttles = work.throttles.lock([account, address])
             throttles[account].attempt(self.per_account, now)

@@ -4,6 +4,7 @@ IdentityError
 ├── CredentialsInvalid     no account or client has these credentials
 ├── TokenInvalid           altered, expired, used up, or of a session that has ended
 ├── TooManyAttempts        too many failed of late; come back in `retry_after_seconds`
+├── PasswordMustChange     the password is right, was handed out, and must be replaced first
 ├── PasswordRefused        the password would be guessed too soon
 ├── EmailTaken             the address has an account
 ├── UserNotFound           no account has this id
@@ -19,6 +20,7 @@ __all__ = [
     "EmailTaken",
     "IdentityError",
     "LastAdmin",
+    "PasswordMustChange",
     "PasswordRefused",
     "TokenInvalid",
     "TooManyAttempts",
@@ -50,6 +52,13 @@ class TooManyAttempts(IdentityError):
     def __init__(self, *, retry_after_seconds: float) -> None:
         super().__init__(f"too many attempts; try again in {retry_after_seconds:.0f} s")
         self.retry_after_seconds = retry_after_seconds
+
+
+class PasswordMustChange(IdentityError):
+    """The password is right, and good for nothing but choosing another one."""
+
+    def __init__(self) -> None:
+        super().__init__("the password was handed out; log in with a new one beside it")
 
 
 class PasswordRefused(IdentityError):

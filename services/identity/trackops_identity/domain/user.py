@@ -31,6 +31,8 @@ class User:
     version: int
     create_time: datetime
     update_time: datetime
+    password_must_change: bool = False
+    """Somebody else knows the password: it was handed out."""
 
     @classmethod
     def register(
@@ -41,9 +43,20 @@ class User:
         password_hash: str,
         now: datetime,
         roles: Iterable[Role] = (Role.CUSTOMER,),
+        password_must_change: bool = False,
     ) -> User:
         """A new account; its address is still to be proved."""
-        return cls(user_id, email.strip(), password_hash, frozenset(roles), False, 1, now, now)
+        return cls(
+            user_id,
+            email.strip(),
+            password_hash,
+            frozenset(roles),
+            False,
+            1,
+            now,
+            now,
+            password_must_change,
+        )
 
     @property
     def is_admin(self) -> bool:
@@ -54,8 +67,13 @@ class User:
         self.email_verified = True
         self._changed(now)
 
+    def change_password(self, password_hash: str, now: datetime) -> None:
+        """Another password, which its owner has chosen."""
+        self.password_must_change = False
+        self.set_password_hash(password_hash, now)
+
     def set_password_hash(self, password_hash: str, now: datetime) -> None:
-        """Another password, or the same one hashed with other parameters."""
+        """The same password, hashed with other parameters."""
         self.password_hash = password_hash
         self._changed(now)
 

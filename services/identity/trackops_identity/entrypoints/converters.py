@@ -8,7 +8,6 @@ from datetime import datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 from trackops.identity.v1 import identity_pb2
 
-from trackops_common.grpc.endpoints import Context
 from trackops_identity.application.ports import AccessToken
 from trackops_identity.application.sessions import GrantedSession
 from trackops_identity.domain.roles import Role
@@ -17,7 +16,6 @@ from trackops_identity.domain.session import Session
 from trackops_identity.domain.user import User
 
 __all__ = [
-    "address_of",
     "client_message",
     "roles_of",
     "service_tokens_message",
@@ -25,12 +23,6 @@ __all__ = [
     "tokens_message",
     "user_message",
 ]
-
-
-def address_of(context: Context) -> str:
-    """The address that a call came from, without its port; "" where there is none (a socket)."""
-    kind, _, place = context.peer().partition(":")
-    return place.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else ""
 
 
 def roles_of(values: Iterable[identity_pb2.Role.ValueType]) -> frozenset[Role]:

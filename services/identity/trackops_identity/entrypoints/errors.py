@@ -12,6 +12,7 @@ from trackops_identity.domain.errors import (
     CredentialsInvalid,
     EmailTaken,
     LastAdmin,
+    PasswordMustChange,
     PasswordRefused,
     TokenInvalid,
     TooManyAttempts,
@@ -27,6 +28,10 @@ _PLAIN: Mapping[type[Exception], tuple[grpc.StatusCode, ErrorReason.ValueType]] 
     ),
     TokenInvalid: (grpc.StatusCode.UNAUTHENTICATED, ErrorReason.ERROR_REASON_TOKEN_INVALID),
     EmailTaken: (grpc.StatusCode.ALREADY_EXISTS, ErrorReason.ERROR_REASON_EMAIL_TAKEN),
+    PasswordMustChange: (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        ErrorReason.ERROR_REASON_PASSWORD_MUST_CHANGE,
+    ),
     LastAdmin: (grpc.StatusCode.FAILED_PRECONDITION, ErrorReason.ERROR_REASON_LAST_ADMIN),
 }
 """Those that carry nothing."""

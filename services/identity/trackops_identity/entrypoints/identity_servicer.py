@@ -29,8 +29,8 @@ from trackops_identity.application.service_clients import (
 from trackops_identity.application.sessions import GrantedSession
 from trackops_identity.domain.session import Session
 from trackops_identity.domain.user import User
+from trackops_identity.entrypoints.addresses import ClientAddresses
 from trackops_identity.entrypoints.converters import (
-    address_of,
     client_message,
     roles_of,
     service_tokens_message,
@@ -67,8 +67,9 @@ class UseCases:
 class IdentityServicer:
     """Answers IdentityService; the contract's comments say what each RPC promises."""
 
-    def __init__(self, use_cases: UseCases) -> None:
+    def __init__(self, use_cases: UseCases, addresses: ClientAddresses) -> None:
         self._do = use_cases
+        self._addresses = addresses
 
     async def RegisterUser(
         self, request: pb.RegisterUserRequest, context: Context
@@ -86,7 +87,10 @@ class IdentityServicer:
         return pb.VerifyEmailResponse(user=user_message(user))
 
     async def Login(self, request: pb.LoginRequest, context: Context) -> pb.LoginResponse:
-        command = Login(request.email, request.password, request.device, address_of(context))
+        address = self._addresses.of(context)
+        command = Login(
+            request.email, request.password, request.device, address, request.new_password
+        )
         granted = await self._do.login.submit(command)
         return pb.LoginResponse(
             tokens=tokens_message(granted), session=session_message(granted.session)
@@ -125,7 +129,10 @@ class IdentityServicer:
         self, request: pb.ChangePasswordRequest, context: Context
     ) -> pb.ChangePasswordResponse:
         command = ChangePassword(
-            UUID(request.user_id), request.password, request.new_password, address_of(context)
+            UUID(request.user_id),
+            request.password,
+            request.new_password,
+            self._addresses.of(context),
         )
         await self._do.change_password.submit(command)
         return pb.ChangePasswordResponse()
@@ -134,7 +141,7 @@ class IdentityServicer:
         self, request: pb.RequestPasswordResetRequest, context: Context
     ) -> pb.RequestPasswordResetResponse:
         await self._do.request_reset.submit(
-            RequestPasswordReset(request.email, address_of(context))
+            RequestPasswordReset(request.email, self._addresses.of(context))
         )
         return pb.RequestPasswordResetResponse()
 

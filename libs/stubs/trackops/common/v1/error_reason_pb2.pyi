@@ -242,6 +242,11 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     Sample: {"reason": "PERMISSION_DENIED", "domain": "trackops",
     "metadata": {"permission": "sagas.operate"}}
     """
+    ERROR_REASON_PASSWORD_MUST_CHANGE: _ErrorReason.ValueType  # 77
+    """FAILED_PRECONDITION. The password is right, was handed out, and must be
+    replaced: log in with `new_password`.
+    Sample: {"reason": "PASSWORD_MUST_CHANGE", "domain": "trackops"}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, in a form for programs: the `reason` of the one
@@ -469,4 +474,9 @@ ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 76
 """PERMISSION_DENIED. The caller is known, and may not do this.
 Sample: {"reason": "PERMISSION_DENIED", "domain": "trackops",
 "metadata": {"permission": "sagas.operate"}}
+"""
+ERROR_REASON_PASSWORD_MUST_CHANGE: ErrorReason.ValueType  # 77
+"""FAILED_PRECONDITION. The password is right, was handed out, and must be
+replaced: log in with `new_password`.
+Sample: {"reason": "PASSWORD_MUST_CHANGE", "domain": "trackops"}
 """

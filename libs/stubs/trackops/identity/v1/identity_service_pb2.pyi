@@ -103,20 +103,24 @@ class LoginRequest(message.Message):
     EMAIL_FIELD_NUMBER: builtins.int
     PASSWORD_FIELD_NUMBER: builtins.int
     DEVICE_FIELD_NUMBER: builtins.int
+    NEW_PASSWORD_FIELD_NUMBER: builtins.int
     email: builtins.str
     password: builtins.str
     device: builtins.str
     """What the caller's program calls itself, for the list of sessions."""
+    new_password: builtins.str
+    """The password from now on; ends all other sessions. Empty: none."""
     def __init__(
         self,
         *,
         email: builtins.str = ...,
         password: builtins.str = ...,
         device: builtins.str = ...,
+        new_password: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["device", b"device", "email", b"email", "password", b"password"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["device", b"device", "email", b"email", "new_password", b"new_password", "password", b"password"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

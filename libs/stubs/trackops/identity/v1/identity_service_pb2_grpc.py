@@ -162,6 +162,10 @@ class IdentityServiceServicer:
         or it has another password; the answer and its time are the same.
         RESOURCE_EXHAUSTED with reason TOO_MANY_ATTEMPTS and `RetryInfo`: after
         failures of this account or from this address; the password was not tried.
+        FAILED_PRECONDITION with reason PASSWORD_MUST_CHANGE: the password is right,
+        was handed out, and `new_password` is empty.
+        INVALID_ARGUMENT: `new_password` is refused, as for RegisterUser, or is the
+        one that it replaces.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

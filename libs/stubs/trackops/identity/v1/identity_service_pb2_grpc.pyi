@@ -61,6 +61,10 @@ class IdentityServiceStub:
     or it has another password; the answer and its time are the same.
     RESOURCE_EXHAUSTED with reason TOO_MANY_ATTEMPTS and `RetryInfo`: after
     failures of this account or from this address; the password was not tried.
+    FAILED_PRECONDITION with reason PASSWORD_MUST_CHANGE: the password is right,
+    was handed out, and `new_password` is empty.
+    INVALID_ARGUMENT: `new_password` is refused, as for RegisterUser, or is the
+    one that it replaces.
     """
     RefreshTokens: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.RefreshTokensRequest, _identity_service_pb2.RefreshTokensResponse]
     """Renews the tokens of a session. A refresh token is good for one call; the
@@ -161,6 +165,10 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     or it has another password; the answer and its time are the same.
     RESOURCE_EXHAUSTED with reason TOO_MANY_ATTEMPTS and `RetryInfo`: after
     failures of this account or from this address; the password was not tried.
+    FAILED_PRECONDITION with reason PASSWORD_MUST_CHANGE: the password is right,
+    was handed out, and `new_password` is empty.
+    INVALID_ARGUMENT: `new_password` is refused, as for RegisterUser, or is the
+    one that it replaces.
     """
     RefreshTokens: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RefreshTokensRequest, _identity_service_pb2.RefreshTokensResponse]  # type: ignore[assignment]
     """Renews the tokens of a session. A refresh token is good for one call; the
@@ -276,6 +284,10 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         or it has another password; the answer and its time are the same.
         RESOURCE_EXHAUSTED with reason TOO_MANY_ATTEMPTS and `RetryInfo`: after
         failures of this account or from this address; the password was not tried.
+        FAILED_PRECONDITION with reason PASSWORD_MUST_CHANGE: the password is right,
+        was handed out, and `new_password` is empty.
+        INVALID_ARGUMENT: `new_password` is refused, as for RegisterUser, or is the
+        one that it replaces.
         """
 
     @_abc_1.abstractmethod
