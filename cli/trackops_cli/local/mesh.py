@@ -64,6 +64,7 @@ class Addresses:
         return targets | {
             "TRACKOPS_REDIS_URL": self.redis_url,
             "TRACKOPS_KAFKA_BOOTSTRAP_SERVERS": self.kafka_bootstrap,
+            "TRACKOPS_TRUSTED_PROXIES": HOST,  # the edge
             **self.secrets,
         }
 
@@ -118,6 +119,7 @@ SERVICES = (
             "TRACKOPS_TOKEN_SEAL_KEY",
             "TRACKOPS_KEY_ENCRYPTION_KEY",
             "TRACKOPS_DEVELOPMENT_SECRET",
+            "TRACKOPS_TRUSTED_PROXIES",
             "TRACKOPS_OUTBOX_RELAY_TARGET",
         ),
     ),
