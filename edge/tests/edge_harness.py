@@ -343,15 +343,22 @@ def run_edge(
 
 
 def write_certificate(authority: trustme.CA, folder: Path) -> None:
-    """A new certificate of loopback, in the place of the one before."""
+    """A new certificate of loopback in the place of the one before.
+
+    It is done as Kubernetes does with mounted secrets: the files are links into a folder that is
+    itself a link, and only this one is replaced.
+    """
     made = authority.issue_cert(HOST, "localhost", key_type=trustme.KeyType.ECDSA)
-    for name, part in (
-        ("key.pem", made.private_key_pem),
-        ("certificate.pem", made.cert_chain_pems[0]),
-    ):
-        draft = folder / f"{name}.new"
-        part.write_to_path(str(draft))
-        draft.replace(folder / name)
+    parts = {"key.pem": made.private_key_pem, "certificate.pem": made.cert_chain_pems[0]}
+    content, draft = folder / f"..{uuid.uuid4()}", folder / "..data_new"
+    content.mkdir()
+    for name, part in parts.items():
+        part.write_to_path(str(content / name))
+    draft.symlink_to(content.name)
+    draft.replace(folder / "..data")
+    for name in parts:
+        if not (folder / name).exists():
+            (folder / name).symlink_to(f"..data/{name}")
 
 
 @contextmanager

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from trackops_edge.settings import Limits, Rate
+from trackops_edge.settings import Rate
 
 from .edge_harness import PLENTY, Answer, Edge, run_edge
 
@@ -18,21 +19,19 @@ FEW = Rate(burst=BURST, per_second=1)
 
 @pytest.fixture
 def strict_edge(tmp_path: Path, ports: Iterator[int]) -> Iterator[Edge]:
-    limits = Limits(per_client=FEW, together=PLENTY.together)
-    with run_edge(tmp_path, ports, limits=limits) as edge:
+    with run_edge(tmp_path, ports, limits=replace(PLENTY, per_client=FEW)) as edge:
         yield edge
 
 
 @pytest.fixture
 def crowded_edge(tmp_path: Path, ports: Iterator[int]) -> Iterator[Edge]:
-    limits = Limits(per_client=PLENTY.per_client, together=FEW)
-    with run_edge(tmp_path, ports, limits=limits) as edge:
+    with run_edge(tmp_path, ports, limits=replace(PLENTY, together=FEW)) as edge:
         yield edge
 
 
 @pytest.fixture
 def edge_behind_a_proxy(tmp_path: Path, ports: Iterator[int]) -> Iterator[Edge]:
-    limits = Limits(per_client=FEW, together=PLENTY.together)
+    limits = replace(PLENTY, per_client=FEW)
     with run_edge(tmp_path, ports, limits=limits, trusted_hops=1) as edge:
         yield edge
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -12,7 +13,6 @@ from trackops.common.v1.error_reason_pb2 import ErrorReason
 from trackops.order.v1 import order_service_pb2
 
 from trackops_common.grpc.failures import Failure
-from trackops_edge.settings import Limits
 
 from .edge_harness import PLENTY, Answer, Edge, Refused, run_edge
 
@@ -214,8 +214,7 @@ def test_headers_that_are_too_large_or_too_many_are_a_problem(edge: Edge) -> Non
 
 @pytest.fixture
 def hasty_edge(tmp_path: Path, ports: Iterator[int]) -> Iterator[Edge]:
-    limits = Limits(per_client=PLENTY.per_client, together=PLENTY.together, call_seconds=1)
-    with run_edge(tmp_path, ports, limits=limits) as edge:
+    with run_edge(tmp_path, ports, limits=replace(PLENTY, call_seconds=1)) as edge:
         yield edge
 
 

@@ -7,7 +7,9 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from http.client import HTTPResponse
+from pathlib import Path
 
 import grpc
 import pytest
@@ -17,7 +19,7 @@ from trackops.order.v1 import order_pb2, order_service_pb2
 from trackops_common.grpc.failures import Failure
 from trackops_edge.contract import EdgeRpc, edge_rpcs
 
-from .edge_harness import Edge, Refused
+from .edge_harness import PLENTY, Edge, Refused, run_edge
 
 ORDER = str(uuid.uuid4())
 AWAY = Failure(
@@ -143,6 +145,27 @@ def test_a_watch_sends_each_change_as_a_line_when_it_happens(edge: Edge) -> None
         assert answer.read() == b""
     left = edge.services.calls[0].seconds_left
     assert left is None or left > edge.settings.limits.call_seconds
+
+
+def test_a_watch_on_which_nothing_happens_stays_open(tmp_path: Path, ports: Iterator[int]) -> None:
+    limits = replace(PLENTY, idle_seconds=1)
+    with run_edge(tmp_path, ports, limits=limits) as edge:
+        happened = threading.Event()
+
+        def changes(*_: object) -> Iterator[order_service_pb2.WatchOrderResponse]:
+            yield change(1)
+            assert happened.wait(20)
+            yield change(2)
+
+        edge.services.behaviours["WatchOrder"] = changes
+        edge.services.behaviours["CancelOrder"] = lambda *_: edge.services.released.wait(20)
+        with _open(edge, f"/v1/orders/{ORDER}:watch") as answer:
+            answer.readline()
+            # A call that is cut off for its idleness says that the time has passed.
+            assert edge.call("POST", f"/v1/orders/{ORDER}:cancel", {}).status == 504
+            happened.set()
+            assert json.loads(answer.readline()) == {"entry": {"version": "2"}}
+        edge.services.released.set()
 
 
 def test_a_watch_that_breaks_off_ends_after_what_it_told(edge: Edge) -> None:

@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 import uuid
+from http.client import HTTPResponse
 from pathlib import Path
 
 import grpc
@@ -108,6 +109,39 @@ class TestHeaders:
         assert len({answer.status for answer in answers.values()}) == 5
         for what, answer in answers.items():
             self._assert_safe(what, answer)
+
+    @pytest.mark.parametrize(
+        ("sent", "status"),
+        [
+            (b"GET / HTTP/1.1\r\nno header\r\n\r\n", 400),
+            (b"nonsense\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\n\r\n", 400),
+            (b"GET / HTTP/1.0\r\n\r\n", 426),
+            (
+                b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n"
+                b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+                400,
+            ),
+        ],
+        ids=["no header", "no request", "no host", "HTTP/1.0", "two lengths"],
+    )
+    def test_what_is_no_good_http_gets_them_with_a_problem(
+        self, edge: Edge, sent: bytes, status: int
+    ) -> None:
+        with (
+            socket.create_connection(("127.0.0.1", edge.port), timeout=10) as plain,
+            edge.trust.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
+        ):
+            secure.sendall(sent)
+            response = HTTPResponse(secure)
+            response.begin()
+            body = response.read()
+
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        answer = Answer(response.status, headers, body)
+        assert headers["content-type"] == "application/problem+json"
+        assert (answer.status, answer.json["status"]) == (status, status)
+        self._assert_safe("no good HTTP", answer)
 
     def _assert_safe(self, what: str, answer: Answer) -> None:
         headers = answer.headers

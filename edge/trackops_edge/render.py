@@ -81,6 +81,7 @@ def _values(settings: EdgeSettings) -> Json:
         "max_header_kibibytes": limits.header_kibibytes,
         "max_headers": limits.headers,
         "max_clients": limits.clients,
+        "idle_timeout": f"{limits.idle_seconds}s",
         "max_request_bytes": limits.request_bytes,
         "max_response_bytes": limits.response_bytes,
         "client_bucket": _bucket(limits.per_client),

@@ -57,6 +57,7 @@ _PROBLEMS: Sequence[tuple[int, str, str, str]] = (
     (408, "Request Timeout", "", "the request took too long to arrive"),
     (413, "Content Too Large", "", "the body is larger than the edge takes"),
     (415, "Unsupported Media Type", "", _DETAIL),
+    (426, "Upgrade Required", "", "the edge speaks HTTP/1.1 and HTTP/2"),
     (429, "Overloaded", "OVERLOADED", "too many requests; try again after `retry-after` seconds"),
     (431, "Request Header Fields Too Large", "", "the headers are larger than the edge takes"),
     (500, "Internal Server Error", "", "internal error; the edge's log has it"),

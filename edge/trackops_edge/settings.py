@@ -51,6 +51,8 @@ class Limits:
     connections: int = 10_000
     call_seconds: int = 10
     """For an RPC that answers once."""
+    idle_seconds: int = 60
+    """For a request on which nothing moves, other than a stream's."""
     watch_seconds: int = 3600
     """For a stream; then it ends, and its caller resumes it."""
 
