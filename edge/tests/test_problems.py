@@ -229,3 +229,4 @@ def test_a_service_that_takes_too_long_or_is_away_is_a_problem(hasty_edge: Edge)
     for answer, status in ((late, 504), (away, 503)):
         assert_is_problem(answer)
         assert answer.status == status
+    assert away.json["detail"] == "the service behind the edge is away; try again"

@@ -6,6 +6,9 @@ import socket
 import ssl
 import struct
 import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from http.client import HTTPResponse
 from pathlib import Path
 
@@ -20,7 +23,7 @@ from trackops_cli.testing import wait_for
 from trackops_common.grpc.failures import Failure
 from trackops_common.testing import error_details
 
-from .edge_harness import Answer, Edge, Refused, write_certificate
+from .edge_harness import PLENTY, Answer, Edge, Refused, run_edge, write_certificate
 
 ORDER = str(uuid.uuid4())
 CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0)]
@@ -65,11 +68,13 @@ class TestTls:
             assert b"HTTP/" not in plain.recv(4096)
 
     def test_a_new_certificate_is_taken_while_it_runs(self, edge: Edge) -> None:
-        before = self._certificate(edge)
+        for _ in range(3):
+            before = self._certificate(edge)
 
-        write_certificate(edge.authority, edge.settings.certificate.parent)
+            write_certificate(edge.authority, edge.settings.certificate.parent)
 
-        wait_for(lambda: self._certificate(edge) != before, what="the new certificate")
+            changed = partial(self._differs, edge, before)
+            wait_for(changed, what="the new certificate")
         assert edge.call("GET", "/v1/orders").status == 200
 
     def _trust(self, edge: Edge) -> ssl.SSLContext:
@@ -83,6 +88,9 @@ class TestTls:
             trust.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
         ):
             return secure.version()
+
+    def _differs(self, edge: Edge, certificate: bytes | None) -> bool:
+        return self._certificate(edge) != certificate
 
     def _certificate(self, edge: Edge) -> bytes | None:
         with (
@@ -256,6 +264,26 @@ class TestGrpc:
         for caught in (first, second):
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
         assert edge.services.calls == []
+
+    def test_a_call_that_is_cut_off_is_told_so(self, tmp_path: Path, ports: Iterator[int]) -> None:
+        with (
+            run_edge(tmp_path, ports, limits=replace(PLENTY, idle_seconds=1)) as edge,
+            self._channel(edge) as channel,
+        ):
+            edge.services.behaviours["CancelOrder"] = lambda *_: edge.services.released.wait(20)
+            with pytest.raises(grpc.RpcError) as caught:
+                OrderServiceStub(channel).CancelOrder(
+                    order_service_pb2.CancelOrderRequest(), metadata=self._token(edge), timeout=20
+                )
+            edge.services.released.set()
+
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert caught.value.details() == "stream timeout"
+
+    def test_another_audience_is_no_matter_of_permission(self, edge: Edge) -> None:
+        answer = self._grpc_web(edge, edge.keys.token(aud="another"))
+
+        assert answer.headers["grpc-status"] == "16"
 
     def _grpc_web(self, edge: Edge, token: str | None) -> Answer:
         message = order_service_pb2.GetOrderRequest(order_id=ORDER).SerializeToString()

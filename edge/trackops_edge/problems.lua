@@ -92,17 +92,10 @@ local function title_of(reason)
   return words and (words:sub(1, 1) .. words:sub(2):lower():gsub("_", " "))
 end
 
--- A text as a JSON string. It may repeat what a caller sent: only harmless characters stay.
-local function quoted(text)
-  local shown = text:sub(1, 300):gsub("%s+", " "):gsub("[^%w%p ]", "?"):gsub('["\\]', "'")
-  return '"' .. shown .. '"'
-end
-
 -- The problem's text, and after how many seconds to try again, if that is said. `body` is a status
--- in JSON, or what Envoy says of a request that it cannot transcode.
+-- in JSON; of any other text nothing is told.
 local function problem(http_status, body)
   local status = members(body)
-  if not next(status) and body:find("%S") then status = { message = quoted(body) } end
   local details = details_of(status)
   local info = details.ErrorInfo or {}
   local title = title_of(info.reason)

@@ -112,11 +112,11 @@ def _bucket(rate: Rate) -> Json:
 
 
 def _secrets(settings: EdgeSettings) -> Iterator[Json]:
-    """What Envoy reads again when the folder of the files changes."""
+    """What Envoy reads again when a folder of the files changes."""
     yield _own_certificate("certificate", settings.certificate, settings.private_key)
     if tls := settings.services_tls:
         yield _own_certificate("caller", tls.certificate, tls.private_key)
-        authority = {"trusted_ca": _file_of(tls.authority), **_watched(tls.authority)}
+        authority = {"trusted_ca": _file_of(tls.authority)}
         yield _secret("authority") | {"validation_context": authority}
 
 
@@ -132,7 +132,7 @@ def _from_file(name: str, settings: EdgeSettings) -> Json:
 
 def _own_certificate(name: str, chain: Path, key: Path) -> Json:
     files = {"certificate_chain": _file_of(chain), "private_key": _file_of(key)}
-    return _secret(name) | {"tls_certificate": {**files, **_watched(chain)}}
+    return _secret(name) | {"tls_certificate": files}
 
 
 def _secret(name: str) -> Json:
@@ -141,10 +141,6 @@ def _secret(name: str) -> Json:
 
 def _file_of(path: Path) -> Json:
     return {"filename": str(path)}
-
-
-def _watched(path: Path) -> Json:
-    return {"watched_directory": {"path": str(path.parent)}}
 
 
 def _token_rules() -> Iterator[Json]:

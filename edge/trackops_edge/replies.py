@@ -75,9 +75,16 @@ _TOKENS: Sequence[tuple[str, str, str, str]] = (
     (_REFUSED, "Token invalid", "TOKEN_INVALID", "the access token is not good"),
 )
 
+# Calls that came as gRPC; those that were transcoded have the path by which they came.
 _GRPC = {
-    "header_filter": {
-        "header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+    "and_filter": {
+        "filters": [
+            {"header_filter": {"header": header}}
+            for header in (
+                {"name": "content-type", "string_match": {"prefix": "application/grpc"}},
+                {"name": "x-envoy-original-path", "present_match": False},
+            )
+        ]
     }
 }
 
@@ -93,8 +100,7 @@ def header(name: str, value: str) -> Json:
 def local_replies() -> Json:
     """Problem details (RFC 9457) for what Envoy answers itself.
 
-    Calls that are gRPC by then, those of REST that were transcoded among them, keep a gRPC status;
-    of the latter, it becomes a problem as the statuses of the services do.
+    Calls that came as gRPC or gRPC-Web get a gRPC status.
     """
     tokens = [
         _mapper(_noted(note), 401, title, reason, detail) for note, title, reason, detail in _TOKENS
@@ -104,16 +110,15 @@ def local_replies() -> Json:
 
 
 def _of_grpc() -> Sequence[Json]:
-    """The texts as Envoy has them; statuses that say more than those which Envoy would choose."""
+    """The texts as Envoy has them, and two statuses that say more than those of Envoy.
+
+    What took too long is DEADLINE_EXCEEDED; a refused token UNAUTHENTICATED, whatever is wrong.
+    """
     body = {"body_format_override": {"text_format_source": {"inline_string": _DETAIL}}}
     late = {"response_flag_filter": {"flags": ["UT", "SI", "DT"]}}
     return [
         {"filter": _all(_GRPC, late), "headers_to_add": [header("grpc-status", "4")], **body},
-        {
-            "filter": _all(_GRPC, _noted(_REFUSED)),
-            "headers_to_add": [header("grpc-status", "16")],
-            **body,
-        },
+        {"filter": _all(_GRPC, _noted(_REFUSED)), "status_code": 401, **body},
         {"filter": _GRPC, **body},
     ]
 
@@ -130,7 +135,6 @@ def _mapper(condition: Json, status: int, title: str, reason: str, detail: str) 
     return {
         "filter": condition,
         "status_code": status,
-        "headers_to_add": [header(*one) for one in SECURITY_HEADERS.items()],
         "body_format_override": {
             "json_format": body,
             "content_type": "application/problem+json",
