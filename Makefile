@@ -39,8 +39,9 @@ lint: venv ## ruff, mypy, import-linter, buf, stale stubs
 format: venv ## Rewrite Python and protos in the house's form
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/buf format -w protos
 
-proto: venv ## Regenerate libs/stubs from protos
+proto: venv ## Regenerate libs/stubs and the edge's OpenAPI document from protos
 	$(BIN)/python scripts/proto.py
+	$(BIN)/python scripts/openapi.py
 
 bench: venv ## Measure, each figure beside its baseline; writes .trackops/bench.json
 	@$(BIN)/python -m bench

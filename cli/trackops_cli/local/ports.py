@@ -36,6 +36,8 @@ class Ports:
     inventory_http: int = 9054
     payment_http: int = 9055
     identity_http: int = 9056
+    edge: int = 8443
+    edge_http: int = 9057
     postgres: int = 15432
     redis: int = 16379
     kafka: int = 19092
