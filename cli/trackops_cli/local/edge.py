@@ -86,4 +86,4 @@ def _services_tls(authority: Authority | None) -> ServicesTls | None:
     if authority is None:
         return None
     paths = authority.paths(EDGE)
-    return ServicesTls(paths.certificate, paths.key, paths.ca)
+    return ServicesTls(certificate=paths.certificate, private_key=paths.key, authority=paths.ca)

@@ -249,7 +249,7 @@ def _bury(bench: RelayBench, key: str) -> None:
 def _expire(bench: RelayBench, *, keep: str, since: datetime) -> None:
     """The event topic forgets what is before this event, published after `since`."""
     servers = bench.settings.kafka_bootstrap_servers
-    place = KafkaEventLog(servers).find(bench.topic, {keep: since})[keep]
+    place = KafkaEventLog(bench.settings.kafka).find(bench.topic, {keep: since})[keep]
     begin = TopicPartition(bench.topic, 0, place.offset)
     admin = AdminClient({"bootstrap.servers": servers})
     (deleted,) = admin.delete_records([begin]).values()
@@ -259,9 +259,7 @@ def _expire(bench: RelayBench, *, keep: str, since: datetime) -> None:
 def _waiting(bench: RelayBench) -> dict[str, int]:
     """The keys in quarantine, each with the `seq` from which on it waits."""
     settings = bench.settings
-    checkpoints = KafkaCheckpoints(
-        settings.kafka_bootstrap_servers, topic=settings.checkpoint_topic, partitions=8
-    )
+    checkpoints = KafkaCheckpoints(settings.kafka, topic=settings.checkpoint_topic, partitions=8)
     return {key: one.first_seq for key, one in checkpoints.found(ORDER).quarantine.items()}
 
 
