@@ -1,6 +1,6 @@
 # The two commands that matter: `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help venv up down reset status demo test chaos lint format proto bench explain-listing clean
+.PHONY: help venv up down reset status demo test chaos audit lint format proto bench explain-listing clean
 BIN := .venv/bin
 
 help: ## What can be made
@@ -30,14 +30,18 @@ test: lint ## Lint, then every test, on servers of its own
 chaos: venv ## 20 rounds of faults on the relay, 5,000 events/s through replicas that come and go
 	TRACKOPS_CHAOS_ROUNDS=20 TRACKOPS_CHAOS_RATE=5000 $(BIN)/python -m pytest -s tests/chaos
 
+audit: venv ## Known vulnerabilities of the locked packages; asks PyPI about each, so not part of `make test`
+	$(BIN)/uv tool run pip-audit==2.10.1 --strict --disable-pip --require-hashes --requirement requirements/lock.txt
+
 lint: venv ## ruff, mypy, import-linter, buf, stale stubs
 	@scripts/lint.sh
 
 format: venv ## Rewrite Python and protos in the house's form
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/buf format -w protos
 
-proto: venv ## Regenerate libs/stubs from protos
+proto: venv ## Regenerate libs/stubs and the edge's OpenAPI document from protos
 	$(BIN)/python scripts/proto.py
+	$(BIN)/python scripts/openapi.py
 
 bench: venv ## Measure, each figure beside its baseline; writes .trackops/bench.json
 	@$(BIN)/python -m bench

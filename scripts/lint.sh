@@ -6,12 +6,13 @@ export PATH="$PWD/.venv/bin:$PATH"
 
 ruff check --quiet .
 ruff format --quiet --check . || { echo "lint: run 'make format'" >&2; exit 1; }
-mypy libs/*/trackops_* services/*/trackops_* cli/trackops_cli bench scripts conftest.py
-for tests in libs/*/tests services/*/tests cli/tests tests; do  # each has modules of the same names
+mypy libs/*/trackops_* services/*/trackops_* edge/trackops_edge cli/trackops_cli bench scripts conftest.py
+for tests in libs/*/tests services/*/tests edge/tests cli/tests tests; do  # each has modules of the same names
   mypy "$tests"
 done
 lint-imports --no-cache --no-logo | tail -n 20
 python scripts/proto.py --check 2>/dev/null || { echo "lint: run 'make proto' and commit libs/stubs" >&2; exit 1; }
+python scripts/openapi.py --check
 python scripts/state_diagram.py --check
 python scripts/saga_definitions.py --check
 python scripts/authorization_table.py --check

@@ -57,12 +57,16 @@ def _write_if_new(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
+def well_known_imports() -> Path:
+    """Where google/protobuf lies."""
+    return Path(grpc_tools.__file__).parent / "_proto"
+
+
 def generate(target: Path) -> None:
     """Write the stubs of every contract, and of buf.validate, below `target`."""
-    well_known = Path(grpc_tools.__file__).parent / "_proto"
     ours = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
     services = [name for name in ours if name.endswith("_service.proto")]
-    common = [f"-I{PROTOS}", f"-I{IMPORTS}", f"-I{well_known}"]
+    common = [f"-I{PROTOS}", f"-I{IMPORTS}", f"-I{well_known_imports()}"]
     _protoc(
         *common,
         f"--python_out={target}",

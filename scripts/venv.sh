@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(libs/stubs libs/client libs/common services/* cli)
+packages=(libs/stubs libs/client libs/common services/* edge cli)
 stamp=.venv/.installed-from
 wanted=$(cat requirements/*.txt $(printf '%s/pyproject.toml ' "${packages[@]}") scripts/venv.sh | sha256sum)
 [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || exit 0

@@ -42,7 +42,7 @@ def test_a_taken_port_names_port_owner_variable_and_holder() -> None:
 
 def test_a_listener_on_every_address_counts_too() -> None:
     with (
-        socket.create_server(("0.0.0.0", 0)) as listening,
+        socket.create_server(("0.0.0.0", 0)) as listening,  # noqa: S104 - what is tested
         pytest.raises(PortTaken),
     ):
         Ports(redis=listening.getsockname()[1]).claim("redis").check()

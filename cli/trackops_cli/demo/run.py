@@ -28,7 +28,7 @@ async def run_demo(addresses: Addresses, token: Callable[[], str], console: Cons
 
     `token` gives an administrator's.
     """
-    plan = make_plan(uuid.uuid4().hex[:6].upper(), random.Random())
+    plan = make_plan(uuid.uuid4().hex[:6].upper(), random.Random())  # noqa: S311 - variety
     with closing(EventLog(addresses.kafka)) as log:
         client = DemoClient(addresses.services, token, addresses.credentials)
         async with aclosing(client):

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -18,7 +19,7 @@ from trackops_cli.local.processes import Command
 from trackops_cli.local.server import Context, Server, run_to_end
 from trackops_common.kafka_settings import KafkaAccess, SecurityProtocol
 
-__all__ = ["Kafka"]
+__all__ = ["Detour", "Kafka"]
 
 _JVM = (
     "-Xms256m",
@@ -77,7 +78,23 @@ _LOGGING = """\
 """
 
 
+@dataclass(frozen=True)
+class Detour:
+    """A second listener, whose clients are told to come by another port.
+
+    Kafka's clients take the broker's word for its address, so a proxy between them has to be it.
+    """
+
+    port: int
+    """Where the broker listens."""
+    advertised_port: int
+    """Where it tells clients to connect to."""
+
+
 class Kafka(Server):
+    detour: Detour | None = None
+    """For tests, without users; a change needs a `start`, which restarts the broker."""
+
     def __init__(
         self,
         context: Context,
@@ -161,20 +178,22 @@ class Kafka(Server):
         return "".join(f"{key}={value}\n" for key, value in self._settings().items())
 
     def _settings(self) -> dict[str, str]:
-        broker, controller = f"CLIENTS://{self.bootstrap}", f"CONTROLLER://{self._controller}"
+        usual = [f"CLIENTS://{self.bootstrap}", f"CONTROLLER://{self._controller}"]
+        listeners, advertised = list(usual), list(usual)
         inner = "SASL_PLAINTEXT" if self.has_users else "PLAINTEXT"
-        return (
-            _SETTINGS
-            | self._rights()
-            | self._tls()
-            | {
-                "listener.security.protocol.map": f"CLIENTS:{self._protocol},CONTROLLER:{inner}",
-                "listeners": f"{broker},{controller}",
-                "advertised.listeners": f"{broker},{controller}",
-                "controller.quorum.voters": f"1@{self._controller}",
-                "log.dirs": str(self._data),
-            }
-        )
+        protocols = [f"CLIENTS:{self._protocol}", f"CONTROLLER:{inner}"]
+        if self.detour is not None:
+            listeners.append(f"DETOUR://{HOST}:{self.detour.port}")
+            advertised.append(f"DETOUR://{HOST}:{self.detour.advertised_port}")
+            protocols.append(f"DETOUR:{self._protocol}")
+        own = {
+            "listener.security.protocol.map": ",".join(protocols),
+            "listeners": ",".join(listeners),
+            "advertised.listeners": ",".join(advertised),
+            "controller.quorum.voters": f"1@{self._controller}",
+            "log.dirs": str(self._data),
+        }
+        return _SETTINGS | self._rights() | self._tls() | own
 
     def _rights(self) -> dict[str, str]:
         if not self.has_users:

@@ -89,6 +89,7 @@ class Addresses:
         }
         return targets | {
             "TRACKOPS_FIRST_CLIENTS": json.dumps(dict(self.client_secrets)),
+            "TRACKOPS_TRUSTED_PROXIES": HOST,  # the edge
             **self.secrets,
         }
 
@@ -196,6 +197,7 @@ SERVICES = (
             "TRACKOPS_KEY_ENCRYPTION_KEY",
             "TRACKOPS_DEVELOPMENT_SECRET",
             "TRACKOPS_FIRST_CLIENTS",
+            "TRACKOPS_TRUSTED_PROXIES",
             "TRACKOPS_OUTBOX_RELAY_TARGET",
         ),
     ),

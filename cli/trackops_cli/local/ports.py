@@ -36,6 +36,8 @@ class Ports:
     inventory_http: int = 9054
     payment_http: int = 9055
     identity_http: int = 9056
+    edge: int = 8443
+    edge_http: int = 9057
     postgres: int = 15432
     redis: int = 16379
     kafka: int = 19092
@@ -104,7 +106,7 @@ def _bind(port: int) -> socket.socket:
 
 def _hold_free_port(held: ExitStack) -> int:
     while True:
-        port = random.choice(_TEST_RANGE)
+        port = random.choice(_TEST_RANGE)  # noqa: S311 - any will do
         try:
             held.enter_context(_bind(port))
         except OSError:

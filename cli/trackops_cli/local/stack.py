@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from trackops_cli.local.authority import Authority
+from trackops_cli.local.edge import Edge
 from trackops_cli.local.errors import DiskFull
 from trackops_cli.local.home import Home
 from trackops_cli.local.kafka import Kafka
@@ -79,6 +80,7 @@ class LocalStack:
         self.services = {
             spec.name: Service(spec, self.context, self.addresses) for spec in SERVICES
         }
+        self.edge = Edge(self.context, self.addresses)
 
     @property
     def admin_url(self) -> str:
@@ -122,8 +124,9 @@ class LocalStack:
             ensure_acls(admin)
 
     def start_services(self) -> None:
-        """Returns when every service says SERVING."""
+        """Returns when every service says SERVING, and the edge before them is ready."""
         self._start(*self.services.values())
+        self.edge.start()
 
     def renew_certificates(self) -> None:
         """New ones for all; services that run take them in by themselves."""
@@ -131,8 +134,11 @@ class LocalStack:
             self.authority.renew(CERTIFIED_NAMES)
 
     def stop(self, *, grace_seconds: float = 20) -> list[str]:
-        """Ends the services, then the servers, by pid; keeps the data. Returns what had run."""
-        services, servers = tuple(self.services.values()), self._servers()
+        """Ends the edge and the services, then the servers, by pid; keeps the data.
+
+        Returns what had run.
+        """
+        services, servers = (*self.services.values(), self.edge), self._servers()
         ran: list[str] = []
         for group in (services, servers):
             ran += _stop_all(group, grace_seconds)
@@ -189,7 +195,7 @@ class LocalStack:
         return (self.postgres, self.redis, self.kafka)
 
     def _parts(self) -> tuple[Server, ...]:
-        return (*self._servers(), *self.services.values())
+        return (*self._servers(), *self.services.values(), self.edge)
 
     def _addresses(self) -> Addresses:
         # All at once, before threads ask for them.

@@ -112,4 +112,4 @@ class _Watch:
             raise failure from error
         self._failures += 1
         pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures, 10))
-        return (failure.retry_after_seconds or 0.0) + pause * random.uniform(0.5, 1.0)
+        return (failure.retry_after_seconds or 0.0) + pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter

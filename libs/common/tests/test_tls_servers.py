@@ -25,7 +25,6 @@ from trackops_common.grpc.channels import open_channel
 from trackops_common.grpc.credentials import channel_credentials
 from trackops_common.relay_client import published_by_relay
 from trackops_common.testing import ErrorDetails, ServiceProcess, error_details
-from trackops_common.testing_tokens import access_token
 from trackops_common.tls import TlsFiles, TlsMaterial
 
 PROGRAM = """

@@ -195,7 +195,7 @@ class Batcher(Generic[C, R]):
                 if time.monotonic() >= give_up:
                     _fail_all(batch, DependencyUnavailable(self._dependency), cause=error)
                     return
-                await asyncio.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 6)))
+                await asyncio.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 6)))  # noqa: S311 - jitter
             except BatchRefused:
                 await self._split(batch)
                 return

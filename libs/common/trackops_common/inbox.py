@@ -309,7 +309,7 @@ class _Run:
     def _pause_seconds(self, failures: int) -> float:
         longest = self._settings.longest_pause_seconds
         pause = min(longest, self._settings.first_pause_seconds * 2 ** min(failures - 1, 16))
-        return float(pause * random.uniform(0.5, 1))
+        return float(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
 
     def _commit_for_tooling(self) -> None:
         """Tell Kafka the positions, so that its tools can show them. Nothing depends on it."""

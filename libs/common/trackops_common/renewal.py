@@ -113,7 +113,8 @@ class Renewed(Generic[T]):
     def _put_off(self, error: TransientError) -> None:
         self._failures += 1
         pause = min(_LONGEST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2.0 ** min(self._failures, 16))
-        self._renew_at = self._clock() + pause * random.uniform(0.5, 1.0)
+        jitter = random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+        self._renew_at = self._clock() + pause * jitter
         _log.warning(
             "not renewed; will try again",
             what=self._what,

@@ -302,7 +302,11 @@ class TcpLink:
             if not self._whole:
                 client.close()
                 return
-            server = socket.create_connection(self._server)
+            try:
+                server = socket.create_connection(self._server)
+            except OSError:  # it is being restarted
+                client.close()
+                return
             self._sockets |= {client, server}
         self._start(self._pump, client, server)
         self._start(self._pump, server, client, lambda: self._hushed)

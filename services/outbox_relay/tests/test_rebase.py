@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from trackops.relay.v1 import relay_service_pb2 as pb
@@ -19,10 +19,12 @@ from trackops_cli.testing import wait_for
 from trackops_common.errors import TransientError
 from trackops_common.testing import error_details, eventually, serving
 from trackops_outbox_relay.adapters.checkpoints import KafkaCheckpoints
+from trackops_outbox_relay.adapters.event_log import KafkaEventLog
 from trackops_outbox_relay.bootstrap import bootstrap
 from trackops_outbox_relay.domain.checkpoint import START, Checkpoint
 from trackops_outbox_relay.domain.quarantine import Fault, Quarantined, QuarantineReason
 from trackops_outbox_relay.domain.rebase import LogSpan, RowPlace, plan_rebase
+from trackops_outbox_relay.domain.sources import partition_of
 from trackops_outbox_relay.domain.standing import Standing
 from trackops_outbox_relay.testing import RelayBench
 
@@ -182,9 +184,7 @@ async def test_a_database_restored_from_a_backup_goes_on_where_it_and_the_log_pa
 async def test_a_checkpoint_that_was_lost_is_found_again(bench: RelayBench) -> None:
     ids = bench.write(ORDER, 120)
     await _publish(bench, ids)
-    producer = Producer({"bootstrap.servers": bench.settings.kafka_bootstrap_servers})
-    producer.produce(bench.settings.checkpoint_topic, None, ORDER, partition=3)
-    assert producer.flush(10) == 0
+    _bury(bench, ORDER)
     ids += bench.write(ORDER, 5)
     await _rebase(bench, "has no record", rows_to_publish=5, rows_in_log=120)
     await _publish(bench, ids)
@@ -201,6 +201,66 @@ async def test_a_checkpoint_topic_made_again_is_filled_from_the_log(bench: Relay
     ids += bench.write(ORDER, 5)
     await _rebase(bench, "made again", rows_to_publish=5, rows_in_log=100, keys_to_quarantine=1)
     await _publish(bench, ids)
+
+
+async def test_a_record_of_a_key_in_quarantine_that_was_lost_is_found_again(
+    bench: RelayBench,
+) -> None:
+    ids = bench.write(ORDER, 20)
+    bench.write(ORDER, 1, key="held", topic="no topic/at all")
+    ids += bench.write(ORDER, 20)
+    await _publish(bench, ids)
+    _bury(bench, f"{ORDER}/held")
+    ids += bench.write(ORDER, 5)
+    await _rebase(
+        bench,
+        "1 of its keys are in quarantine, but the checkpoint topic holds only 0",
+        rows_to_publish=5,
+        rows_in_log=40,
+        keys_to_quarantine=1,
+    )
+    await _publish(bench, ids)
+    assert await asyncio.to_thread(_waiting, bench) == {"held": 21}
+
+
+async def test_what_the_log_has_forgotten_is_not_judged(bench: RelayBench) -> None:
+    """Its retention is over; a key whose only event went with it is not held back for that."""
+    bench.write(ORDER, 1, key="early")
+    bench.write(ORDER, 20)
+    async with bootstrap(bench.settings):
+        await asyncio.to_thread(wait_for, lambda: len(bench.published(ORDER)) == 21)
+        since = datetime.now(UTC)
+        kept = bench.write(ORDER, 20)
+        await asyncio.to_thread(wait_for, lambda: len(bench.published(ORDER)) == 41)
+    _expire(bench, keep=kept[0], since=since)
+    _bury(bench, ORDER)
+    later = bench.write(ORDER, 5)
+    await _rebase(bench, "has no record", rows_in_log=20, rows_to_publish=5, keys_to_quarantine=0)
+    await _publish(bench, kept + later)
+
+
+def _bury(bench: RelayBench, key: str) -> None:
+    """The checkpoint topic forgets the record of this key."""
+    producer = Producer({"bootstrap.servers": bench.settings.kafka_bootstrap_servers})
+    producer.produce(bench.settings.checkpoint_topic, None, key, partition=partition_of(ORDER, 8))
+    assert producer.flush(10) == 0
+
+
+def _expire(bench: RelayBench, *, keep: str, since: datetime) -> None:
+    """The event topic forgets what is before this event, published after `since`."""
+    servers = bench.settings.kafka_bootstrap_servers
+    place = KafkaEventLog(bench.settings.kafka).find(bench.topic, {keep: since})[keep]
+    begin = TopicPartition(bench.topic, 0, place.offset)
+    admin = AdminClient({"bootstrap.servers": servers})
+    (deleted,) = admin.delete_records([begin]).values()
+    assert deleted.result(10).low_watermark == begin.offset
+
+
+def _waiting(bench: RelayBench) -> dict[str, int]:
+    """The keys in quarantine, each with the `seq` from which on it waits."""
+    settings = bench.settings
+    checkpoints = KafkaCheckpoints(settings.kafka, topic=settings.checkpoint_topic, partitions=8)
+    return {key: one.first_seq for key, one in checkpoints.found(ORDER).quarantine.items()}
 
 
 def _make_again(bench: RelayBench) -> None:

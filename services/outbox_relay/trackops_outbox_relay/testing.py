@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from trackops_common import envelope
 from trackops_common.database import Database
@@ -106,7 +106,7 @@ class RelayBench:
             }
         )
         try:
-            consumer.assign([TopicPartition(topic, 0, 0)])
+            consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
             while True:
                 message: Any = consumer.poll(10)
                 if message is None:

@@ -180,7 +180,7 @@ class RelaySource:
     def _wait_after(self, error: TransientError) -> None:
         longest = self._pace.longest_pause_seconds
         pause = min(longest, self._pace.first_pause_seconds * 2 ** min(self._failures, 16))
-        pause *= random.uniform(0.5, 1)
+        pause *= random.uniform(0.5, 1)  # noqa: S311 - jitter
         self._failures += 1
         _log.warning(
             "waiting to publish again",

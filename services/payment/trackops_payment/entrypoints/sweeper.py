@@ -26,7 +26,7 @@ class Sweeper:
     """On average: replicas that start together are not to sweep together."""
 
     def __call__(self, stop: threading.Event) -> None:
-        while not stop.wait(self.interval_seconds * random.uniform(0.5, 1.5)):
+        while not stop.wait(self.interval_seconds * random.uniform(0.5, 1.5)):  # noqa: S311 - jitter
             try:
                 if asked := self.sweep():
                     _log.info("asked the payment provider again", payments=asked)

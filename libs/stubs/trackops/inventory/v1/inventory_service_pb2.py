@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from trackops.common.v1 import authorization_pb2 as trackops_dot_common_dot_v1_dot_authorization__pb2
 from trackops.inventory.v1 import inventory_pb2 as trackops_dot_inventory_dot_v1_dot_inventory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-trackops/inventory/v1/inventory_service.proto\x12\x15trackops.inventory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\x1a&trackops/common/v1/authorization.proto\x1a%trackops/inventory/v1/inventory.proto\"\x8a\x01\n\x12\x41\x64justStockRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12/\n\x03sku\x18\x02 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^[A-Z0-9][A-Z0-9._-]{0,63}$\x12%\n\x05\x64\x65lta\x18\x03 \x01(\x03\x42\x16\xbaH\x13\"\x11\x18\x80\x94\xeb\xdc\x03(\x80\xec\x94\xa3\xfc\xff\xff\xff\xff\x01\"M\n\x13\x41\x64justStockResponse\x12\x36\n\x0bstock_level\x18\x01 \x01(\x0b\x32!.trackops.inventory.v1.StockLevel\"c\n\x17\x42\x61tchAdjustStockRequest\x12H\n\x08requests\x18\x01 \x03(\x0b\x32).trackops.inventory.v1.AdjustStockRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"U\n\x18\x42\x61tchAdjustStockResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32(.trackops.inventory.v1.AdjustStockResult\"\x82\x01\n\x11\x41\x64justStockResult\x12>\n\x08response\x18\x01 \x01(\x0b\x32*.trackops.inventory.v1.AdjustStockResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"T\n\x14\x42\x61tchGetStockRequest\x12<\n\x04skus\x18\x01 \x03(\tB.\xbaH+\x92\x01(\x08\x01\x10\xe8\x07\x18\x01\"\x1fr\x1d\x32\x1b^[A-Z0-9][A-Z0-9._-]{0,63}$\"P\n\x15\x42\x61tchGetStockResponse\x12\x37\n\x0cstock_levels\x18\x01 \x03(\x0b\x32!.trackops.inventory.v1.StockLevel\"\xb9\x01\n\x13ReserveStockRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12<\n\x05items\x18\x03 \x03(\x0b\x32 .trackops.inventory.v1.StockItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12*\n\x14\x65xpire_after_seconds\x18\x04 \x01(\x05\x42\x0c\xbaH\t\x1a\x07\x18\x80\x9a\x9e\x01(\x00\"O\n\x14ReserveStockResponse\x12\x37\n\x0breservation\x18\x01 \x01(\x0b\x32\".trackops.inventory.v1.Reservation\"e\n\x18\x42\x61tchReserveStockRequest\x12I\n\x08requests\x18\x01 \x03(\x0b\x32*.trackops.inventory.v1.ReserveStockRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"W\n\x19\x42\x61tchReserveStockResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).trackops.inventory.v1.ReserveStockResult\"\x84\x01\n\x12ReserveStockResult\x12?\n\x08response\x18\x01 \x01(\x0b\x32+.trackops.inventory.v1.ReserveStockResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"O\n\x13ReleaseStockRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"O\n\x14ReleaseStockResponse\x12\x37\n\x0breservation\x18\x01 \x01(\x0b\x32\".trackops.inventory.v1.Reservation\"e\n\x18\x42\x61tchReleaseStockRequest\x12I\n\x08requests\x18\x01 \x03(\x0b\x32*.trackops.inventory.v1.ReleaseStockRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"W\n\x19\x42\x61tchReleaseStockResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).trackops.inventory.v1.ReleaseStockResult\"\x84\x01\n\x12ReleaseStockResult\x12?\n\x08response\x18\x01 \x01(\x0b\x32+.trackops.inventory.v1.ReleaseStockResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x8c\x01\n\x12\x43ommitStockRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12<\n\x05items\x18\x03 \x03(\x0b\x32 .trackops.inventory.v1.StockItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"N\n\x13\x43ommitStockResponse\x12\x37\n\x0breservation\x18\x01 \x01(\x0b\x32\".trackops.inventory.v1.Reservation\"c\n\x17\x42\x61tchCommitStockRequest\x12H\n\x08requests\x18\x01 \x03(\x0b\x32).trackops.inventory.v1.CommitStockRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"U\n\x18\x42\x61tchCommitStockResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32(.trackops.inventory.v1.CommitStockResult\"\x82\x01\n\x11\x43ommitStockResult\x12>\n\x08response\x18\x01 \x01(\x0b\x32*.trackops.inventory.v1.CommitStockResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x8d\x01\n\x13RestockItemsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12<\n\x05items\x18\x03 \x03(\x0b\x32 .trackops.inventory.v1.StockItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"O\n\x14RestockItemsResponse\x12\x37\n\x0breservation\x18\x01 \x01(\x0b\x32\".trackops.inventory.v1.Reservation\"e\n\x18\x42\x61tchRestockItemsRequest\x12I\n\x08requests\x18\x01 \x03(\x0b\x32*.trackops.inventory.v1.RestockItemsRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"W\n\x19\x42\x61tchRestockItemsResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).trackops.inventory.v1.RestockItemsResult\"\x84\x01\n\x12RestockItemsResult\x12?\n\x08response\x18\x01 \x01(\x0b\x32+.trackops.inventory.v1.RestockItemsResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result2\xa6\x0b\n\x10InventoryService\x12x\n\x0b\x41\x64justStock\x12).trackops.inventory.v1.AdjustStockRequest\x1a*.trackops.inventory.v1.AdjustStockResponse\"\x12\x82\xbf\x18\x0e\x12\x0cstock.adjust\x12\x87\x01\n\x10\x42\x61tchAdjustStock\x12..trackops.inventory.v1.BatchAdjustStockRequest\x1a/.trackops.inventory.v1.BatchAdjustStockResponse\"\x12\x82\xbf\x18\x0e\x12\x0cstock.adjust\x12|\n\rBatchGetStock\x12+.trackops.inventory.v1.BatchGetStockRequest\x1a,.trackops.inventory.v1.BatchGetStockResponse\"\x10\x82\xbf\x18\x0c\x12\nstock.read\x12y\n\x0cReserveStock\x12*.trackops.inventory.v1.ReserveStockRequest\x1a+.trackops.inventory.v1.ReserveStockResponse\"\x10\x82\xbf\x18\x0c\x12\nstock.move\x12\x88\x01\n\x11\x42\x61tchReserveStock\x12/.trackops.inventory.v1.BatchReserveStockRequest\x1a\x30.trackops.inventory.v1.BatchReserveStockResponse\"\x10\x82\xbf\x18\x0c\x12\nstock.move\x12y\n\x0cReleaseStock\x12*.trackops.inventory.v1.ReleaseStockRequest\x1a+.trackops.inventory.v1.ReleaseStockResponse\"\x10\x82\xbf\x18\x0c\x12\nstock.move\x12\x88\x01\n\x11\x42\x61tchReleaseStock\x12/.trackops.inventory.v1.BatchReleaseStockRequest\x1a\x30.trackops.inventory.v1.BatchReleaseStockResponse\"\x10\x82\xbf\x18\x0c\x12\nstock.move\x12v\n\x0b\x43ommitStock\x12).trackops.inventory.v1.CommitStockRequest\x1a*.trackops.inventory.v1.CommitStockResponse\"\x10\x82\xbf\x18\x0c\x12\nstock.move\x12\x85\x01\n\x10\x42\x61tchCommitStock\x12..trackops.inventory.v1.BatchCommitStockRequest\x1a/.trackops.inventory.v1.BatchCommitStockResponse\"\x10\x82\xbf\x18\x0c\x12\nstock.move\x12y\n\x0cRestockItems\x12*.trackops.inventory.v1.RestockItemsRequest\x1a+.trackops.inventory.v1.RestockItemsResponse\"\x10\x82\xbf\x18\x0c\x12\nstock.move\x12\x88\x01\n\x11\x42\x61tchRestockItems\x12/.trackops.inventory.v1.BatchRestockItemsRequest\x1a\x30.trackops.inventory.v1.BatchRestockItemsResponse\"\x10\x82\xbf\x18\x0c\x12\nstock.moveb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-trackops/inventory/v1/inventory_service.proto\x12\x15trackops.inventory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/rpc/status.proto\x1a&trackops/common/v1/authorization.proto\x1a%trackops/inventory/v1/inventory.proto\"\x8a\x01\n\x12\x41\x64justStockRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12/\n\x03sku\x18\x02 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^[A-Z0-9][A-Z0-9._-]{0,63}$\x12%\n\x05\x64\x65lta\x18\x03 \x01(\x03\x42\x16\xbaH\x13\"\x11\x18\x80\x94\xeb\xdc\x03(\x80\xec\x94\xa3\xfc\xff\xff\xff\xff\x01\"M\n\x13\x41\x64justStockResponse\x12\x36\n\x0bstock_level\x18\x01 \x01(\x0b\x32!.trackops.inventory.v1.StockLevel\"c\n\x17\x42\x61tchAdjustStockRequest\x12H\n\x08requests\x18\x01 \x03(\x0b\x32).trackops.inventory.v1.AdjustStockRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"U\n\x18\x42\x61tchAdjustStockResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32(.trackops.inventory.v1.AdjustStockResult\"\x82\x01\n\x11\x41\x64justStockResult\x12>\n\x08response\x18\x01 \x01(\x0b\x32*.trackops.inventory.v1.AdjustStockResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"T\n\x14\x42\x61tchGetStockRequest\x12<\n\x04skus\x18\x01 \x03(\tB.\xbaH+\x92\x01(\x08\x01\x10\xe8\x07\x18\x01\"\x1fr\x1d\x32\x1b^[A-Z0-9][A-Z0-9._-]{0,63}$\"P\n\x15\x42\x61tchGetStockResponse\x12\x37\n\x0cstock_levels\x18\x01 \x03(\x0b\x32!.trackops.inventory.v1.StockLevel\"\xb9\x01\n\x13ReserveStockRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12<\n\x05items\x18\x03 \x03(\x0b\x32 .trackops.inventory.v1.StockItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12*\n\x14\x65xpire_after_seconds\x18\x04 \x01(\x05\x42\x0c\xbaH\t\x1a\x07\x18\x80\x9a\x9e\x01(\x00\"O\n\x14ReserveStockResponse\x12\x37\n\x0breservation\x18\x01 \x01(\x0b\x32\".trackops.inventory.v1.Reservation\"e\n\x18\x42\x61tchReserveStockRequest\x12I\n\x08requests\x18\x01 \x03(\x0b\x32*.trackops.inventory.v1.ReserveStockRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"W\n\x19\x42\x61tchReserveStockResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).trackops.inventory.v1.ReserveStockResult\"\x84\x01\n\x12ReserveStockResult\x12?\n\x08response\x18\x01 \x01(\x0b\x32+.trackops.inventory.v1.ReserveStockResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"O\n\x13ReleaseStockRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"O\n\x14ReleaseStockResponse\x12\x37\n\x0breservation\x18\x01 \x01(\x0b\x32\".trackops.inventory.v1.Reservation\"e\n\x18\x42\x61tchReleaseStockRequest\x12I\n\x08requests\x18\x01 \x03(\x0b\x32*.trackops.inventory.v1.ReleaseStockRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"W\n\x19\x42\x61tchReleaseStockResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).trackops.inventory.v1.ReleaseStockResult\"\x84\x01\n\x12ReleaseStockResult\x12?\n\x08response\x18\x01 \x01(\x0b\x32+.trackops.inventory.v1.ReleaseStockResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x8c\x01\n\x12\x43ommitStockRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12<\n\x05items\x18\x03 \x03(\x0b\x32 .trackops.inventory.v1.StockItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"N\n\x13\x43ommitStockResponse\x12\x37\n\x0breservation\x18\x01 \x01(\x0b\x32\".trackops.inventory.v1.Reservation\"c\n\x17\x42\x61tchCommitStockRequest\x12H\n\x08requests\x18\x01 \x03(\x0b\x32).trackops.inventory.v1.CommitStockRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"U\n\x18\x42\x61tchCommitStockResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32(.trackops.inventory.v1.CommitStockResult\"\x82\x01\n\x11\x43ommitStockResult\x12>\n\x08response\x18\x01 \x01(\x0b\x32*.trackops.inventory.v1.CommitStockResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x8d\x01\n\x13RestockItemsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12<\n\x05items\x18\x03 \x03(\x0b\x32 .trackops.inventory.v1.StockItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"O\n\x14RestockItemsResponse\x12\x37\n\x0breservation\x18\x01 \x01(\x0b\x32\".trackops.inventory.v1.Reservation\"e\n\x18\x42\x61tchRestockItemsRequest\x12I\n\x08requests\x18\x01 \x03(\x0b\x32*.trackops.inventory.v1.RestockItemsRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"W\n\x19\x42\x61tchRestockItemsResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).trackops.inventory.v1.RestockItemsResult\"\x84\x01\n\x12RestockItemsResult\x12?\n\x08response\x18\x01 \x01(\x0b\x32+.trackops.inventory.v1.RestockItemsResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result2\xb8\x0b\n\x10InventoryService\x12x\n\x0b\x41\x64justStock\x12).trackops.inventory.v1.AdjustStockRequest\x1a*.trackops.inventory.v1.AdjustStockResponse\"\x12\x82\xbf\x18\x0e\x12\x0cstock.adjust\x12\x87\x01\n\x10\x42\x61tchAdjustStock\x12..trackops.inventory.v1.BatchAdjustStockRequest\x1a/.trackops.inventory.v1.BatchAdjustStockResponse\"\x12\x82\xbf\x18\x0e\x12\x0cstock.adjust\x12\x8d\x01\n\rBatchGetStock\x12+.trackops.inventory.v1.BatchGetStockRequest\x1a,.trackops.inventory.v1.BatchGetStockResponse\"!\x82\xbf\x18\x0c\x12\nstock.read\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/stock\x12y\n\x0cReserveStock\x12*.trackops.inventory.v1.ReserveStockRequest\x1a+.trackops.inventory.v1.ReserveStockResponse\"\x10\x82\xbf\x18\x0c\x12\nstock.move\x12\x88\x01\n\x11\x42\x61tchReserveStock\x12/.trackops.inventory.v1.BatchReserveStockRequest\x1a\x30.trackops.inventory.v1.BatchReserveStockResponse\"\x10\x82\xbf\x18\x0c\x12\nstock.move\x12y\n\x0cReleaseStock\x12*.trackops.inventory.v1.ReleaseStockRequest\x1a+.trackops.inventory.v1.ReleaseStockResponse\"\x10\x82\xbf\x18\x0c\x12\nstock.move\x12\x88\x01\n\x11\x42\x61tchReleaseStock\x12/.trackops.inventory.v1.BatchReleaseStockRequest\x1a\x30.trackops.inventory.v1.BatchReleaseStockResponse\"\x10\x82\xbf\x18\x0c\x12\nstock.move\x12v\n\x0b\x43ommitStock\x12).trackops.inventory.v1.CommitStockRequest\x1a*.trackops.inventory.v1.CommitStockResponse\"\x10\x82\xbf\x18\x0c\x12\nstock.move\x12\x85\x01\n\x10\x42\x61tchCommitStock\x12..trackops.inventory.v1.BatchCommitStockRequest\x1a/.trackops.inventory.v1.BatchCommitStockResponse\"\x10\x82\xbf\x18\x0c\x12\nstock.move\x12y\n\x0cRestockItems\x12*.trackops.inventory.v1.RestockItemsRequest\x1a+.trackops.inventory.v1.RestockItemsResponse\"\x10\x82\xbf\x18\x0c\x12\nstock.move\x12\x88\x01\n\x11\x42\x61tchRestockItems\x12/.trackops.inventory.v1.BatchRestockItemsRequest\x1a\x30.trackops.inventory.v1.BatchRestockItemsResponse\"\x10\x82\xbf\x18\x0c\x12\nstock.moveb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -82,7 +83,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVENTORYSERVICE'].methods_by_name['BatchAdjustStock']._loaded_options = None
   _globals['_INVENTORYSERVICE'].methods_by_name['BatchAdjustStock']._serialized_options = b'\202\277\030\016\022\014stock.adjust'
   _globals['_INVENTORYSERVICE'].methods_by_name['BatchGetStock']._loaded_options = None
-  _globals['_INVENTORYSERVICE'].methods_by_name['BatchGetStock']._serialized_options = b'\202\277\030\014\022\nstock.read'
+  _globals['_INVENTORYSERVICE'].methods_by_name['BatchGetStock']._serialized_options = b'\202\277\030\014\022\nstock.read\202\323\344\223\002\013\022\t/v1/stock'
   _globals['_INVENTORYSERVICE'].methods_by_name['ReserveStock']._loaded_options = None
   _globals['_INVENTORYSERVICE'].methods_by_name['ReserveStock']._serialized_options = b'\202\277\030\014\022\nstock.move'
   _globals['_INVENTORYSERVICE'].methods_by_name['BatchReserveStock']._loaded_options = None
@@ -99,60 +100,60 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVENTORYSERVICE'].methods_by_name['RestockItems']._serialized_options = b'\202\277\030\014\022\nstock.move'
   _globals['_INVENTORYSERVICE'].methods_by_name['BatchRestockItems']._loaded_options = None
   _globals['_INVENTORYSERVICE'].methods_by_name['BatchRestockItems']._serialized_options = b'\202\277\030\014\022\nstock.move'
-  _globals['_ADJUSTSTOCKREQUEST']._serialized_start=206
-  _globals['_ADJUSTSTOCKREQUEST']._serialized_end=344
-  _globals['_ADJUSTSTOCKRESPONSE']._serialized_start=346
-  _globals['_ADJUSTSTOCKRESPONSE']._serialized_end=423
-  _globals['_BATCHADJUSTSTOCKREQUEST']._serialized_start=425
-  _globals['_BATCHADJUSTSTOCKREQUEST']._serialized_end=524
-  _globals['_BATCHADJUSTSTOCKRESPONSE']._serialized_start=526
-  _globals['_BATCHADJUSTSTOCKRESPONSE']._serialized_end=611
-  _globals['_ADJUSTSTOCKRESULT']._serialized_start=614
-  _globals['_ADJUSTSTOCKRESULT']._serialized_end=744
-  _globals['_BATCHGETSTOCKREQUEST']._serialized_start=746
-  _globals['_BATCHGETSTOCKREQUEST']._serialized_end=830
-  _globals['_BATCHGETSTOCKRESPONSE']._serialized_start=832
-  _globals['_BATCHGETSTOCKRESPONSE']._serialized_end=912
-  _globals['_RESERVESTOCKREQUEST']._serialized_start=915
-  _globals['_RESERVESTOCKREQUEST']._serialized_end=1100
-  _globals['_RESERVESTOCKRESPONSE']._serialized_start=1102
-  _globals['_RESERVESTOCKRESPONSE']._serialized_end=1181
-  _globals['_BATCHRESERVESTOCKREQUEST']._serialized_start=1183
-  _globals['_BATCHRESERVESTOCKREQUEST']._serialized_end=1284
-  _globals['_BATCHRESERVESTOCKRESPONSE']._serialized_start=1286
-  _globals['_BATCHRESERVESTOCKRESPONSE']._serialized_end=1373
-  _globals['_RESERVESTOCKRESULT']._serialized_start=1376
-  _globals['_RESERVESTOCKRESULT']._serialized_end=1508
-  _globals['_RELEASESTOCKREQUEST']._serialized_start=1510
-  _globals['_RELEASESTOCKREQUEST']._serialized_end=1589
-  _globals['_RELEASESTOCKRESPONSE']._serialized_start=1591
-  _globals['_RELEASESTOCKRESPONSE']._serialized_end=1670
-  _globals['_BATCHRELEASESTOCKREQUEST']._serialized_start=1672
-  _globals['_BATCHRELEASESTOCKREQUEST']._serialized_end=1773
-  _globals['_BATCHRELEASESTOCKRESPONSE']._serialized_start=1775
-  _globals['_BATCHRELEASESTOCKRESPONSE']._serialized_end=1862
-  _globals['_RELEASESTOCKRESULT']._serialized_start=1865
-  _globals['_RELEASESTOCKRESULT']._serialized_end=1997
-  _globals['_COMMITSTOCKREQUEST']._serialized_start=2000
-  _globals['_COMMITSTOCKREQUEST']._serialized_end=2140
-  _globals['_COMMITSTOCKRESPONSE']._serialized_start=2142
-  _globals['_COMMITSTOCKRESPONSE']._serialized_end=2220
-  _globals['_BATCHCOMMITSTOCKREQUEST']._serialized_start=2222
-  _globals['_BATCHCOMMITSTOCKREQUEST']._serialized_end=2321
-  _globals['_BATCHCOMMITSTOCKRESPONSE']._serialized_start=2323
-  _globals['_BATCHCOMMITSTOCKRESPONSE']._serialized_end=2408
-  _globals['_COMMITSTOCKRESULT']._serialized_start=2411
-  _globals['_COMMITSTOCKRESULT']._serialized_end=2541
-  _globals['_RESTOCKITEMSREQUEST']._serialized_start=2544
-  _globals['_RESTOCKITEMSREQUEST']._serialized_end=2685
-  _globals['_RESTOCKITEMSRESPONSE']._serialized_start=2687
-  _globals['_RESTOCKITEMSRESPONSE']._serialized_end=2766
-  _globals['_BATCHRESTOCKITEMSREQUEST']._serialized_start=2768
-  _globals['_BATCHRESTOCKITEMSREQUEST']._serialized_end=2869
-  _globals['_BATCHRESTOCKITEMSRESPONSE']._serialized_start=2871
-  _globals['_BATCHRESTOCKITEMSRESPONSE']._serialized_end=2958
-  _globals['_RESTOCKITEMSRESULT']._serialized_start=2961
-  _globals['_RESTOCKITEMSRESULT']._serialized_end=3093
-  _globals['_INVENTORYSERVICE']._serialized_start=3096
-  _globals['_INVENTORYSERVICE']._serialized_end=4542
+  _globals['_ADJUSTSTOCKREQUEST']._serialized_start=236
+  _globals['_ADJUSTSTOCKREQUEST']._serialized_end=374
+  _globals['_ADJUSTSTOCKRESPONSE']._serialized_start=376
+  _globals['_ADJUSTSTOCKRESPONSE']._serialized_end=453
+  _globals['_BATCHADJUSTSTOCKREQUEST']._serialized_start=455
+  _globals['_BATCHADJUSTSTOCKREQUEST']._serialized_end=554
+  _globals['_BATCHADJUSTSTOCKRESPONSE']._serialized_start=556
+  _globals['_BATCHADJUSTSTOCKRESPONSE']._serialized_end=641
+  _globals['_ADJUSTSTOCKRESULT']._serialized_start=644
+  _globals['_ADJUSTSTOCKRESULT']._serialized_end=774
+  _globals['_BATCHGETSTOCKREQUEST']._serialized_start=776
+  _globals['_BATCHGETSTOCKREQUEST']._serialized_end=860
+  _globals['_BATCHGETSTOCKRESPONSE']._serialized_start=862
+  _globals['_BATCHGETSTOCKRESPONSE']._serialized_end=942
+  _globals['_RESERVESTOCKREQUEST']._serialized_start=945
+  _globals['_RESERVESTOCKREQUEST']._serialized_end=1130
+  _globals['_RESERVESTOCKRESPONSE']._serialized_start=1132
+  _globals['_RESERVESTOCKRESPONSE']._serialized_end=1211
+  _globals['_BATCHRESERVESTOCKREQUEST']._serialized_start=1213
+  _globals['_BATCHRESERVESTOCKREQUEST']._serialized_end=1314
+  _globals['_BATCHRESERVESTOCKRESPONSE']._serialized_start=1316
+  _globals['_BATCHRESERVESTOCKRESPONSE']._serialized_end=1403
+  _globals['_RESERVESTOCKRESULT']._serialized_start=1406
+  _globals['_RESERVESTOCKRESULT']._serialized_end=1538
+  _globals['_RELEASESTOCKREQUEST']._serialized_start=1540
+  _globals['_RELEASESTOCKREQUEST']._serialized_end=1619
+  _globals['_RELEASESTOCKRESPONSE']._serialized_start=1621
+  _globals['_RELEASESTOCKRESPONSE']._serialized_end=1700
+  _globals['_BATCHRELEASESTOCKREQUEST']._serialized_start=1702
+  _globals['_BATCHRELEASESTOCKREQUEST']._serialized_end=1803
+  _globals['_BATCHRELEASESTOCKRESPONSE']._serialized_start=1805
+  _globals['_BATCHRELEASESTOCKRESPONSE']._serialized_end=1892
+  _globals['_RELEASESTOCKRESULT']._serialized_start=1895
+  _globals['_RELEASESTOCKRESULT']._serialized_end=2027
+  _globals['_COMMITSTOCKREQUEST']._serialized_start=2030
+  _globals['_COMMITSTOCKREQUEST']._serialized_end=2170
+  _globals['_COMMITSTOCKRESPONSE']._serialized_start=2172
+  _globals['_COMMITSTOCKRESPONSE']._serialized_end=2250
+  _globals['_BATCHCOMMITSTOCKREQUEST']._serialized_start=2252
+  _globals['_BATCHCOMMITSTOCKREQUEST']._serialized_end=2351
+  _globals['_BATCHCOMMITSTOCKRESPONSE']._serialized_start=2353
+  _globals['_BATCHCOMMITSTOCKRESPONSE']._serialized_end=2438
+  _globals['_COMMITSTOCKRESULT']._serialized_start=2441
+  _globals['_COMMITSTOCKRESULT']._serialized_end=2571
+  _globals['_RESTOCKITEMSREQUEST']._serialized_start=2574
+  _globals['_RESTOCKITEMSREQUEST']._serialized_end=2715
+  _globals['_RESTOCKITEMSRESPONSE']._serialized_start=2717
+  _globals['_RESTOCKITEMSRESPONSE']._serialized_end=2796
+  _globals['_BATCHRESTOCKITEMSREQUEST']._serialized_start=2798
+  _globals['_BATCHRESTOCKITEMSREQUEST']._serialized_end=2899
+  _globals['_BATCHRESTOCKITEMSRESPONSE']._serialized_start=2901
+  _globals['_BATCHRESTOCKITEMSRESPONSE']._serialized_end=2988
+  _globals['_RESTOCKITEMSRESULT']._serialized_start=2991
+  _globals['_RESTOCKITEMSRESULT']._serialized_end=3123
+  _globals['_INVENTORYSERVICE']._serialized_start=3126
+  _globals['_INVENTORYSERVICE']._serialized_end=4590
 # @@protoc_insertion_point(module_scope)

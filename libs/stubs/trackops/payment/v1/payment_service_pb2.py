@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from trackops.common.v1 import authorization_pb2 as trackops_dot_common_dot_v1_dot_authorization__pb2
 from trackops.payment.v1 import payment_pb2 as trackops_dot_payment_dot_v1_dot_payment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)trackops/payment/v1/payment_service.proto\x12\x13trackops.payment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\x1a&trackops/common/v1/authorization.proto\x1a!trackops/payment/v1/payment.proto\"\xd9\x01\n\x17\x41uthorizePaymentRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12(\n\rcurrency_code\x18\x04 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12;\n\x14payment_method_token\x18\x05 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[A-Za-z0-9_-]{1,128}$\"I\n\x18\x41uthorizePaymentResponse\x12-\n\x07payment\x18\x01 \x01(\x0b\x32\x1c.trackops.payment.v1.Payment\"l\n\x1d\x42\x61tchAuthorizePaymentsRequest\x12K\n\x08requests\x18\x01 \x03(\x0b\x32,.trackops.payment.v1.AuthorizePaymentRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"^\n\x1e\x42\x61tchAuthorizePaymentsResponse\x12<\n\x07results\x18\x01 \x03(\x0b\x32+.trackops.payment.v1.AuthorizePaymentResult\"\x8a\x01\n\x16\x41uthorizePaymentResult\x12\x41\n\x08response\x18\x01 \x01(\x0b\x32-.trackops.payment.v1.AuthorizePaymentResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"N\n\x12VoidPaymentRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"D\n\x13VoidPaymentResponse\x12-\n\x07payment\x18\x01 \x01(\x0b\x32\x1c.trackops.payment.v1.Payment\"b\n\x18\x42\x61tchVoidPaymentsRequest\x12\x46\n\x08requests\x18\x01 \x03(\x0b\x32\'.trackops.payment.v1.VoidPaymentRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"T\n\x19\x42\x61tchVoidPaymentsResponse\x12\x37\n\x07results\x18\x01 \x03(\x0b\x32&.trackops.payment.v1.VoidPaymentResult\"\x80\x01\n\x11VoidPaymentResult\x12<\n\x08response\x18\x01 \x01(\x0b\x32(.trackops.payment.v1.VoidPaymentResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"p\n\x15\x43\x61pturePaymentRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\x7f\n\x16\x43\x61pturePaymentResponse\x12-\n\x07payment\x18\x01 \x01(\x0b\x32\x1c.trackops.payment.v1.Payment\x12\x36\n\x08movement\x18\x02 \x01(\x0b\x32$.trackops.payment.v1.PaymentMovement\"h\n\x1b\x42\x61tchCapturePaymentsRequest\x12I\n\x08requests\x18\x01 \x03(\x0b\x32*.trackops.payment.v1.CapturePaymentRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"Z\n\x1c\x42\x61tchCapturePaymentsResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).trackops.payment.v1.CapturePaymentResult\"\x86\x01\n\x14\x43\x61pturePaymentResult\x12?\n\x08response\x18\x01 \x01(\x0b\x32+.trackops.payment.v1.CapturePaymentResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"o\n\x14RefundPaymentRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"~\n\x15RefundPaymentResponse\x12-\n\x07payment\x18\x01 \x01(\x0b\x32\x1c.trackops.payment.v1.Payment\x12\x36\n\x08movement\x18\x02 \x01(\x0b\x32$.trackops.payment.v1.PaymentMovement\"f\n\x1a\x42\x61tchRefundPaymentsRequest\x12H\n\x08requests\x18\x01 \x03(\x0b\x32).trackops.payment.v1.RefundPaymentRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"X\n\x1b\x42\x61tchRefundPaymentsResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32(.trackops.payment.v1.RefundPaymentResult\"\x84\x01\n\x13RefundPaymentResult\x12>\n\x08response\x18\x01 \x01(\x0b\x32*.trackops.payment.v1.RefundPaymentResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"/\n\x11GetPaymentRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"C\n\x12GetPaymentResponse\x12-\n\x07payment\x18\x01 \x01(\x0b\x32\x1c.trackops.payment.v1.Payment2\xc5\t\n\x0ePaymentService\x12\x84\x01\n\x10\x41uthorizePayment\x12,.trackops.payment.v1.AuthorizePaymentRequest\x1a-.trackops.payment.v1.AuthorizePaymentResponse\"\x13\x82\xbf\x18\x0f\x12\rpayments.move\x12\x96\x01\n\x16\x42\x61tchAuthorizePayments\x12\x32.trackops.payment.v1.BatchAuthorizePaymentsRequest\x1a\x33.trackops.payment.v1.BatchAuthorizePaymentsResponse\"\x13\x82\xbf\x18\x0f\x12\rpayments.move\x12u\n\x0bVoidPayment\x12\'.trackops.payment.v1.VoidPaymentRequest\x1a(.trackops.payment.v1.VoidPaymentResponse\"\x13\x82\xbf\x18\x0f\x12\rpayments.move\x12\x87\x01\n\x11\x42\x61tchVoidPayments\x12-.trackops.payment.v1.BatchVoidPaymentsRequest\x1a..trackops.payment.v1.BatchVoidPaymentsResponse\"\x13\x82\xbf\x18\x0f\x12\rpayments.move\x12~\n\x0e\x43\x61pturePayment\x12*.trackops.payment.v1.CapturePaymentRequest\x1a+.trackops.payment.v1.CapturePaymentResponse\"\x13\x82\xbf\x18\x0f\x12\rpayments.move\x12\x90\x01\n\x14\x42\x61tchCapturePayments\x12\x30.trackops.payment.v1.BatchCapturePaymentsRequest\x1a\x31.trackops.payment.v1.BatchCapturePaymentsResponse\"\x13\x82\xbf\x18\x0f\x12\rpayments.move\x12{\n\rRefundPayment\x12).trackops.payment.v1.RefundPaymentRequest\x1a*.trackops.payment.v1.RefundPaymentResponse\"\x13\x82\xbf\x18\x0f\x12\rpayments.move\x12\x8d\x01\n\x13\x42\x61tchRefundPayments\x12/.trackops.payment.v1.BatchRefundPaymentsRequest\x1a\x30.trackops.payment.v1.BatchRefundPaymentsResponse\"\x13\x82\xbf\x18\x0f\x12\rpayments.move\x12r\n\nGetPayment\x12&.trackops.payment.v1.GetPaymentRequest\x1a\'.trackops.payment.v1.GetPaymentResponse\"\x13\x82\xbf\x18\x0f\x12\rpayments.readb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)trackops/payment/v1/payment_service.proto\x12\x13trackops.payment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/rpc/status.proto\x1a&trackops/common/v1/authorization.proto\x1a!trackops/payment/v1/payment.proto\"\xd9\x01\n\x17\x41uthorizePaymentRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12(\n\rcurrency_code\x18\x04 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12;\n\x14payment_method_token\x18\x05 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[A-Za-z0-9_-]{1,128}$\"I\n\x18\x41uthorizePaymentResponse\x12-\n\x07payment\x18\x01 \x01(\x0b\x32\x1c.trackops.payment.v1.Payment\"l\n\x1d\x42\x61tchAuthorizePaymentsRequest\x12K\n\x08requests\x18\x01 \x03(\x0b\x32,.trackops.payment.v1.AuthorizePaymentRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"^\n\x1e\x42\x61tchAuthorizePaymentsResponse\x12<\n\x07results\x18\x01 \x03(\x0b\x32+.trackops.payment.v1.AuthorizePaymentResult\"\x8a\x01\n\x16\x41uthorizePaymentResult\x12\x41\n\x08response\x18\x01 \x01(\x0b\x32-.trackops.payment.v1.AuthorizePaymentResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"N\n\x12VoidPaymentRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"D\n\x13VoidPaymentResponse\x12-\n\x07payment\x18\x01 \x01(\x0b\x32\x1c.trackops.payment.v1.Payment\"b\n\x18\x42\x61tchVoidPaymentsRequest\x12\x46\n\x08requests\x18\x01 \x03(\x0b\x32\'.trackops.payment.v1.VoidPaymentRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"T\n\x19\x42\x61tchVoidPaymentsResponse\x12\x37\n\x07results\x18\x01 \x03(\x0b\x32&.trackops.payment.v1.VoidPaymentResult\"\x80\x01\n\x11VoidPaymentResult\x12<\n\x08response\x18\x01 \x01(\x0b\x32(.trackops.payment.v1.VoidPaymentResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"p\n\x15\x43\x61pturePaymentRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\x7f\n\x16\x43\x61pturePaymentResponse\x12-\n\x07payment\x18\x01 \x01(\x0b\x32\x1c.trackops.payment.v1.Payment\x12\x36\n\x08movement\x18\x02 \x01(\x0b\x32$.trackops.payment.v1.PaymentMovement\"h\n\x1b\x42\x61tchCapturePaymentsRequest\x12I\n\x08requests\x18\x01 \x03(\x0b\x32*.trackops.payment.v1.CapturePaymentRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"Z\n\x1c\x42\x61tchCapturePaymentsResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).trackops.payment.v1.CapturePaymentResult\"\x86\x01\n\x14\x43\x61pturePaymentResult\x12?\n\x08response\x18\x01 \x01(\x0b\x32+.trackops.payment.v1.CapturePaymentResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"o\n\x14RefundPaymentRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"~\n\x15RefundPaymentResponse\x12-\n\x07payment\x18\x01 \x01(\x0b\x32\x1c.trackops.payment.v1.Payment\x12\x36\n\x08movement\x18\x02 \x01(\x0b\x32$.trackops.payment.v1.PaymentMovement\"f\n\x1a\x42\x61tchRefundPaymentsRequest\x12H\n\x08requests\x18\x01 \x03(\x0b\x32).trackops.payment.v1.RefundPaymentRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"X\n\x1b\x42\x61tchRefundPaymentsResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32(.trackops.payment.v1.RefundPaymentResult\"\x84\x01\n\x13RefundPaymentResult\x12>\n\x08response\x18\x01 \x01(\x0b\x32*.trackops.payment.v1.RefundPaymentResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"/\n\x11GetPaymentRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"C\n\x12GetPaymentResponse\x12-\n\x07payment\x18\x01 \x01(\x0b\x32\x1c.trackops.payment.v1.Payment2\xeb\t\n\x0ePaymentService\x12\x84\x01\n\x10\x41uthorizePayment\x12,.trackops.payment.v1.AuthorizePaymentRequest\x1a-.trackops.payment.v1.AuthorizePaymentResponse\"\x13\x82\xbf\x18\x0f\x12\rpayments.move\x12\x96\x01\n\x16\x42\x61tchAuthorizePayments\x12\x32.trackops.payment.v1.BatchAuthorizePaymentsRequest\x1a\x33.trackops.payment.v1.BatchAuthorizePaymentsResponse\"\x13\x82\xbf\x18\x0f\x12\rpayments.move\x12u\n\x0bVoidPayment\x12\'.trackops.payment.v1.VoidPaymentRequest\x1a(.trackops.payment.v1.VoidPaymentResponse\"\x13\x82\xbf\x18\x0f\x12\rpayments.move\x12\x87\x01\n\x11\x42\x61tchVoidPayments\x12-.trackops.payment.v1.BatchVoidPaymentsRequest\x1a..trackops.payment.v1.BatchVoidPaymentsResponse\"\x13\x82\xbf\x18\x0f\x12\rpayments.move\x12~\n\x0e\x43\x61pturePayment\x12*.trackops.payment.v1.CapturePaymentRequest\x1a+.trackops.payment.v1.CapturePaymentResponse\"\x13\x82\xbf\x18\x0f\x12\rpayments.move\x12\x90\x01\n\x14\x42\x61tchCapturePayments\x12\x30.trackops.payment.v1.BatchCapturePaymentsRequest\x1a\x31.trackops.payment.v1.BatchCapturePaymentsResponse\"\x13\x82\xbf\x18\x0f\x12\rpayments.move\x12{\n\rRefundPayment\x12).trackops.payment.v1.RefundPaymentRequest\x1a*.trackops.payment.v1.RefundPaymentResponse\"\x13\x82\xbf\x18\x0f\x12\rpayments.move\x12\x8d\x01\n\x13\x42\x61tchRefundPayments\x12/.trackops.payment.v1.BatchRefundPaymentsRequest\x1a\x30.trackops.payment.v1.BatchRefundPaymentsResponse\"\x13\x82\xbf\x18\x0f\x12\rpayments.move\x12\x97\x01\n\nGetPayment\x12&.trackops.payment.v1.GetPaymentRequest\x1a\'.trackops.payment.v1.GetPaymentResponse\"8\x82\xbf\x18\x0f\x12\rpayments.read\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/orders/{order_id}/paymentb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -88,51 +89,51 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PAYMENTSERVICE'].methods_by_name['BatchRefundPayments']._loaded_options = None
   _globals['_PAYMENTSERVICE'].methods_by_name['BatchRefundPayments']._serialized_options = b'\202\277\030\017\022\rpayments.move'
   _globals['_PAYMENTSERVICE'].methods_by_name['GetPayment']._loaded_options = None
-  _globals['_PAYMENTSERVICE'].methods_by_name['GetPayment']._serialized_options = b'\202\277\030\017\022\rpayments.read'
-  _globals['_AUTHORIZEPAYMENTREQUEST']._serialized_start=196
-  _globals['_AUTHORIZEPAYMENTREQUEST']._serialized_end=413
-  _globals['_AUTHORIZEPAYMENTRESPONSE']._serialized_start=415
-  _globals['_AUTHORIZEPAYMENTRESPONSE']._serialized_end=488
-  _globals['_BATCHAUTHORIZEPAYMENTSREQUEST']._serialized_start=490
-  _globals['_BATCHAUTHORIZEPAYMENTSREQUEST']._serialized_end=598
-  _globals['_BATCHAUTHORIZEPAYMENTSRESPONSE']._serialized_start=600
-  _globals['_BATCHAUTHORIZEPAYMENTSRESPONSE']._serialized_end=694
-  _globals['_AUTHORIZEPAYMENTRESULT']._serialized_start=697
-  _globals['_AUTHORIZEPAYMENTRESULT']._serialized_end=835
-  _globals['_VOIDPAYMENTREQUEST']._serialized_start=837
-  _globals['_VOIDPAYMENTREQUEST']._serialized_end=915
-  _globals['_VOIDPAYMENTRESPONSE']._serialized_start=917
-  _globals['_VOIDPAYMENTRESPONSE']._serialized_end=985
-  _globals['_BATCHVOIDPAYMENTSREQUEST']._serialized_start=987
-  _globals['_BATCHVOIDPAYMENTSREQUEST']._serialized_end=1085
-  _globals['_BATCHVOIDPAYMENTSRESPONSE']._serialized_start=1087
-  _globals['_BATCHVOIDPAYMENTSRESPONSE']._serialized_end=1171
-  _globals['_VOIDPAYMENTRESULT']._serialized_start=1174
-  _globals['_VOIDPAYMENTRESULT']._serialized_end=1302
-  _globals['_CAPTUREPAYMENTREQUEST']._serialized_start=1304
-  _globals['_CAPTUREPAYMENTREQUEST']._serialized_end=1416
-  _globals['_CAPTUREPAYMENTRESPONSE']._serialized_start=1418
-  _globals['_CAPTUREPAYMENTRESPONSE']._serialized_end=1545
-  _globals['_BATCHCAPTUREPAYMENTSREQUEST']._serialized_start=1547
-  _globals['_BATCHCAPTUREPAYMENTSREQUEST']._serialized_end=1651
-  _globals['_BATCHCAPTUREPAYMENTSRESPONSE']._serialized_start=1653
-  _globals['_BATCHCAPTUREPAYMENTSRESPONSE']._serialized_end=1743
-  _globals['_CAPTUREPAYMENTRESULT']._serialized_start=1746
-  _globals['_CAPTUREPAYMENTRESULT']._serialized_end=1880
-  _globals['_REFUNDPAYMENTREQUEST']._serialized_start=1882
-  _globals['_REFUNDPAYMENTREQUEST']._serialized_end=1993
-  _globals['_REFUNDPAYMENTRESPONSE']._serialized_start=1995
-  _globals['_REFUNDPAYMENTRESPONSE']._serialized_end=2121
-  _globals['_BATCHREFUNDPAYMENTSREQUEST']._serialized_start=2123
-  _globals['_BATCHREFUNDPAYMENTSREQUEST']._serialized_end=2225
-  _globals['_BATCHREFUNDPAYMENTSRESPONSE']._serialized_start=2227
-  _globals['_BATCHREFUNDPAYMENTSRESPONSE']._serialized_end=2315
-  _globals['_REFUNDPAYMENTRESULT']._serialized_start=2318
-  _globals['_REFUNDPAYMENTRESULT']._serialized_end=2450
-  _globals['_GETPAYMENTREQUEST']._serialized_start=2452
-  _globals['_GETPAYMENTREQUEST']._serialized_end=2499
-  _globals['_GETPAYMENTRESPONSE']._serialized_start=2501
-  _globals['_GETPAYMENTRESPONSE']._serialized_end=2568
-  _globals['_PAYMENTSERVICE']._serialized_start=2571
-  _globals['_PAYMENTSERVICE']._serialized_end=3792
+  _globals['_PAYMENTSERVICE'].methods_by_name['GetPayment']._serialized_options = b'\202\277\030\017\022\rpayments.read\202\323\344\223\002\037\022\035/v1/orders/{order_id}/payment'
+  _globals['_AUTHORIZEPAYMENTREQUEST']._serialized_start=226
+  _globals['_AUTHORIZEPAYMENTREQUEST']._serialized_end=443
+  _globals['_AUTHORIZEPAYMENTRESPONSE']._serialized_start=445
+  _globals['_AUTHORIZEPAYMENTRESPONSE']._serialized_end=518
+  _globals['_BATCHAUTHORIZEPAYMENTSREQUEST']._serialized_start=520
+  _globals['_BATCHAUTHORIZEPAYMENTSREQUEST']._serialized_end=628
+  _globals['_BATCHAUTHORIZEPAYMENTSRESPONSE']._serialized_start=630
+  _globals['_BATCHAUTHORIZEPAYMENTSRESPONSE']._serialized_end=724
+  _globals['_AUTHORIZEPAYMENTRESULT']._serialized_start=727
+  _globals['_AUTHORIZEPAYMENTRESULT']._serialized_end=865
+  _globals['_VOIDPAYMENTREQUEST']._serialized_start=867
+  _globals['_VOIDPAYMENTREQUEST']._serialized_end=945
+  _globals['_VOIDPAYMENTRESPONSE']._serialized_start=947
+  _globals['_VOIDPAYMENTRESPONSE']._serialized_end=1015
+  _globals['_BATCHVOIDPAYMENTSREQUEST']._serialized_start=1017
+  _globals['_BATCHVOIDPAYMENTSREQUEST']._serialized_end=1115
+  _globals['_BATCHVOIDPAYMENTSRESPONSE']._serialized_start=1117
+  _globals['_BATCHVOIDPAYMENTSRESPONSE']._serialized_end=1201
+  _globals['_VOIDPAYMENTRESULT']._serialized_start=1204
+  _globals['_VOIDPAYMENTRESULT']._serialized_end=1332
+  _globals['_CAPTUREPAYMENTREQUEST']._serialized_start=1334
+  _globals['_CAPTUREPAYMENTREQUEST']._serialized_end=1446
+  _globals['_CAPTUREPAYMENTRESPONSE']._serialized_start=1448
+  _globals['_CAPTUREPAYMENTRESPONSE']._serialized_end=1575
+  _globals['_BATCHCAPTUREPAYMENTSREQUEST']._serialized_start=1577
+  _globals['_BATCHCAPTUREPAYMENTSREQUEST']._serialized_end=1681
+  _globals['_BATCHCAPTUREPAYMENTSRESPONSE']._serialized_start=1683
+  _globals['_BATCHCAPTUREPAYMENTSRESPONSE']._serialized_end=1773
+  _globals['_CAPTUREPAYMENTRESULT']._serialized_start=1776
+  _globals['_CAPTUREPAYMENTRESULT']._serialized_end=1910
+  _globals['_REFUNDPAYMENTREQUEST']._serialized_start=1912
+  _globals['_REFUNDPAYMENTREQUEST']._serialized_end=2023
+  _globals['_REFUNDPAYMENTRESPONSE']._serialized_start=2025
+  _globals['_REFUNDPAYMENTRESPONSE']._serialized_end=2151
+  _globals['_BATCHREFUNDPAYMENTSREQUEST']._serialized_start=2153
+  _globals['_BATCHREFUNDPAYMENTSREQUEST']._serialized_end=2255
+  _globals['_BATCHREFUNDPAYMENTSRESPONSE']._serialized_start=2257
+  _globals['_BATCHREFUNDPAYMENTSRESPONSE']._serialized_end=2345
+  _globals['_REFUNDPAYMENTRESULT']._serialized_start=2348
+  _globals['_REFUNDPAYMENTRESULT']._serialized_end=2480
+  _globals['_GETPAYMENTREQUEST']._serialized_start=2482
+  _globals['_GETPAYMENTREQUEST']._serialized_end=2529
+  _globals['_GETPAYMENTRESPONSE']._serialized_start=2531
+  _globals['_GETPAYMENTRESPONSE']._serialized_end=2598
+  _globals['_PAYMENTSERVICE']._serialized_start=2601
+  _globals['_PAYMENTSERVICE']._serialized_end=3860
 # @@protoc_insertion_point(module_scope)
