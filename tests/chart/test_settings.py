@@ -86,8 +86,8 @@ def _stand_in(name: str, value: str | dict[str, Any], file: Path) -> str:
 @pytest.mark.parametrize("service", _SETTINGS)
 def test_it_is_told_what_the_local_mesh_tells_it(service: str) -> None:
     (local,) = (spec for spec in SERVICES if spec.certified_name == service)
-    development_only = {"TRACKOPS_DEVELOPMENT_SECRET"}
-    assert set(local.settings) - development_only <= set(_variables("minimal", service))
+    only_there = {"TRACKOPS_DEVELOPMENT_SECRET", "TRACKOPS_TRUSTED_PROXIES"}
+    assert set(local.settings) - only_there <= set(_variables("minimal", service))
 
 
 def test_the_documentation_names_only_settings_that_exist() -> None:
