@@ -18,6 +18,7 @@ python scripts/saga_definitions.py --check
 python scripts/authorization_table.py --check
 python scripts/dashboards.py --check
 python scripts/settings_table.py --check
+python scripts/values_table.py --check
 buf lint
 buf format --diff --exit-code protos
 scripts/buf_breaking.sh
