@@ -28,7 +28,8 @@ def _components(manifests: list[Manifest]) -> dict[str, dict[str, str]]:
 
 def _matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
     assert set(selector) <= {"matchLabels"}
-    return selector.get("matchLabels", {}).items() <= labels.items()
+    wanted: dict[str, str] = selector.get("matchLabels", {})
+    return wanted.items() <= labels.items()
 
 
 def _allowed(manifests: list[Manifest], direction: str, peers: str) -> set[Edge]:
