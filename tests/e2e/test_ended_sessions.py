@@ -42,7 +42,7 @@ def log_in_and_out(target: str) -> tuple[str, datetime]:
 
 async def test_an_ended_session_is_heard_of_until_its_tokens_have_expired(mesh: Mesh) -> None:
     heard = Heard()
-    feed = RevocationFeed(RevocationSettings(bootstrap_servers=mesh.kafka_bootstrap), heard)
+    feed = RevocationFeed(RevocationSettings(kafka=mesh.kafka), heard)
     async with running({"revocations": feed.run}):
         async with asyncio.timeout(30):
             await feed.loaded()
@@ -51,7 +51,7 @@ async def test_an_ended_session_is_heard_of_until_its_tokens_have_expired(mesh: 
     assert expire_time <= heard.until[session_id] <= expire_time + timedelta(minutes=2)
 
     later = Heard()
-    again = RevocationFeed(RevocationSettings(bootstrap_servers=mesh.kafka_bootstrap), later)
+    again = RevocationFeed(RevocationSettings(kafka=mesh.kafka), later)
     async with running({"revocations": again.run}), asyncio.timeout(30):
         await again.loaded()
         assert session_id in later.until

@@ -69,7 +69,7 @@ def certificate_end(mesh: Mesh, service: str) -> float:
 async def test_the_demo_is_sound(tls_mesh: Mesh) -> None:
     shown = Console(file=io.StringIO())
 
-    assert await run_demo(tls_mesh.addresses, shown)
+    assert await run_demo(tls_mesh.addresses, tls_mesh.token, shown)
 
 
 def test_status_doctor_and_a_call_work(command: Command) -> None:
@@ -141,7 +141,7 @@ async def test_certificates_change_while_orders_go_through(
         return all(certificate_end(tls_mesh, name) > end for name, end in before.items())
 
     command.run("renew-certificates")
-    assert await run_demo(tls_mesh.addresses, Console(file=io.StringIO()))
+    assert await run_demo(tls_mesh.addresses, tls_mesh.token, Console(file=io.StringIO()))
     wait_for(changed, what="the new certificates")
 
     parts = {part.name: (part.pid, part.ready) for part in tls_mesh.stack.status()}

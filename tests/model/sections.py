@@ -100,4 +100,7 @@ def _larger(bounds: Bounds, more: Mapping[str, int]) -> Bounds:
 
 def _more() -> Mapping[str, int]:
     given = dict(part.split("=") for part in os.environ.get(_MORE, "").split(",") if part)
-    return {name: int(given.pop(name, 0)) for name in ("faults", "rows", "keys")}
+    more = {name: int(given.pop(name, 0)) for name in ("faults", "rows", "keys")}
+    if given:
+        raise ValueError(f"{_MORE} knows faults, rows and keys, and not {', '.join(given)}")
+    return more

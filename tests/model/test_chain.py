@@ -43,3 +43,12 @@ def test_each_flaw_is_found(flaw: Flaw) -> None:
 def test_every_flaw_is_tried() -> None:
     known = {field.name for field in (*fields(Flaws), *fields(SagaFlaws))}
     assert {flaw.name for flaw in FLAWS} == known
+
+
+def test_the_bounds_can_be_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = explored("inbox").states
+    monkeypatch.setenv("TRACKOPS_MODEL_MORE", "rows=1")
+    assert explored("inbox").states > usual
+    monkeypatch.setenv("TRACKOPS_MODEL_MORE", "row=1")
+    with pytest.raises(ValueError, match="not row"):
+        explored("inbox")

@@ -25,18 +25,19 @@ from trackops_common.grpc.channels import open_channel
 from trackops_common.grpc.credentials import channel_credentials
 from trackops_common.relay_client import published_by_relay
 from trackops_common.testing import ErrorDetails, ServiceProcess, error_details
-from trackops_common.testing_tokens import access_token
 from trackops_common.tls import TlsFiles, TlsMaterial
 
 PROGRAM = """
 import contextlib
 from trackops_common.grpc.server import Application, run
 from trackops_common.settings import ServiceSettings
+from trackops_common.testing_tokens import key_for_tests, key_set
 from trackops_common.vitals import Vitals
 
 @contextlib.asynccontextmanager
 async def bootstrap(settings):
-    yield Application([], vitals=Vitals.of(settings))
+    keys = key_set([key_for_tests()])
+    yield Application([], vitals=Vitals.of(settings), key_source=lambda: keys)
 
 run("a_service", ServiceSettings, bootstrap)
 """
@@ -165,9 +166,9 @@ def test_a_caller_of_unknown_name_is_told_so_and_logged(
 
 def test_the_relay_is_asked_with_a_certificate(target: str, authority: Authority) -> None:
     with pytest.raises(TransientError, match="UNIMPLEMENTED"):
-        published_by_relay(target, "trackops_order", access_token, TlsFiles(authority.paths("cli")))
+        published_by_relay(target, "trackops_order", str, TlsFiles(authority.paths("cli")))
     with pytest.raises(TransientError, match="UNAVAILABLE"):
-        published_by_relay(target, "trackops_order", access_token)
+        published_by_relay(target, "trackops_order", str)
 
 
 def test_a_server_of_another_authority_is_not_trusted(

@@ -196,4 +196,4 @@ def test_events_that_sagas_wait_for_are_remembered() -> None:
             message(order_events_pb2.OrderConfirmed(order_id="o")),
         ],
     )
-    assert mesh.store.events == {("o", delivered)}
+    assert set(mesh.store.events) == {("o", delivered)}

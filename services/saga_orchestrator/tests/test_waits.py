@@ -115,7 +115,7 @@ async def test_event_during_the_step_before_is_found_at_rest() -> None:
     mesh = Mesh(REFUSING)
 
     async def meanwhile(_: object) -> None:
-        mesh.store.events.add(("a", EVENT))
+        mesh.store.events["a", EVENT] = mesh.clock.now()
 
     mesh.participants.before = meanwhile
     async with mesh.running() as engine:
