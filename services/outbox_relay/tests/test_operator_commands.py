@@ -30,7 +30,7 @@ def run(bench: RelayBench, tmp_path: Path) -> Iterator[Run]:
     bench.write(ORDER, 2, key="order-1")
     with bench.process(tmp_path / "log", {"TRACKOPS_LISTEN": target}):
         wait_for(lambda: is_serving(target), seconds=60)
-        wait_for(lambda: "UNKNOWN_TOPIC" in (tmp_path / "log").read_text(), seconds=60)
+        wait_for(lambda: '"UNKNOWN_TOPIC"' in (tmp_path / "log").read_text(), seconds=60)
         yield lambda *words: CliRunner().invoke(
             app, ["outbox", *words, "--relay", target], env={**environment, "TERM": "dumb"}
         )
