@@ -29,9 +29,9 @@ from trackops_cli.local.provision import (
     restrict,
 )
 from trackops_cli.local.stack import LocalStack
-from trackops_cli.local.topics import ensure_topics
 from trackops_common.kafka_settings import KafkaAccess, SecurityProtocol
 from trackops_common.testing_tokens import identity_for_tests
+from trackops_common.topic_setup import ensure_topics
 
 __all__ = [
     "Database",

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from trackops_cli.local.topics import ensure_topics
 from trackops_cli.testing import wait_for
 from trackops_common.assignment import PositionLost, TopicReplaced
 from trackops_common.database import Database, Rows
@@ -15,6 +14,7 @@ from trackops_common.errors import TransientError
 from trackops_common.inbox import InboxSettings
 from trackops_common.kafka import topic_ids
 from trackops_common.kafka_settings import KafkaAccess
+from trackops_common.topic_setup import ensure_topics
 from trackops_common.topics import Topic
 
 from .inbox_world import Effects, handled_ids, produce, running
