@@ -5,17 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import grpc
 import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from trackops.inventory.v1 import inventory_service_pb2
+from trackops.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
 from trackops.order.v1 import order_service_pb2
 from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 
 from trackops_common.batching import Batcher, in_thread
+from trackops_common.database import Database
 from trackops_common.errors import Overloaded
+from trackops_common.grpc.command_rpc import CommandRpc
 from trackops_common.grpc.endpoints import RpcService
 from trackops_common.grpc.server import Application
+from trackops_common.http_endpoint import Asked
+from trackops_common.probes import Readiness, pages
 from trackops_common.testing import serving
 from trackops_common.testing_traces import SpansHere, recording
 from trackops_common.traces import (
@@ -29,6 +38,7 @@ from trackops_common.traces import (
 )
 from trackops_common.traces.spans import joint_of
 from trackops_common.tracing import current_traceparent
+from trackops_common.vitals import Vitals
 
 from .inbox_world import TRACE
 
@@ -221,3 +231,72 @@ def _clients(spans: SpansHere) -> Sequence[Any]:
 
 def _raise(error: Exception) -> None:
     raise error
+
+
+async def test_numbers_have_the_trace_of_an_example_for_whoever_reads_openmetrics() -> None:
+    vitals = Vitals(CollectorRegistry())
+    application = replace(served(Servicer()), vitals=vitals)
+    with recording() as spans:
+        async with serving(application) as channel:
+            await get(channel, TRACE)
+    metrics = pages(vitals, Readiness())["/metrics"]
+    plain = await metrics(Asked())
+    open_metrics = await metrics(Asked(accept="application/openmetrics-text;version=1.0.0;q=0.5"))
+    assert plain.content_type.startswith("text/plain; version=0.0.4")
+    assert b"trace_id" not in plain.body
+    assert open_metrics.content_type.startswith("application/openmetrics-text; version=1.0.0")
+    parsed: Any = text_string_to_metric_families
+    (example,) = [
+        sample.exemplar.labels
+        for family in parsed(open_metrics.body.decode())
+        for sample in family.samples
+        if sample.exemplar
+    ]
+    span_id = spans.one(NAME).traceparent.split("-")[2]
+    assert example == {"trace_id": TRACE.split("-")[1], "span_id": span_id}
+
+
+def test_a_statement_is_named_by_what_it_does(database: Any) -> None:
+    mine = Database(database.url("trackops_order"), application_name="test")
+    try:
+        with recording() as spans:
+            with joint("work", Kind.INTERNAL, [TRACE]), mine.transaction() as transaction:
+                transaction.execute("SELECT 1")
+                transaction.execute("SELECT 2")
+            with joint("work", Kind.INTERNAL, [TRACE]):
+                mine.fetch("SELECT %(n)s", {"n": "secret"})
+            mine.fetch("SELECT 1")  # for nobody
+    finally:
+        mine.close()
+    group, _, single, _ = spans.ended
+    assert group.name == "TRANSACTION trackops_order"
+    assert group.attributes["db.operation.batch.size"] == 2
+    assert single.name == "SELECT trackops_order"
+    assert single.attributes["db.query.text"] == "SELECT %(n)s"
+    assert str(single.attributes["db.namespace"]).endswith("|trackops_order")
+    assert "secret" not in str([one.attributes for one in spans.ended])
+
+
+async def test_a_command_of_a_batch_is_in_the_trace_that_it_carries() -> None:
+    seen: list[str] = []
+
+    async def run(commands: Sequence[str]) -> Sequence[bytes]:
+        seen.extend(commands)
+        return [b""] * len(commands)
+
+    pb = inventory_service_pb2
+    batcher = Batcher(run)
+    servicer = Servicer()
+    rpc: CommandRpc[Any, str] = CommandRpc(
+        batcher, lambda *_: current_traceparent(), pb.BatchReleaseStockResponse, lambda _: None
+    )
+    servicer.__dict__["BatchReleaseStock"] = rpc.many
+    inventory = pb.DESCRIPTOR.services_by_name["InventoryService"]
+    ids = {"request_id": GET.order_id, "order_id": GET.order_id}
+    requests = [pb.ReleaseStockRequest(traceparent=one, **ids) for one in (OTHER, "", "00-x")]
+    async with serving(Application([RpcService(inventory, servicer)])) as channel:
+        await InventoryServiceStub(channel).BatchReleaseStock(
+            pb.BatchReleaseStockRequest(requests=requests), metadata=[("traceparent", TRACE)]
+        )
+    await batcher.close()
+    assert seen == [OTHER, TRACE, TRACE]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 
 from trackops_common.traces import Span, Tracer, installing
 
-__all__ = ["Collector", "SpansHere", "TakenSpan", "collecting", "recording"]
+__all__ = ["Collector", "SpansHere", "TakenSpan", "as_tree", "collecting", "recording"]
 
 
 class SpansHere:
@@ -61,6 +61,8 @@ class TakenSpan:
     """Trace and span each."""
     attributes: dict[str, Any]
     failed: bool
+    begin: int
+    """In nanoseconds since 1970."""
 
     def under(self, other: TakenSpan) -> bool:
         """Whether it stands right under the other."""
@@ -68,6 +70,22 @@ class TakenSpan:
 
     def linked_to(self, other: TakenSpan) -> bool:
         return (other.trace_id, other.span_id) in self.links
+
+
+def as_tree(spans: Iterable[TakenSpan]) -> str:
+    """The spans of one trace as people read them, each under its parent, in the order of begin."""
+    ordered = sorted(spans, key=lambda one: one.begin)
+    known = {one.span_id for one in ordered}
+
+    def lines(parent: str | None, indent: str) -> Iterator[str]:
+        for one in ordered:
+            top = one.parent_id not in known
+            if top if parent is None else one.parent_id == parent:
+                label = f"{indent}{one.name}"
+                yield f"{label:<68} {one.service.removeprefix('trackops_'):<18} {one.kind.lower()}"
+                yield from lines(one.span_id, f"{indent}  ")
+
+    return "\n".join(lines(None, ""))
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
@@ -123,4 +141,5 @@ def _taken(service: str, span: SpanMessage) -> TakenSpan:
             for one in span.attributes
         },
         span.status.code == 2,
+        span.start_time_unix_nano,
     )

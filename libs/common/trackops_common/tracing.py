@@ -18,6 +18,7 @@ __all__ = [
     "leave_trace",
     "take_trace",
     "trace_in",
+    "well_formed",
     "within_trace",
 ]
 
@@ -48,6 +49,11 @@ def trace_in(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
         if name == "traceparent" and isinstance(value, str) and _VALID.fullmatch(value):
             found = value
     return found
+
+
+def well_formed(traceparent: str) -> str:
+    """It, or nothing where it is not what the specification says."""
+    return traceparent if _VALID.fullmatch(traceparent) else ""
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from opentelemetry.sdk.environment_variables import (
     OTEL_BSP_MAX_QUEUE_SIZE,
     OTEL_BSP_SCHEDULE_DELAY,
 )
-from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_NAMESPACE, Resource
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler
@@ -127,7 +127,7 @@ def _resource(service: str) -> Resource:
     """What the environment says goes first."""
     detected = Resource.create()
     if str(detected.attributes[SERVICE_NAME]).startswith("unknown_service"):
-        return detected.merge(Resource({SERVICE_NAME: service, SERVICE_NAMESPACE: "trackops"}))
+        return detected.merge(Resource({SERVICE_NAME: service}))
     return detected
 
 

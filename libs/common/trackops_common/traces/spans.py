@@ -16,7 +16,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Self
 
-from trackops_common.tracing import leave_trace, take_trace
+from trackops_common.tracing import leave_trace, take_trace, well_formed
 
 __all__ = [
     "Kind",
@@ -28,6 +28,7 @@ __all__ = [
     "is_sampled",
     "joint",
     "joint_of",
+    "joint_span",
     "mark",
     "recorded",
     "span",
@@ -77,6 +78,11 @@ class Span:
     def traceparent(self) -> str:
         """What hangs others under it."""
         return f"00-{self.trace_id:032x}-{self.span_id:016x}-01"
+
+    def fail(self, error: BaseException) -> None:
+        """Let it end now, by this error."""
+        self.failure = f"{type(error).__name__}: {error}"
+        self.finish()
 
     def finish(self) -> None:
         """Let it end now."""
@@ -169,8 +175,8 @@ def recorded() -> Span | None:
 
 
 def is_sampled(traceparent: str) -> bool:
-    """Whether its trace is recorded, according to its flags."""
-    return traceparent[-1:] in _ODD
+    """Whether its trace is recorded, according to its flags; not if it is not well-formed."""
+    return traceparent[-1:] in _ODD and bool(well_formed(traceparent))
 
 
 _ODD = frozenset("13579bdf")
@@ -197,11 +203,18 @@ def joint(
     It has a link to each that is recorded, and stands under the first of them. None where there
     is none.
     """
+    return joint_span(name, kind, callers, attributes) or _NOT_RECORDED
+
+
+def joint_span(
+    name: str, kind: Kind, callers: Iterable[str], attributes: Mapping[str, Attribute] | None = None
+) -> Span | None:
+    """As `joint`, begun already; it has to be finished, or to fail."""
     if _installed is None:
-        return _NOT_RECORDED
+        return None
     links = list(dict.fromkeys(one for one in callers if is_sampled(one)))
     if not links:
-        return _NOT_RECORDED
+        return None
     work = _installed.span(name, kind, links[0])
     work.links += links
     if attributes:
@@ -225,11 +238,14 @@ def joint_of(
 def mark(name: str, parent: str, attributes: Mapping[str, Attribute] | None = None) -> str:
     """A moment under `parent`, and the `traceparent` of what follows from it.
 
+    It has a link to the current span, in which it happens.
     That is `parent` itself where nothing is recorded.
     """
     if _installed is None or not is_sampled(parent):
         return parent
     moment = _installed.span(name, Kind.INTERNAL, parent)
+    if (here := _recorded.get()) is not None:
+        moment.links.append(here.traceparent)
     if attributes:
         moment.attributes.update(attributes)
     moment.finish()
