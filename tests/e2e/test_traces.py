@@ -16,7 +16,7 @@ from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 from trackops_cli.testing import Mesh, temporary_stack, wait_for
 from trackops_common.database import Database
 from trackops_common.testing_tokens import authorized_channel
-from trackops_common.testing_traces import Collector, TakenSpan, collecting
+from trackops_common.testing_traces import Collector, TakenSpan, as_tree, collecting
 
 _ORDER = "trackops_order"
 _INVENTORY = "trackops_inventory"
@@ -89,7 +89,10 @@ class OrderTrace:
                 and (under is None or span.under(under))
             ]
 
-        wait_for(found, what=f"span {name}")
+        try:
+            wait_for(found, what=f"span {name}")
+        except TimeoutError as error:
+            raise AssertionError(f"{error}; there are\n{as_tree(self.spans)}") from None
         (only,) = found()
         return only
 
