@@ -72,6 +72,14 @@ Usage: include "trackops.environment" (dict "root" $ "service" $service "values"
   value: {{ $values.logLevel | quote }}
 - name: TRACKOPS_LOG_FORMAT
   value: json
+{{- if $values.otel.endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ $values.otel.endpoint | quote }}
+- name: OTEL_TRACES_SAMPLER
+  value: parentbased_traceidratio
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ $values.otel.sampledShare | quote }}
+{{- end }}
 {{- end }}
 
 {{/*

@@ -1,4 +1,4 @@
-"""`python -m trackops_common.migrations <package>` brings its schema to the newest revision.
+"""`python -m trackops_common.migrations <package>` brings that schema to its newest revision.
 
 TRACKOPS_DATABASE_URL, or a file as for any setting, names the package's own role; see `upgrade`.
 """
