@@ -113,3 +113,13 @@ def test_servers_outside_are_reached_at_their_ports_only() -> None:
 def test_they_can_be_left_out() -> None:
     manifests = scenario("minimal", {"networkPolicy.enabled": False})
     assert of_kind(manifests, "NetworkPolicy") == {}
+
+
+def test_a_collector_of_traces_is_reached_by_every_service_and_only_if_there_is_one() -> None:
+    def reaching(changes: dict[str, Any]) -> int:
+        policies = of_kind(scenario("minimal", changes), "NetworkPolicy").values()
+        rules = [rule for one in policies for rule in one["spec"].get("egress", ())]
+        return rules.count({"ports": [{"port": 4317}]})
+
+    assert reaching({}) == 0
+    assert reaching({"otel.endpoint": "http://collector:4317"}) == 6

@@ -20,12 +20,13 @@ Leave to ask for names, as an egress rule.
 {{- end }}
 
 {{/*
-Leave to reach Postgres, Redis or Kafka, as an egress rule: that of the release, or the one outside.
+Leave to reach Postgres, Redis, Kafka or the collector of traces, as an egress rule: that of the release, or the one
+outside.
 Usage: include "trackops.toServer" (dict "root" $ "name" "kafka")
 */}}
 {{- define "trackops.toServer" -}}
 {{- $outside := index .root.Values.networkPolicy.servers .name -}}
-{{- if (index .root.Values.servers .name).enabled -}}
+{{- if (index .root.Values.servers .name | default dict).enabled -}}
 {{- range include "trackops.servers" .root | fromYamlArray }}
 {{- if eq .name $.name -}}
 - ports: [{port: {{ .port }}}]
