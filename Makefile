@@ -1,6 +1,6 @@
 # The two commands that matter: `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help venv up down reset status demo test test-helm chaos audit lint format proto bench explain-listing clean
+.PHONY: help venv up down reset status demo test test-helm images chaos audit lint format proto bench explain-listing clean
 BIN := .venv/bin
 
 help: ## What can be made
@@ -32,6 +32,9 @@ chaos: venv ## 20 rounds of faults on the relay, 5,000 events/s through replicas
 
 audit: venv ## Known vulnerabilities of the locked packages; asks PyPI about each, so not part of `make test`
 	$(BIN)/uv tool run pip-audit==2.10.1 --strict --disable-pip --require-hashes --requirement requirements/lock.txt
+
+images: ## An image of each service; BUILD, BASE, REGISTRY and TAG as in scripts/images.sh
+	@scripts/images.sh
 
 test-helm: venv ## Install, upgrade, test, roll back and remove the chart on the cluster of KUBECONFIG
 	$(BIN)/python -m pytest -s helm/tests
