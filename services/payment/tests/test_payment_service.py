@@ -189,12 +189,12 @@ async def test_each_fact_has_the_trace_of_its_own_command(stub: Any, database: D
         pb.BatchAuthorizePaymentsRequest(requests=requests), metadata=[("traceparent", trace(1))]
     )
     keys = [request.order_id for request in requests]
-    ids = {"order_id": keys[0], "amount_minor": 500}
+    moved: Any = {"order_id": keys[0], "amount_minor": 500}
     await stub.CapturePayment(
-        pb.CapturePaymentRequest(request_id=str(uuid4()), traceparent=trace(4), **ids)
+        pb.CapturePaymentRequest(request_id=str(uuid4()), traceparent=trace(4), **moved)
     )
     await stub.RefundPayment(
-        pb.RefundPaymentRequest(request_id=str(uuid4()), traceparent=trace(5), **ids)
+        pb.RefundPaymentRequest(request_id=str(uuid4()), traceparent=trace(5), **moved)
     )
     let_go = void(keys[1])
     let_go.traceparent = trace(6)

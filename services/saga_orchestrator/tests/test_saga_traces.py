@@ -112,7 +112,8 @@ def placed(traceparent: str) -> Message:
 
 
 def handle(message: Message) -> tuple[Mesh, Sequence[StartedSaga]]:
-    mesh, started = Mesh(PLACE_ORDER), []
+    mesh = Mesh(PLACE_ORDER)
+    started: list[StartedSaga] = []
 
     def hand_over(sagas: Sequence[StartedSaga]) -> Future[None]:
         started.extend(sagas)

@@ -19,6 +19,7 @@ from trackops_common.traces.spans import (
     joint_span,
     mark,
     recorded,
+    redis_span,
     span,
 )
 
@@ -36,6 +37,7 @@ __all__ = [
     "joint_span",
     "mark",
     "recorded",
+    "redis_span",
     "span",
     "traced",
     "tracing",

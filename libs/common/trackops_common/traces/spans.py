@@ -31,6 +31,7 @@ __all__ = [
     "joint_span",
     "mark",
     "recorded",
+    "redis_span",
     "span",
 ]
 
@@ -193,6 +194,16 @@ def span(
     if attributes:
         child.attributes.update(attributes)
     return child
+
+
+def redis_span(operation: str, keys: int = 1) -> AbstractContextManager[Span | None]:
+    """As `span`, of a command to Redis about so many keys."""
+    attributes: Mapping[str, Attribute] = {
+        "db.system.name": "redis",
+        "db.operation.name": operation,
+        "db.operation.batch.size": keys,
+    }
+    return span(operation, Kind.CLIENT, attributes)
 
 
 def joint(

@@ -17,6 +17,7 @@ from uuid import UUID
 import redis
 import structlog
 
+from trackops_common.traces import redis_span
 from trackops_identity.application.ports import SessionEnds
 
 __all__ = ["CachedSessionEnds"]
@@ -55,23 +56,24 @@ class CachedSessionEnds:
 
     def has_ended(self, session_id: UUID) -> bool:
         key = f"{_KEY_PREFIX}{session_id}"
-        if self._ask(lambda: self._redis.exists(key)):
+        if self._ask("EXISTS", lambda: self._redis.exists(key)):
             return True
         ended = self._plain.has_ended(session_id)
         if ended:
-            self._ask(lambda: self._redis.set(key, b"", ex=_LIFETIME_SECONDS))
+            self._ask("SET", lambda: self._redis.set(key, b"", ex=_LIFETIME_SECONDS))
         return ended
 
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
 
-    def _ask(self, question: Callable[[], Any]) -> bool:
+    def _ask(self, operation: str, question: Callable[[], Any]) -> bool:
         """Whether Redis says yes; False while it is away."""
         if self._monotonic() < self._try_again:
             return False
         try:
-            answer = bool(question())
+            with redis_span(operation):
+                answer = bool(question())
         except redis.RedisError as error:
             self._lost(error)
             return False

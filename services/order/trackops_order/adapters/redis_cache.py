@@ -19,7 +19,6 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
 
@@ -27,7 +26,7 @@ import redis
 import structlog
 
 from trackops_common.clock import Clock, SystemClock
-from trackops_common.traces import Kind, Span, span
+from trackops_common.traces import redis_span
 from trackops_order.application.ports import CachedOrder, CacheSnapshot
 
 __all__ = ["RedisOrderCache"]
@@ -107,7 +106,7 @@ class RedisOrderCache:
         if not self.sound:
             return _NOTHING
         try:
-            with _span("MGET", len(order_ids)):
+            with redis_span("MGET", len(order_ids)):
                 generation, *values = self._redis.mget([_GENERATION_KEY, *map(_key, order_ids)])
             if generation is None:  # it was emptied, and nobody noticed
                 return CacheSnapshot(self._start_generation(), {})
@@ -163,7 +162,7 @@ class RedisOrderCache:
         for version, payload in orders.values():
             arguments += (version, payload)
         try:
-            with _span("EVALSHA", len(orders)):
+            with redis_span("EVALSHA", len(orders)):
                 refused: int = self._put_script(
                     keys=[_GENERATION_KEY, *map(_key, orders)], args=arguments
                 )
@@ -185,18 +184,6 @@ class RedisOrderCache:
             self._losses += 1
         if is_news:
             _log.warning("cache is away; orders are read from Postgres", error=str(error))
-
-
-def _span(operation: str, orders: int) -> AbstractContextManager[Span | None]:
-    return span(
-        operation,
-        Kind.CLIENT,
-        {
-            "db.system.name": "redis",
-            "db.operation.name": operation,
-            "db.operation.batch.size": orders,
-        },
-    )
 
 
 def _key(order_id: UUID) -> str:
