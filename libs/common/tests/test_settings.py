@@ -84,7 +84,7 @@ def test_a_secret_may_stand_in_a_file(secrets: Path, monkeypatch: pytest.MonkeyP
 def test_the_environment_goes_before_the_files(secrets: Path) -> None:
     (secrets / "trackops_database_url").write_text("postgresql://role:filed@host/db")
 
-    assert "secret@host" in load(ServiceSettings).database_url.get_secret_value()
+    assert "hush@host" in load(ServiceSettings).database_url.get_secret_value()
 
 
 def test_a_folder_of_secrets_that_is_not_there_is_no_reason_to_go_on(

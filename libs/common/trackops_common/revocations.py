@@ -30,7 +30,8 @@ __all__ = ["RevocationFeed", "RevocationSettings", "Revoke"]
 
 _log = structlog.get_logger(__name__)
 
-_REQUEST_SECONDS = 5.0
+_REQUEST_SECONDS = 2.0
+"""A stop waits for a request that is on its way, also where no broker answers."""
 _MAX_BATCH = 1000
 _TYPE = SessionsRevoked.DESCRIPTOR.full_name.encode()
 

@@ -26,7 +26,7 @@ from trackops_order.testing import OrderServer, OrderServices, confirm_request, 
 ROLE = "trackops_order"
 OUTAGES = 3
 WRITERS, READERS = 2, 4
-CALLER = "anyone"
+CALLER = "somebody"
 """Whom the service takes every caller for."""
 PIECES = 1_000_000
 MAX_CHANGES = 20_000

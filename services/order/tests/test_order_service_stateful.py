@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 )
 from trackops.order.v1 import order_pb2, order_saga_service_pb2, order_service_pb2
 
-from trackops_common.auth import Principal
+from trackops_common.auth import Caller, Principal, enter_call
 from trackops_common.grpc.failures import describe
 from trackops_common.testing import ErrorDetails, ManualClock, error_details
 from trackops_order.adapters.encoding import (
@@ -50,7 +50,7 @@ from trackops_order.entrypoints import converters
 from trackops_order.entrypoints.errors import order_failure
 from trackops_order.testing import InMemoryOrderCache, InMemoryOrders, OrderServer
 
-CALLER = Principal("anyone")
+CALLER = Principal("somebody")
 QUANTITIES = [1, 2, 3]
 EXAMPLES = 25
 STEPS = 14
@@ -91,6 +91,7 @@ class Conversation(RuleBasedStateMachine):
 
     def __init__(self, service: OrderServer) -> None:
         super().__init__()
+        enter_call(Caller(CALLER))  # for the model, whose use cases are asked without a server
         self.service = service
         self.model = InMemoryOrders()
         self.rpcs = _rpcs(service, self.model)

@@ -248,6 +248,6 @@ async def test_an_operation_is_done_once_and_audited(
         history = await both.stubs[0].ListOperations(pb.ListOperationsRequest(source=ORDER))
         failed, done = history.operations
         assert (done.kind, done.key, done.reason) == ("replay", "held", "the topic was made")
-        assert (done.state, done.principal) == (pb.Operation.STATE_DONE, "anyone")
+        assert (done.state, done.principal) == (pb.Operation.STATE_DONE, "somebody")
         assert failed.state == pb.Operation.STATE_FAILED
         assert done.request_time.ToSeconds() <= done.finish_time.ToSeconds()

@@ -67,8 +67,8 @@ async def test_pause_takes_a_saga_from_its_engine_and_resume_gives_it_back(world
         saga = await show(client, PLACE_ORDER.saga_id(order_id))
     assert saga.state == saga_pb2.SAGA_STATE_COMPLETED
     assert [(one.operation, one.principal, one.reason) for one in saga.audit] == [
-        ("pause", "anyone", "because"),
-        ("resume", "anyone", "because"),
+        ("pause", "somebody", "because"),
+        ("resume", "somebody", "because"),
     ]
     assert saga.audit[0].state_before == saga_pb2.SAGA_STATE_RUNNING
     failed = saga.steps[0].failed_attempts
