@@ -19,6 +19,8 @@ from .world import peopled
 
 CALLS = int(os.environ.get("FUZZ_CALLS", "3000"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
+_SHOWN = 5_000
+"""Calls after which a run says how far it is."""
 _MEBIBYTE = 1 << 20
 _SLACK = 24 * _MEBIBYTE
 """What an allocator keeps, and caches that are not full yet."""
@@ -32,7 +34,9 @@ def test_no_body_does_harm(hostile_mesh: Mesh) -> None:
 
     total = fuzzer.run(range(CALLS // 3))
     before = resident_bytes(hostile_mesh)
-    total.add(fuzzer.run(range(CALLS // 3, CALLS)))
+    for first in range(CALLS // 3, CALLS, _SHOWN):
+        print(f"{total.calls} calls, {len(total.findings)} findings")  # noqa: T201
+        total.add(fuzzer.run(range(first, min(first + _SHOWN, CALLS))))
     after = resident_bytes(hostile_mesh)
 
     _show(total.table(), _memory(before, after))

@@ -59,11 +59,16 @@ def variants(method: MethodDescriptor, text: str, known: Known) -> Iterator[tupl
 
 
 def _sample(method: MethodDescriptor, known: Known) -> Message:
-    """The one that has most of what may be left out, with a request id of its own."""
+    """The one that has most of what may be left out, with a request id of its own.
+
+    What has to come from an answer is left out.
+    """
     made = [Sampler(known).request(method, random.Random(seed)) for seed in range(12)]
     request: Any = max(made, key=lambda one: len(one.ListFields()))
     if "request_id" in request.DESCRIPTOR.fields_by_name:
         request.request_id = str(uuid.uuid4())
+    for name in {"page_token", "etag"} & set(request.DESCRIPTOR.fields_by_name):
+        request.ClearField(name)
     return request  # type: ignore[no-any-return]
 
 
