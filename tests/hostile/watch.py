@@ -15,6 +15,9 @@ from .texts import harmful
 
 __all__ = ["defects", "ill_formed_lines", "pids", "resident_bytes"]
 
+_ORDERED = ("saga needs an operator",)
+"""What an administrator brings about who takes a saga's steps in its stead."""
+
 
 def pids(mesh: Mesh) -> Mapping[str, int | None]:
     """Of services and edge, by name; None for one that does not run."""
@@ -32,7 +35,8 @@ def defects(mesh: Mesh) -> list[str]:
     return [
         f"{service}: {json.dumps(line)[:2_000]}"
         for service, line in _lines(mesh)
-        if line.get("level") in ("error", "critical") or "exception" in line
+        if line.get("event") not in _ORDERED
+        and (line.get("level") in ("error", "critical") or "exception" in line)
     ]
 
 
