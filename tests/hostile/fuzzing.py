@@ -47,8 +47,8 @@ _SLOW = ("Login", "RegisterUser", "ChangePassword", "ResetPassword", "IssueServi
 _LATE = frozenset(["DEADLINE_EXCEEDED", "504"])
 """Of those alone: a machine that is busy with other things makes them wait for each other."""
 
-_NOT_THERE = frozenset(["UNIMPLEMENTED"])
-"""What the edge says of an RPC that stays inside."""
+_NOT_THERE = frozenset(["UNIMPLEMENTED", "OPEN"])
+"""What the edge says of an RPC that stays inside; of a stream maybe nothing in the time it has."""
 
 
 @dataclass
@@ -151,9 +151,10 @@ def _wrong(answer: Answer, good: frozenset[str]) -> str:
 
 
 def _is_said_in_the_contract(answer: Answer) -> bool:
-    """A queue was full, an account had too many attempts, or a capture was still on its way."""
+    """A queue was full, an account had too many attempts, the edge found a body too large, or a
+    capture was still on its way."""
     if answer.code == "RESOURCE_EXHAUSTED":
-        return answer.details is not None
+        return answer.details is not None or answer.text == "Payload Too Large"
     return answer.code == "UNAVAILABLE" and "answer to a capture" in answer.text
 
 

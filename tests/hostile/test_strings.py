@@ -19,6 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 from trackops.order.v1 import order_pb2, order_service_pb2
 from typer.testing import CliRunner
 
+from trackops_cli.local.ports import variable_of
 from trackops_cli.main import app
 from trackops_cli.testing import Mesh
 from trackops_common.contracts import rpcs
@@ -148,11 +149,7 @@ def test_an_orders_text_comes_back_by_every_way(
     shown = CliRunner().invoke(
         app,
         ["order", "get", order.order_id, "--json"],
-        env={
-            "TRACKOPS_HOME": str(hostile_mesh.stack.context.home.root),
-            "TRACKOPS_ORDER_TARGET": hostile_mesh.target("order"),
-            "TRACKOPS_IDENTITY_TARGET": hostile_mesh.target("identity"),
-        },
+        env=_environment(hostile_mesh),
     )
 
     assert shown.exit_code == 0, shown.output
@@ -165,6 +162,13 @@ def test_an_orders_text_comes_back_by_every_way(
     ):
         found = one.get("order", one)
         assert note_of(found) == (expected, expected, [expected], {"key": expected}, expected)
+
+
+def _environment(mesh: Mesh) -> dict[str, str]:
+    """As it is on the machine of the mesh."""
+    context = mesh.stack.context
+    ports = {variable_of(name): str(port) for name, port in vars(context.ports).items()}
+    return {"TRACKOPS_HOME": str(context.home.root), **ports}
 
 
 def note_of(order: dict[str, Any]) -> tuple[Any, ...]:

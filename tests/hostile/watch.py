@@ -18,6 +18,9 @@ __all__ = ["defects", "ill_formed_lines", "pids", "resident_bytes"]
 _ORDERED = ("saga needs an operator",)
 """What an administrator brings about who takes a saga's steps in its stead."""
 
+_FOR_PEOPLE = "The first administrator: "
+"""Said once, at the first start of a development mesh, to whoever looks at the log."""
+
 
 def pids(mesh: Mesh) -> Mapping[str, int | None]:
     """Of services and edge, by name; None for one that does not run."""
@@ -46,7 +49,7 @@ def ill_formed_lines(mesh: Mesh) -> list[str]:
         f"{log.stem}: {line[:300]!a}"
         for log in _logs(mesh)
         for line in log.read_bytes().decode(errors="replace").splitlines()
-        if harmful(line) or not _is_object(line)
+        if (harmful(line) or not _is_object(line)) and not line.startswith(_FOR_PEOPLE)
     ]
 
 
