@@ -95,6 +95,7 @@ async def test_a_request_that_breaks_the_contract_never_reaches_the_servicer(
 async def test_bytes_that_are_no_request_are_the_callers_mistake(
     servicer: Servicer, rpc: str, body: bytes
 ) -> None:
+    channel: Any
     async with serving(Application([RpcService(DESCRIPTOR, servicer)])) as channel:
         path = f"/{DESCRIPTOR.full_name}/{rpc}"
         if rpc == "WatchOrder":
