@@ -1,6 +1,6 @@
 # The two commands that matter: `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help venv up down reset status demo test chaos fuzz audit lint format proto bench explain-listing clean
+.PHONY: help venv up down reset status demo test test-helm chaos fuzz audit lint format proto bench explain-listing clean
 BIN := .venv/bin
 
 help: ## What can be made
@@ -35,6 +35,9 @@ fuzz: venv ## 50,000 damaged requests to every RPC, directly and through the edg
 
 audit: venv ## Known vulnerabilities of the locked packages; asks PyPI about each, so not part of `make test`
 	$(BIN)/uv tool run pip-audit==2.10.1 --strict --disable-pip --require-hashes --requirement requirements/lock.txt
+
+test-helm: venv ## Install, upgrade, test, roll back and remove the chart on the cluster of KUBECONFIG
+	$(BIN)/python -m pytest -s helm/tests
 
 lint: venv ## ruff, mypy, import-linter, buf, stale stubs
 	@scripts/lint.sh

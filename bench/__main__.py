@@ -32,6 +32,7 @@ from bench.pgbench import orders_per_second
 from bench.relay import RelayFigures, measure_relay
 from bench.sagas import SagaFigures, place_order_sagas
 from bench.tokens import bearer, call_as_admin_of
+from bench.unguarded import unguarded_order_service
 from bench.watched import open_streams
 from trackops_cli.local.home import Home
 from trackops_cli.local.ports import Ports
@@ -87,6 +88,7 @@ def main() -> None:
         stack.services["order"].start()
         call_as_admin_of(stack)
         create = _create_order(stack)
+        guarded = _create_guarded(stack)
         ordered = _pgbench(stack, ordered=True)
         get = _get_order(stack)
         _say("starting the relay, whose events watchers hear of")
@@ -105,7 +107,7 @@ def main() -> None:
         stack.services["identity"].start()
         call_as_admin_of(stack)
         sagas = place_order_sagas(stack)
-    _console.print(_table(create, get, watched))
+    _console.print(_table(create, guarded, get, watched))
     _console.print(
         f"pgbench with the outbox lock, which puts commits in the order of seq: {ordered:.0f}/s"
     )
@@ -127,7 +129,7 @@ def main() -> None:
         f"relay_latency_ms median {relay.latency_p50_ms:.1f}, p99 {relay.latency_p99_ms:.1f}"
         f" at {relay.commits_per_s:.0f} commits/s"
     )
-    _write(create, get, watched, ordered, confirmed, sagas, relay)
+    _write(create, guarded, get, watched, ordered, confirmed, sagas, relay)
 
 
 def _relay() -> RelayFigures:
@@ -146,6 +148,17 @@ def _create_order(stack: LocalStack) -> Comparison:
         lambda: _pgbench(stack, ordered=False),
     )
     return Comparison("CreateOrder", "calls/s", "pgbench, same rows", pairs)
+
+
+def _create_guarded(stack: LocalStack) -> Comparison:
+    target = stack.addresses.services["order"]
+    with unguarded_order_service(stack) as unguarded:
+        pairs = _rounds(
+            "CreateOrder with authentication, authorisation and validation",
+            lambda: _load("create-order", target),
+            lambda: _load("create-order", unguarded),
+        )
+    return Comparison("CreateOrder, guarded", "calls/s", "without its guards", pairs)
 
 
 def _get_order(stack: LocalStack) -> Comparison:
@@ -262,6 +275,7 @@ def _table(*comparisons: Comparison) -> Table:
 
 def _write(
     create: Comparison,
+    guarded: Comparison,
     get: Comparison,
     watched: Comparison,
     ordered: float,
@@ -276,6 +290,9 @@ def _write(
         "pgbench_per_s": round(create.baseline_figure, 1),
         "pgbench_ordered_per_s": round(ordered, 1),
         "create_order_vs_pgbench": round(create.ratio, 3),
+        "create_guarded_per_s": round(guarded.figure, 1),
+        "create_unguarded_per_s": round(guarded.baseline_figure, 1),
+        "create_guarded_vs_unguarded": round(guarded.ratio, 3),
         "get_order_per_s": round(get.figure, 1),
         "echo_per_s": round(get.baseline_figure, 1),
         "get_order_vs_echo": round(get.ratio, 3),

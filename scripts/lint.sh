@@ -7,7 +7,7 @@ export PATH="$PWD/.venv/bin:$PATH"
 ruff check --quiet .
 ruff format --quiet --check . || { echo "lint: run 'make format'" >&2; exit 1; }
 mypy libs/*/trackops_* services/*/trackops_* edge/trackops_edge cli/trackops_cli bench scripts conftest.py
-for tests in libs/*/tests services/*/tests edge/tests cli/tests tests; do  # each has modules of the same names
+for tests in libs/*/tests services/*/tests edge/tests cli/tests helm/tests tests; do  # each has modules of the same names
   mypy "$tests"
 done
 lint-imports --no-cache --no-logo | tail -n 20
@@ -17,6 +17,8 @@ python scripts/state_diagram.py --check
 python scripts/saga_definitions.py --check
 python scripts/authorization_table.py --check
 python scripts/dashboards.py --check
+python scripts/settings_table.py --check
+python scripts/values_table.py --check
 buf lint
 buf format --diff --exit-code protos
 scripts/buf_breaking.sh

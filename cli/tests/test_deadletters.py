@@ -102,7 +102,7 @@ def consumer(
     monkeypatch.setenv("TRACKOPS_KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap)
     monkeypatch.setattr("trackops_cli.dead_letter_log._TOPIC_SUFFIX", f".{uuid.uuid4().hex}")
     from trackops_cli.dead_letter_log import _TOPIC_SUFFIX
-    from trackops_cli.local.topics import ensure_topics
+    from trackops_common.topic_setup import ensure_topics
     from trackops_common.topics import Topic
 
     dead = Topic(f"trackops.test{_TOPIC_SUFFIX}", partitions=2)

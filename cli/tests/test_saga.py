@@ -11,10 +11,8 @@ from trackops.saga.v1 import saga_service_pb2 as pb
 from trackops.saga.v1 import saga_service_pb2_grpc as rpc
 from typer.testing import CliRunner, Result
 
-from trackops_cli.local.home import Home
-from trackops_cli.local.mesh import DEVELOPMENT_SECRET
 from trackops_cli.main import app
-from trackops_common.testing_tokens import identity_for_tests
+from trackops_cli.testing import command_environment
 
 SAGA = saga_pb2.Saga(
     saga_id="91d0",
@@ -78,18 +76,11 @@ class World:
     def __init__(self, target: str, orchestrator: Orchestrator, home: Path) -> None:
         self.target = target
         self.orchestrator = orchestrator
-        Home(home).passwords([DEVELOPMENT_SECRET])
-        self._home = home
+        self._environment = command_environment(home)
 
     def run(self, *words: str) -> Result:
-        environment = {
-            "COLUMNS": "200",
-            "NO_COLOR": "1",
-            "TRACKOPS_HOME": str(self._home),
-            "TRACKOPS_PORT_IDENTITY": identity_for_tests().target.rpartition(":")[2],
-        }
         command = ["saga", *words, "--target", self.target]
-        return CliRunner().invoke(app, command, env=environment)
+        return CliRunner().invoke(app, command, env=self._environment)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 import grpc
@@ -11,6 +12,7 @@ from trackops.common.v1 import admin_service_pb2_grpc as rpc
 from typer.testing import CliRunner, Result
 
 from trackops_cli.main import app
+from trackops_cli.testing import command_environment
 
 
 class Process:
@@ -38,24 +40,24 @@ class Process:
 
 
 class World:
-    def __init__(self, target: str, process: Process) -> None:
+    def __init__(self, target: str, process: Process, home: Path) -> None:
         self.target = target
         self.process = process
+        self._environment = command_environment(home)
 
     def run(self, *words: str) -> Result:
         command = ["service", *words, "--target", self.target]
-        environment = {"COLUMNS": "200", "NO_COLOR": "1"}
-        return CliRunner().invoke(app, command, env=environment)
+        return CliRunner().invoke(app, command, env=self._environment)
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
+def world(tmp_path: Path) -> Iterator[World]:
     process = Process()
     server = grpc.server(ThreadPoolExecutor(1))
     rpc.add_AdminServiceServicer_to_server(cast("Any", process), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    yield World(f"127.0.0.1:{port}", process)
+    yield World(f"127.0.0.1:{port}", process, tmp_path)
     server.stop(None).wait()
 
 

@@ -18,7 +18,7 @@ from psycopg2.sql import SQL, Identifier
 
 from trackops_cli.credentials import Credentials
 from trackops_cli.local.home import Home
-from trackops_cli.local.mesh import ROLES, Addresses
+from trackops_cli.local.mesh import DEVELOPMENT_SECRET, ROLES, Addresses
 from trackops_cli.local.ports import Ports
 from trackops_cli.local.provision import (
     connect,
@@ -29,14 +29,16 @@ from trackops_cli.local.provision import (
     restrict,
 )
 from trackops_cli.local.stack import LocalStack
-from trackops_cli.local.topics import ensure_topics
 from trackops_common.kafka_settings import KafkaAccess, SecurityProtocol
+from trackops_common.testing_tokens import identity_for_tests
+from trackops_common.topic_setup import ensure_topics
 
 __all__ = [
     "Database",
     "DatabaseTemplate",
     "KafkaCluster",
     "Mesh",
+    "command_environment",
     "leaked_secrets",
     "temporary_stack",
     "wait_for",
@@ -154,6 +156,20 @@ class DatabaseTemplate:
         with connect(template.admin_url) as admin:
             ensure_schemas(admin, ROLES)
         migrate(ROLES, template.url)
+
+
+def command_environment(home: Path) -> dict[str, str]:
+    """For a `trackops` command that is an administrator to services of `identity_for_tests`.
+
+    `home` is an empty folder, and becomes the command's.
+    """
+    Home(home).passwords([DEVELOPMENT_SECRET])
+    return {
+        "TRACKOPS_HOME": str(home),
+        "TRACKOPS_PORT_IDENTITY": identity_for_tests().target.rpartition(":")[2],
+        "COLUMNS": "200",
+        "NO_COLOR": "1",
+    }
 
 
 @contextmanager

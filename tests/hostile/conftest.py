@@ -10,6 +10,9 @@ from trackops_cli.local.edge import Edge
 from trackops_cli.testing import Mesh, leaked_secrets, temporary_stack
 from trackops_edge.settings import Limits, Rate
 
+from .samples import Known
+from .world import peopled
+
 _PLENTY = Rate(burst=100_000, per_second=100_000)
 
 
@@ -23,3 +26,9 @@ def hostile_mesh() -> Iterator[Mesh]:
         yield Mesh(stack)
         stack.stop()
         assert leaked_secrets(stack.context.home) == []
+
+
+@pytest.fixture(scope="session")
+def known(hostile_mesh: Mesh) -> Known:
+    """What is on it: made once, since harm is done to it."""
+    return peopled(hostile_mesh)

@@ -14,8 +14,8 @@ from rich.table import Table
 from trackops_cli.testing import Mesh
 
 from .fuzzing import Fuzzer
+from .samples import Known
 from .watch import defects, ill_formed_lines, pids, resident_bytes
-from .world import peopled
 
 CALLS = int(os.environ.get("FUZZ_CALLS", "3000"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
@@ -28,8 +28,8 @@ _BYTES_A_CALL = 512
 """Far less than any message that stayed behind, were it only one a call."""
 
 
-def test_no_body_does_harm(hostile_mesh: Mesh) -> None:
-    fuzzer = Fuzzer(hostile_mesh, peopled(hostile_mesh), SEED)
+def test_no_body_does_harm(hostile_mesh: Mesh, known: Known) -> None:
+    fuzzer = Fuzzer(hostile_mesh, known, SEED)
     processes = pids(hostile_mesh)
 
     total = fuzzer.run(range(CALLS // 3))

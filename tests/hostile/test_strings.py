@@ -32,15 +32,9 @@ from .samples import SKUS, Known, Sampler
 from .strings import places, texts_of
 from .texts import INERT, REFUSED, SURROGATE, TEXTS, harmful
 from .watch import defects, ill_formed_lines
-from .world import peopled
 
 RPCS = {method.full_name: method for method in rpcs()}
 ORDERS = order_service_pb2.DESCRIPTOR.services_by_name["OrderService"].methods_by_name
-
-
-@pytest.fixture(scope="module")
-def known(hostile_mesh: Mesh) -> Known:
-    return peopled(hostile_mesh)
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from confluent_kafka.admin import AdminClient
 from trackops_cli.local.kafka import Kafka
 from trackops_cli.local.kafka_rights import ensure_acls, ensure_users
 from trackops_cli.local.stack import LocalStack
-from trackops_cli.local.topics import ensure_topics
 from trackops_cli.testing import Database as FreshDatabase
 from trackops_cli.testing import temporary_stack
 from trackops_common.database import Database
@@ -25,6 +24,7 @@ from trackops_common.errors import DependencyUnavailable
 from trackops_common.kafka import check_topics
 from trackops_common.kafka_settings import KafkaAccess, KafkaSettings
 from trackops_common.settings import load
+from trackops_common.topic_setup import ensure_topics
 from trackops_common.topics import ORDER_EVENTS
 from trackops_order.adapters.redis_cache import RedisOrderCache
 

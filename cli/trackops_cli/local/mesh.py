@@ -133,12 +133,15 @@ class ServiceSpec:
 
     @property
     def callers(self) -> list[str]:
-        """The names of those who may call it: whoever is told its address, and we."""
+        """The names of those who may call it: whoever is told its address, and we.
+
+        Identity is among its own callers: it asks itself for the token it shows the relay.
+        """
         target = f"TRACKOPS_{self.name.upper()}_TARGET"
         told = [
             spec.certified_name
             for spec in SERVICES
-            if target in spec.settings or (self.name == "identity" and spec is not self)
+            if target in spec.settings or self.name == "identity"
         ]
         return [*told, COMMAND, *([EDGE] if self.at_edge else [])]
 

@@ -33,8 +33,8 @@ from trackops_cli.local.provision import (
 from trackops_cli.local.redis import Redis
 from trackops_cli.local.redis_rights import REDIS_USERS
 from trackops_cli.local.server import Context, Progress, Server, together
-from trackops_cli.local.topics import ensure_topics
 from trackops_common.kafka_settings import SecurityProtocol
+from trackops_common.topic_setup import ensure_topics
 from trackops_common.topics import TOPICS
 
 __all__ = ["DATABASE", "LocalStack", "PartStatus"]

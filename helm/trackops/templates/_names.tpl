@@ -50,3 +50,17 @@ Usage: include "trackops.image" (dict "root" $ "image" $values.image)
 {{- $tag := .image.tag | default .root.Values.image.tag | default .root.Chart.AppVersion -}}
 {{- with .root.Values.image.registry }}{{ . }}/{{ end }}{{ .image.repository }}:{{ $tag }}
 {{- end }}
+
+{{/*
+The Secret of the release, which it makes itself (`secrets.generate`) or has made (`secrets.external`).
+*/}}
+{{- define "trackops.ownSecret" -}}
+{{ include "trackops.fullname" . }}-secrets
+{{- end }}
+
+{{/*
+"true" where the release has that Secret.
+*/}}
+{{- define "trackops.hasOwnSecret" -}}
+{{- if or .Values.secrets.generate .Values.secrets.external.remoteKey }}true{{ end -}}
+{{- end }}

@@ -9,27 +9,31 @@ import pytest
 from structlog.testing import capture_logs
 
 from trackops_common.errors import BindError
-from trackops_common.http_endpoint import HttpLimits, Reply, serving_pages
+from trackops_common.http_endpoint import Asked, HttpLimits, Reply, serving_pages
 from trackops_common.testing_http import get, send
 
 LIMITS = HttpLimits(head_bytes=1024, seconds=0.3, connections=2, bind_seconds=0.2)
 
 
-async def _echo(query: str) -> Reply:
-    return Reply(HTTPStatus.OK, f"asked: {query}".encode())
+async def _echo(asked: Asked) -> Reply:
+    return Reply(HTTPStatus.OK, f"asked: {asked.query}".encode())
 
 
-async def _kept(_: str) -> Reply:
+async def _kept(_: Asked) -> Reply:
     return Reply(HTTPStatus.OK, b"{}", "application/json", max_age_seconds=60)
 
 
-async def _broken(_: str) -> Reply:
+async def _taken(asked: Asked) -> Reply:
+    return Reply(HTTPStatus.OK, asked.accept.encode())
+
+
+async def _broken(_: Asked) -> Reply:
     raise ValueError("a defect")
 
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    pages = {"/page": _echo, "/broken": _broken, "/kept": _kept}
+    pages = {"/page": _echo, "/broken": _broken, "/kept": _kept, "/taken": _taken}
     async with serving_pages("127.0.0.1:0", pages, limits=LIMITS) as bound:
         yield bound
 
@@ -109,3 +113,8 @@ async def test_a_taken_port_is_refused_by_name(port: int) -> None:
     with pytest.raises(BindError, match=rf"cannot listen on 127\.0\.0\.1:{port}"):
         async with serving_pages(f"127.0.0.1:{port}", {}, limits=LIMITS):
             pass
+
+
+async def test_a_page_gets_what_its_caller_takes(port: int) -> None:
+    head = b"GET /taken HTTP/1.1\r\nHost: x\r\nAccept: a/b;q=0.5\r\nAccept: c/d\r\n\r\n"
+    assert (await send(port, head)).endswith(b"a/b;q=0.5,c/d")

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from trackops_cli.local.topics import ensure_topics
 from trackops_cli.testing import wait_for
 from trackops_common.assignment import PositionLost, TopicReplaced
 from trackops_common.database import Database, Rows
@@ -15,9 +14,12 @@ from trackops_common.errors import TransientError
 from trackops_common.inbox import InboxSettings
 from trackops_common.kafka import topic_ids
 from trackops_common.kafka_settings import KafkaAccess
+from trackops_common.testing_traces import recording
+from trackops_common.topic_setup import ensure_topics
 from trackops_common.topics import Topic
+from trackops_common.traces import Kind
 
-from .inbox_world import Effects, handled_ids, produce, running
+from .inbox_world import TRACE, Effects, handled_ids, headers, produce, produce_raw, running
 
 
 def test_each_committed_message_has_its_effect_once(
@@ -164,3 +166,23 @@ def test_a_database_that_is_away_at_assignment_skips_nothing(
     finally:
         away.close()
     assert away.failures == 0
+
+
+def test_a_batch_has_a_span_with_links_to_what_caused_its_messages(
+    settings: InboxSettings, schema: Database, effects: Effects
+) -> None:
+    other = TRACE.replace("b7ad", "c7ad")
+    for id_, trace in (("a", TRACE), ("b", ""), ("c", other), ("d", "00-x-y-01")):
+        produce_raw(settings, b"", b"key", headers=headers(id_, traceparent=trace))
+    with recording() as spans, running(settings, schema, effects) as run:
+        assert handled_ids(effects, run, 4) == ["a", "b", "c", "d"]
+        name = f"process {settings.topics[0]}"
+        wait_for(
+            lambda: {link for one in spans.named(name) for link in one.links} == {TRACE, other}
+        )
+    first = spans.named(name)[0]
+    assert first.kind is Kind.CONSUMER
+    assert first.parent == TRACE
+    assert first.attributes["messaging.consumer.group.name"] == settings.consumer
+    transactions = [one for one in spans.ended if one.name.startswith("TRANSACTION")]
+    assert first.traceparent in {one.parent for one in transactions}

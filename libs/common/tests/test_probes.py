@@ -5,6 +5,7 @@ import threading
 from prometheus_client import CollectorRegistry
 
 from trackops_common.errors import TransientError
+from trackops_common.http_endpoint import Asked
 from trackops_common.probes import STALLED_SECONDS, Readiness, pages, show_readiness
 from trackops_common.testing import eventually
 from trackops_common.testing_http import numbers
@@ -13,7 +14,7 @@ from trackops_common.vitals import Sampled, Vitals, one
 
 async def _page(path: str, vitals: Vitals, readiness: Readiness | None = None) -> tuple[int, str]:
     path, _, query = path.partition("?")
-    reply = await pages(vitals, readiness or Readiness())[path](query)
+    reply = await pages(vitals, readiness or Readiness())[path](Asked(query))
     return reply.status.value, reply.body.decode()
 
 

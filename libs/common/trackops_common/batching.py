@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -23,6 +24,7 @@ from trackops_common.errors import (
     Overloaded,
     TransientError,
 )
+from trackops_common.traces.spans import Span, joint_of, recorded
 
 __all__ = ["BatchLimits", "BatchMeter", "Batcher", "in_thread"]
 
@@ -56,11 +58,13 @@ class _Submission(Generic[C, R]):
     since: float
     deadline: float
     done: asyncio.Future[Sequence[R | BatchRefused]]
+    span: Span | None = None
+    """Of the caller, where it is recorded."""
 
     def part(self, commands: Sequence[C]) -> _Submission[C, R]:
         """Some of its commands, as a submission of their own."""
         done = asyncio.get_running_loop().create_future()
-        return _Submission(commands, self.since, self.deadline, done)
+        return _Submission(commands, self.since, self.deadline, done, self.span)
 
     def expired(self) -> bool:
         return self.done.done() or self.deadline <= time.monotonic()
@@ -78,7 +82,8 @@ def in_thread(executor: Executor, run: Callable[[Sequence[C]], Sequence[R]]) -> 
     """`run`, which blocks, as something to await."""
 
     async def call(commands: Sequence[C]) -> Sequence[R]:
-        return await asyncio.get_running_loop().run_in_executor(executor, run, commands)
+        run_here = copy_context().run
+        return await asyncio.get_running_loop().run_in_executor(executor, run_here, run, commands)
 
     return call
 
@@ -99,8 +104,11 @@ class Batcher(Generic[C, R]):
         limits: BatchLimits | None = None,
         dependency: str = "the database",
         meter: BatchMeter | None = None,
+        name: str = "",
     ) -> None:
+        """`name` is what spans of its batches say."""
         self._run = run
+        self._span_name = f"batch {name}".strip()
         self._meter = meter
         self._limits = limits or BatchLimits()
         self._dependency = dependency
@@ -136,12 +144,14 @@ class Batcher(Generic[C, R]):
         if self._closing or self._waiting_commands + len(commands) > self._limits.max_waiting:
             raise Overloaded(retry_after_seconds=self._limits.retry_after_seconds)
         if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work(), name="batcher")
+            # In a context of its own: its batches are not the first caller's.
+            work = self._work()
+            self._worker = asyncio.create_task(work, name="batcher", context=Context())
         patience = timeout_seconds if timeout_seconds is not None else float("inf")
         done: asyncio.Future[Sequence[R | BatchRefused]]
         done = asyncio.get_running_loop().create_future()
         now = time.monotonic()
-        submission = _Submission(commands, now, now + patience, done)
+        submission = _Submission(commands, now, now + patience, done, recorded())
         self._waiting.append(submission)
         self._waiting_commands += len(commands)
         self._arrived.set()
@@ -208,8 +218,10 @@ class Batcher(Generic[C, R]):
     async def _run_once(self, batch: list[_Submission[C, R]]) -> None:
         commands = [command for submission in batch for command in submission.commands]
         self._began = time.monotonic()
+        callers = [one.span for one in batch if one.span is not None]
         try:
-            results = await self._run(commands)
+            with joint_of(self._span_name, callers, {"trackops.batch.size": len(commands)}):
+                results = await self._run(commands)
         finally:
             self._began = None
         if len(results) != len(commands):

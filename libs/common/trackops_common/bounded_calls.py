@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -63,7 +64,10 @@ class BoundedCalls(Generic[C, R]):
 
     async def _once(self, command: C) -> R:
         await self._take_place()
-        call = asyncio.get_running_loop().run_in_executor(self._threads, self._run, command)
+        run_here = copy_context().run
+        call = asyncio.get_running_loop().run_in_executor(
+            self._threads, run_here, self._run, command
+        )
         call.add_done_callback(self._end)
         return await asyncio.shield(call)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ from sqlalchemy.pool import QueuePool
 
 from trackops_common import outbox
 from trackops_common.errors import BatchRefused, DependencyUnavailable, StartRefused, TransientError
+from trackops_common.traces.spans import Kind, Span, recorded, span
 
 __all__ = ["Database", "NotMigrated", "PoolUse", "Rows", "Transaction"]
 
@@ -64,9 +65,12 @@ class Transaction:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.committed = False
+        self.statements = 0
+        """Executed so far, `BEGIN` and `COMMIT` not counted."""
 
     def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Rows:
         """Run one statement, its parameters bound as `%(name)s`; the rows it returns, if any."""
+        self.statements += 1
         result = self._connection.exec_driver_sql(sql, dict(parameters or {}))
         return result.all() if result.returns_rows else ()
 
@@ -128,23 +132,25 @@ class Database:
             TransientError: it may succeed if the whole of it is run again.
             BatchRefused: the data broke a constraint or a type.
         """
-        with _translated_errors(), self._connect() as connection:
+        with _translated_errors(), self._span("TRANSACTION") as own, self._connect() as connection:
             connection.exec_driver_sql("BEGIN")
             transaction = Transaction(connection)
             try:
                 yield transaction
             finally:
+                if own is not None:
+                    own.attributes["db.operation.batch.size"] = transaction.statements
                 if not transaction.committed:
                     _roll_back(connection)
 
     def fetch(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Rows:
         """The rows of one query, outside any transaction."""
-        with _translated_errors(), self._connect() as connection:
+        with _translated_errors(), self._span(sql), self._connect() as connection:
             return connection.exec_driver_sql(sql, dict(parameters or {})).all()
 
     def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run one statement that commits by itself."""
-        with _translated_errors(), self._connect() as connection:
+        with _translated_errors(), self._span(sql), self._connect() as connection:
             connection.exec_driver_sql(sql, dict(parameters or {}))
 
     def check(self) -> None:
@@ -164,6 +170,20 @@ class Database:
     def close(self) -> None:
         """Close every connection of the pool."""
         self._engine.dispose()
+
+    def _span(self, sql: str) -> AbstractContextManager[Span | None]:
+        """What a statement, or a transaction, is in the current trace."""
+        if recorded() is None:
+            return span("")
+        words = sql.split(maxsplit=1)
+        attributes = {
+            "db.system.name": "postgresql",
+            "db.namespace": f"{self._engine.url.database}|{self._role}",
+            "db.operation.name": words[0],
+        }
+        if len(words) > 1:
+            attributes["db.query.text"] = sql.strip()
+        return span(f"{words[0]} {self._role}", Kind.CLIENT, attributes)
 
     def _connect(self) -> Connection:
         began = time.perf_counter()

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from trackops_common.tracing import well_formed
+
 __all__ = ["Attributes", "Header", "HeaderWriter", "InvalidEnvelope", "parse"]
 
 Header = tuple[str, str | bytes | None]
@@ -101,7 +103,7 @@ def parse(headers: Iterable[tuple[str, bytes]] | None) -> Attributes:
             datetime.fromisoformat(named["ce_time"].decode()),
             int(named["ce_outboxseq"]),
             int(named["ce_aggregateversion"]),
-            named["traceparent"].decode() if "traceparent" in named else "",
+            well_formed(named["traceparent"].decode()) if "traceparent" in named else "",
         )
     except KeyError as error:
         raise InvalidEnvelope(f"header {error.args[0]} is missing") from error

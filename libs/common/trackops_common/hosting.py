@@ -20,6 +20,7 @@ from trackops_common.inbox_lag import InboxLag, PartitionLag
 from trackops_common.mesh_identity import ServiceTokens
 from trackops_common.relay_client import published_by_relay
 from trackops_common.settings import ServiceSettings
+from trackops_common.traces.spans import exemplar
 from trackops_common.vitals import SECONDS, Reading, Sampled, Vitals, one
 
 __all__ = [
@@ -84,7 +85,8 @@ def show_pool(vitals: Vitals, database: Database) -> None:
     waits = vitals.histogram(
         f"{name}_wait_seconds", "What it took to get a connection.", buckets=SECONDS
     )
-    database.on_wait = waits.observe if waits is not None else None
+    if waits is not None:
+        database.on_wait = lambda seconds: waits.observe(seconds, exemplar())
 
 
 def show_lag(vitals: Vitals, lag: InboxLag, *, group: str) -> None:
@@ -161,7 +163,9 @@ class BatcherFactory:
     ) -> Batcher[C, R]:
         """A batcher of its own for `run`."""
         name = type(run).__name__
-        batcher = Batcher(in_thread(self._threads, run), limits=limits, meter=self._meter(name))
+        batcher = Batcher(
+            in_thread(self._threads, run), limits=limits, meter=self._meter(name), name=name
+        )
         self._vitals.workers[f"batch {len(self._vitals.workers) + 1} {name}"] = lambda: (
             batcher.busy_seconds
         )

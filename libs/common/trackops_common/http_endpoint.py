@@ -18,7 +18,7 @@ import structlog
 
 from trackops_common.errors import BindError
 
-__all__ = ["HttpLimits", "Page", "Reply", "serving_pages"]
+__all__ = ["Asked", "HttpLimits", "Page", "Reply", "serving_pages"]
 
 _log = structlog.get_logger(__name__)
 
@@ -34,8 +34,18 @@ class Reply:
     """For how long anybody may keep it; 0: not at all."""
 
 
-Page = Callable[[str], Awaitable[Reply]]
-"""Makes the page; takes the query, what stands after `?`."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a caller wants of a page."""
+
+    query: str = ""
+    """What stands after `?`."""
+    accept: str = ""
+    """The media types it takes, as HTTP's header of this name has them; empty: any."""
+
+
+Page = Callable[[Asked], Awaitable[Reply]]
+"""Makes the page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +142,14 @@ class _Endpoint:
         if page is None:
             return _refusal(HTTPStatus.NOT_FOUND)
         try:
-            return await page(query)
+            return await page(Asked(query, _accept(request)))
         except Exception:  # noqa: BLE001 - logged, and told to the caller as HTTP has it
             _log.error("page failed", path=path, exc_info=True)
             return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _accept(request: h11.Request) -> str:
+    return ",".join(value.decode("latin-1") for name, value in request.headers if name == b"accept")
 
 
 async def _request(connection: h11.Connection, reader: asyncio.StreamReader) -> h11.Request | None:

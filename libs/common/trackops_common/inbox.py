@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ from trackops_common.kafka import gathered
 from trackops_common.messages import Arrival, InvalidMessage, Message
 from trackops_common.outbox import OutboxEvent
 from trackops_common.positions import Move, PartitionId, PositionStore
+from trackops_common.traces import Kind, Span, joint
 
 __all__ = [
     "DeadLetterPolicy",
@@ -200,7 +202,7 @@ class _Run:
         ends = {partition: one.offset + 1 for partition, one in last.items()}
         expected = self._assignment.positions
         moves = [Move(partition, expected[partition], end) for partition, end in ends.items()]
-        with self._database.transaction() as transaction:
+        with self._span(batch), self._database.transaction() as transaction:
             moved = self._assignment.store.advance(transaction, moves)
             if len(moved) < len(moves):
                 raise _Stale(ends.keys() - moved)
@@ -214,6 +216,22 @@ class _Run:
         if self.lag is not None:
             self.lag.handled({key: one.written_at for key, one in last.items()}, expected)
         return handled
+
+    def _span(self, batch: Sequence[Arrival]) -> AbstractContextManager[Span | None]:
+        """Of the batch, linked to what caused each of its messages."""
+        return joint(
+            f"process {batch[0].topic}",
+            Kind.CONSUMER,
+            (one.message.traceparent for one in batch if one.message is not None),
+            {
+                "messaging.system": "kafka",
+                "messaging.operation.name": "process",
+                "messaging.operation.type": "process",
+                "messaging.destination.name": batch[0].topic,
+                "messaging.consumer.group.name": self._settings.consumer,
+                "messaging.batch.message_count": len(batch),
+            },
+        )
 
     def _arrived(self, raw: Iterable[_Raw]) -> list[Arrival]:
         """What a poll brought, read.

@@ -84,9 +84,11 @@ class OptionalKafkaSettings(BaseSettings):
     """What the listener of those addresses speaks. With SSL in it the broker's certificate has to
     be valid for the name it is reached by."""
     kafka_sasl_mechanism: SaslMechanism = "SCRAM-SHA-256"
+    """How the password is proved; for the two SASL protocols only."""
     kafka_username: Annotated[str, Field(validate_default=True)] = ""
     """The user whose rights docs/server-rights.md lists; for the two SASL protocols only."""
     kafka_password: Annotated[SecretStr, Field(validate_default=True)] = SecretStr("")
+    """Of that user."""
     kafka_ca_file: FilePath | None = None
     """PEM of the authorities that may sign the brokers' certificates; the usual ones if None.
     For the two SSL protocols only."""

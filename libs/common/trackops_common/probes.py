@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 
-from trackops_common.http_endpoint import Page, Reply
+from trackops_common.http_endpoint import Asked, Page, Reply
 from trackops_common.vitals import Reading, Vitals
 
 __all__ = ["STALLED_SECONDS", "Readiness", "pages", "show_readiness"]
@@ -62,14 +62,14 @@ def pages(vitals: Vitals, readiness: Readiness) -> Mapping[str, Page]:
     `/healthz/live` is 200 while every worker turns, `/healthz/ready` is 200 while
     gRPC health is SERVING, each else 503 with the names of those at fault;
     `?verbose` on the latter lists every dependency. `/metrics` is in Prometheus'
-    text format.
+    text format, or in that of OpenMetrics where the caller takes it: only this one has exemplars.
     """
 
-    async def live(_: str) -> Reply:
+    async def live(_: Asked) -> Reply:
         return _liveness(vitals)
 
-    async def ready(query: str) -> Reply:
-        return _readiness(vitals, readiness, verbose="verbose" in query.split("&"))
+    async def ready(asked: Asked) -> Reply:
+        return _readiness(vitals, readiness, verbose="verbose" in asked.query.split("&"))
 
     return {"/healthz/live": live, "/healthz/ready": ready, **_metrics(vitals.registry)}
 
@@ -109,9 +109,10 @@ def _metrics(registry: CollectorRegistry | None) -> Mapping[str, Page]:
         return {}
     one_at_a_time = asyncio.Lock()
 
-    async def metrics(_: str) -> Reply:
+    async def metrics(asked: Asked) -> Reply:
+        encode, content_type = choose_encoder(asked.accept)
         async with one_at_a_time:
-            text = await asyncio.to_thread(generate_latest, registry)
-        return Reply(HTTPStatus.OK, text, CONTENT_TYPE_PLAIN_0_0_4)
+            text = await asyncio.to_thread(encode, registry)
+        return Reply(HTTPStatus.OK, text, content_type)
 
     return {"/metrics": metrics}

@@ -113,6 +113,7 @@ class ServiceSettings(OptionalKafkaSettings):
     log_format: LogFormat = "auto"
     """`auto`: colour on a terminal, JSON elsewhere."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lines below it are dropped."""
 
     @cached_property
     def tls(self) -> TlsFiles | None:

@@ -34,6 +34,7 @@ from trackops_common.testing_tokens import (
     aio_bearer,
     identity_for_tests,
 )
+from trackops_common.traces import client_interceptors
 
 __all__ = [
     "ErrorDetails",
@@ -88,7 +89,7 @@ async def serving(
     """A channel to `application`, which is served on a free loopback port.
 
     Admits as `access_for_tests` unless given an `access`. Calls carry `token`, an
-    administrator's unless given; none if it is empty.
+    administrator's unless given; none if it is empty. They carry the current trace.
     """
     server = grpc.aio.server()
     registry = application.vitals.registry
@@ -106,7 +107,7 @@ async def serving(
         async with grpc.aio.insecure_channel(
             f"127.0.0.1:{port}",
             options=[("grpc.enable_http_proxy", 0)],
-            interceptors=aio_bearer(sent) if sent else None,
+            interceptors=[*client_interceptors(), *(aio_bearer(sent) if sent else ())],
         ) as channel:
             yield channel
     finally:

@@ -115,7 +115,10 @@ def access_for_tests(
 
 
 class FakeIdentity:
-    """Gives out `keys` and, to any client, service tokens of the first of them."""
+    """Gives out `keys` and, to any client, tokens of the first of them.
+
+    They are a service's, and those of `development-admin`, say, are an administrator's.
+    """
 
     def __init__(self, *keys: SigningKey) -> None:
         self.keys: Sequence[SigningKey] = keys or (SigningKey(),)
@@ -159,8 +162,9 @@ class FakeIdentity:
     def _service_token(self, request: identity_service_pb2.IssueServiceTokenRequest) -> Message:
         expire_time = Timestamp()
         expire_time.FromDatetime(datetime.now(UTC) + self.token_lifetime)
+        _, development, role = request.client_id.rpartition("development-")
         text = access_token(
-            Role.SERVICE,
+            Role(role) if development else Role.SERVICE,
             subject=f"client:{request.client_id}",
             key=self.keys[0],
             lifetime=self.token_lifetime,

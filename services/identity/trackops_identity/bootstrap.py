@@ -82,7 +82,9 @@ class IdentitySettings(ServiceSettings):
     """Settings of the identity service."""
 
     identity_events_topic: str = IDENTITY_EVENTS.name
+    """Where accounts' and sessions' changes go."""
     identity_letters_topic: str = IDENTITY_LETTERS.name
+    """Where letters go that a mailer sends; they hold one-time tokens."""
     redis_url: ServerUrl | None = None
     """`redis://user:password@host:port/database`, or `rediss://` with `?ssl_ca_certs=<file>`:
     remembers which sessions have ended. None: Postgres alone is asked."""
@@ -92,6 +94,7 @@ class IdentitySettings(ServiceSettings):
     key_encryption_key: Annotated[SecretStr, Field(min_length=32)]
     """Encrypts the signing keys in the database."""
     access_token_minutes: float = 10.0
+    """How long a token is good."""
     session_idle_days: float = 30.0
     """A session ends so long after its last refresh."""
     session_absolute_days: float = 180.0
@@ -103,8 +106,11 @@ class IdentitySettings(ServiceSettings):
     password_min_length: int = 15
     """Characters; NIST SP 800-63B-4 asks for 15 where nothing else proves who it is."""
     argon2_time_cost: int = 3
+    """Passes over the memory, for each password (RFC 9106)."""
     argon2_memory_kibibytes: int = 65_536
+    """Memory for one password while it is hashed."""
     argon2_parallelism: int = 4
+    """Lanes of one password's hash (RFC 9106)."""
     max_concurrent_hashes: int = 2
     """Passwords hashed at a time, each of which takes `argon2_memory_kibibytes`."""
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = ()

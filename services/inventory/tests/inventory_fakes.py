@@ -55,6 +55,7 @@ class _Tables:
     reservations: dict[UUID, Reservation] = field(default_factory=dict)
     requests: dict[UUID, StoredRequest] = field(default_factory=dict)
     events: list[InventoryEvent] = field(default_factory=list)
+    traces: list[str] = field(default_factory=list)
 
 
 class Tables(Protocol):
@@ -132,8 +133,9 @@ class _UnitOfWork:
     def now(self) -> datetime:
         return self._clock.now()
 
-    def commit(self, events: Sequence[InventoryEvent] = ()) -> None:
+    def commit(self, events: Sequence[InventoryEvent] = (), traces: Sequence[str] = ()) -> None:
         self.tables.events.extend(deepcopy(list(events)))
+        self.tables.traces.extend(traces or [""] * len(events))
         self.committed = True
 
 

@@ -14,6 +14,7 @@ from trackops.inventory.v1 import inventory_pb2, inventory_service_pb2
 from trackops.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
 
 from trackops_cli.testing import Database
+from trackops_common.database import Database as OwnDatabase
 from trackops_common.testing import ErrorDetails, error_details, serving
 from trackops_inventory.bootstrap import InventorySettings, bootstrap
 
@@ -268,3 +269,42 @@ async def test_five_hundred_buyers_at_once_get_the_pieces_that_there_are(stub: A
     assert {error.reason for error in refused} == {"INSUFFICIENT_STOCK"}
     assert len(outcomes) - len(refused) == 300
     assert await level_of(stub, "HOT") == (300, 300, 0)
+
+
+async def test_each_fact_has_the_trace_of_its_own_command(stub: Any, database: Database) -> None:
+    await stub.AdjustStock(adjust("TEA", 9), metadata=[("traceparent", trace(1))])
+    requests = [reserve(TEA=1) for _ in range(3)]
+    for number, request in enumerate(requests[:2], 2):
+        request.traceparent = trace(number)
+    await stub.BatchReserveStock(
+        inventory_service_pb2.BatchReserveStockRequest(requests=requests),
+        metadata=[("traceparent", trace(4))],
+    )
+    order_id = requests[0].order_id
+    shipped = commit(order_id, TEA=1)
+    shipped.traceparent = trace(5)
+    await stub.CommitStock(shipped)
+    returned = restock(order_id, TEA=1)
+    returned.traceparent = trace(6)
+    await stub.RestockItems(returned)
+    release = inventory_service_pb2.ReleaseStockRequest(
+        request_id=str(uuid4()), order_id=requests[1].order_id, traceparent=trace(7)
+    )
+    await stub.ReleaseStock(release)
+    mine = OwnDatabase(database.url("trackops_inventory"), application_name="test")
+    found = mine.fetch("SELECT key, traceparent FROM outbox ORDER BY seq")
+    mine.close()
+    keys = [request.order_id for request in requests]
+    assert [tuple(row) for row in found] == [
+        ("TEA", trace(1)),
+        (keys[0], trace(2)),
+        (keys[1], trace(3)),
+        (keys[2], trace(4)),
+        (keys[0], trace(5)),
+        (keys[0], trace(6)),
+        (keys[1], trace(7)),
+    ]
+
+
+def trace(number: int) -> str:
+    return f"00-{number:032x}-{number:016x}-01"

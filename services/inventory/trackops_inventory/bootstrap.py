@@ -37,6 +37,7 @@ class InventorySettings(ServiceSettings):
     """Settings of the inventory service."""
 
     inventory_events_topic: str = INVENTORY_EVENTS.name
+    """Where stock's and reservations' changes go."""
     expiry_interval_seconds: Annotated[float, Field(gt=0)] = 1.0
     """How often reservations whose time is over are looked for; so much later they are freed."""
 

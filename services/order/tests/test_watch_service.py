@@ -14,12 +14,12 @@ from confluent_kafka import Producer
 from trackops.order.v1 import order_pb2, order_service_pb2
 
 from trackops_cli.local.stack import LocalStack
-from trackops_cli.local.topics import ensure_topics
 from trackops_cli.testing import Database as FreshDatabase
 from trackops_cli.testing import KafkaCluster, temporary_stack, wait_for
 from trackops_common import envelope
 from trackops_common.database import Database
 from trackops_common.testing import ErrorDetails, error_details
+from trackops_common.topic_setup import ensure_topics
 from trackops_common.topics import ORDER_EVENTS
 from trackops_order.testing import (
     OrderServer,

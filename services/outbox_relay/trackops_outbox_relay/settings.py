@@ -29,6 +29,7 @@ class RelaySettings(KafkaSettings, ServiceSettings):
     )
     """Schemas whose outboxes are published, with commas between."""
     checkpoint_topic: str = RELAY_CHECKPOINTS.name
+    """Compacted; holds how far each source is published, and its quarantine."""
     relay_group: str = "trackops-outbox-relay"
     """The consumer group by which replicas share out the sources."""
     unknown_topic_seconds: float = 5.0

@@ -18,6 +18,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartiti
 from trackops_common import envelope
 from trackops_common.database import Database
 from trackops_common.outbox import OutboxEvent
+from trackops_common.testing_tokens import identity_for_tests
 from trackops_outbox_relay.settings import RelaySettings
 
 __all__ = ["RelayBench"]
@@ -85,6 +86,8 @@ class RelayBench:
             "TRACKOPS_KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka_bootstrap_servers,
             "TRACKOPS_CHECKPOINT_TOPIC": self.settings.checkpoint_topic,
             "TRACKOPS_RELAY_GROUP": self.settings.relay_group,
+            "TRACKOPS_IDENTITY_TARGET": identity_for_tests().target,
+            "TRACKOPS_REVOCATIONS_WAIT_SECONDS": "0",
             **(settings or {}),
         }
         command = [sys.executable, "-m", "trackops_outbox_relay"]

@@ -82,6 +82,7 @@ class _Tables:
     movements: dict[MovementKey, Movement] = field(default_factory=dict)
     requests: dict[UUID, StoredRequest] = field(default_factory=dict)
     events: list[PaymentEvent] = field(default_factory=list)
+    traces: list[str] = field(default_factory=list)
 
 
 class InMemoryTables:
@@ -158,8 +159,9 @@ class _UnitOfWork:
         self.movements = _Movements(tables.movements)
         self.requests = InMemoryRequestStore(tables.requests)
 
-    def commit(self, events: Sequence[PaymentEvent] = ()) -> None:
+    def commit(self, events: Sequence[PaymentEvent] = (), traces: Sequence[str] = ()) -> None:
         self.tables.events.extend(deepcopy(list(events)))
+        self.tables.traces.extend(traces or [""] * len(events))
         self.committed = True
 
 

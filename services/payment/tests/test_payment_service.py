@@ -13,6 +13,7 @@ from trackops.payment.v1 import payment_pb2, payment_service_pb2
 from trackops.payment.v1.payment_service_pb2_grpc import PaymentServiceStub
 
 from trackops_cli.testing import Database
+from trackops_common.database import Database as OwnDatabase
 from trackops_common.testing import ErrorDetails, error_details, serving
 from trackops_payment.bootstrap import PaymentSettings, bootstrap
 
@@ -177,3 +178,34 @@ async def test_a_void_that_has_to_wait_is_unavailable(stub: Any) -> None:
     capture.amount_minor = 2
     reused = await refusal(stub.CapturePayment(capture))
     assert (reused.code, reused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_ID_REUSED")
+
+
+async def test_each_fact_has_the_trace_of_its_own_command(stub: Any, database: Database) -> None:
+    pb = payment_service_pb2
+    requests = [authorization(), authorization(), authorization("tok_insufficient_funds")]
+    for number, request in enumerate(requests[1:], 2):
+        request.traceparent = trace(number)
+    await stub.BatchAuthorizePayments(
+        pb.BatchAuthorizePaymentsRequest(requests=requests), metadata=[("traceparent", trace(1))]
+    )
+    keys = [request.order_id for request in requests]
+    ids = {"order_id": keys[0], "amount_minor": 500}
+    await stub.CapturePayment(
+        pb.CapturePaymentRequest(request_id=str(uuid4()), traceparent=trace(4), **ids)
+    )
+    await stub.RefundPayment(
+        pb.RefundPaymentRequest(request_id=str(uuid4()), traceparent=trace(5), **ids)
+    )
+    let_go = void(keys[1])
+    let_go.traceparent = trace(6)
+    await stub.VoidPayment(let_go)
+    mine = OwnDatabase(database.url("trackops_payment"), application_name="test")
+    found = mine.fetch("SELECT key, traceparent FROM outbox ORDER BY seq")
+    mine.close()
+    rows = [tuple(row) for row in found]
+    assert set(rows[:3]) == set(zip(keys, map(trace, (1, 2, 3)), strict=True))
+    assert rows[3:] == [(keys[0], trace(4)), (keys[0], trace(5)), (keys[1], trace(6))]
+
+
+def trace(number: int) -> str:
+    return f"00-{number:032x}-{number:016x}-01"

@@ -18,6 +18,7 @@ class PaymentSettings(ServiceSettings):
     """Settings of the payment service; what begins with `payment_provider_` is for `https` only."""
 
     payment_events_topic: str = PAYMENT_EVENTS.name
+    """Where payments' changes go."""
     payment_sweep_after_seconds: Annotated[float, Field(gt=0)] = 60.0
     """How long the provider's answer may be awaited before the service asks again by itself."""
     payment_sweep_interval_seconds: Annotated[float, Field(gt=0)] = 30.0
@@ -27,9 +28,11 @@ class PaymentSettings(ServiceSettings):
     payment_provider_url: Annotated[str, Field(validate_default=True)] = ""
     """`https://host[:port][/path]`, to which `/v1/…` is appended."""
     payment_provider_api_key: Annotated[SecretStr, Field(validate_default=True)] = SecretStr("")
+    """By which the provider knows us; sent with each request."""
     payment_provider_ca_file: FilePath | None = None
     """PEM of the authorities that may sign the provider's certificate; the usual ones if None."""
     payment_provider_connect_timeout_seconds: Annotated[float, Field(gt=0)] = 2.0
+    """How long a connection may take, TLS included."""
     payment_provider_read_timeout_seconds: Annotated[float, Field(gt=0)] = 8.0
     """How long nothing may arrive."""
     payment_provider_total_timeout_seconds: Annotated[float, Field(gt=0)] = 10.0

@@ -133,7 +133,9 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 def new_saga(subject: str = "order-1") -> SagaInstance:
     payload: Mapping[str, Json] = {"items": [["TEA-1", 2]], "token": 'quo"te \\ {x,y} ü'}
-    saga = SagaInstance.start(PLACE_ORDER, subject, payload, now=START)
+    saga = SagaInstance.start(
+        PLACE_ORDER, subject, payload, now=START, traceparent=f"trace of {subject}"
+    )
     saga.due_commands(START)
     return saga
 

@@ -69,10 +69,13 @@ class SagaSettings(KafkaSettings, ServiceSettings):
     """Settings of the orchestrator."""
 
     inventory_target: str
-    """`host:port` or any name that gRPC resolves; so the other two."""
+    """`host:port` or any name that gRPC resolves."""
     payment_target: str
+    """As `inventory_target`."""
     order_target: str
+    """As `inventory_target`."""
     order_events_topic: str = ORDER_EVENTS.name
+    """What starts sagas and what they wait for."""
     order_events_consumer: str = "trackops_saga_orchestrator"
     """Consumer group, and the key of its positions."""
     consumer_instance_id: str = ""
@@ -86,6 +89,7 @@ class SagaSettings(KafkaSettings, ServiceSettings):
     """More than these among `dead_letter_window` messages of a partition stop the service, as
     a fault of its version rather than of single messages."""
     dead_letter_window: int = 1_000
+    """Messages of a partition among which dead letters are counted."""
     event_retention_days: int = 30
     """How long an event that a saga may wait for is remembered, at least."""
     lease_seconds: float = 10.0

@@ -17,9 +17,10 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from trackops_common.traces.spans import exemplar
 from trackops_common.vitals import SECONDS
 
-__all__ = ["CallMeters"]
+__all__ = ["Call", "CallMeters"]
 
 R = TypeVar("R")
 
@@ -83,10 +84,10 @@ class CallMeters:
             try:
                 result = await call(request, context)
             except BaseException as error:
-                observe(perf_counter() - began)
+                observe(perf_counter() - began, exemplar())
                 self._handled.labels(*labels, _code(error, context)).inc()
                 raise
-            observe(perf_counter() - began)
+            observe(perf_counter() - began, exemplar())
             succeeded()
             return result
 

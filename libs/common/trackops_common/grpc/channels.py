@@ -9,6 +9,7 @@ import grpc
 from trackops_common.grpc.credentials import channel_credentials
 from trackops_common.grpc.renewed_channel import RenewedChannel
 from trackops_common.tls import TlsFiles, TlsMaterial
+from trackops_common.traces import client_interceptors
 
 __all__ = ["open_blocking_channel", "open_channel"]
 
@@ -43,13 +44,21 @@ def open_channel(target: str, tls: TlsFiles | None = None) -> grpc.aio.Channel:
 
     A call to a server that is away fails with UNAVAILABLE after a few tries. With `tls` both sides
     show certificates, the server's for the name in `target`; where the files have changed, new
-    calls use the new ones and those in flight go on. Without, it is plain text.
+    calls use the new ones and those in flight go on. Without, it is plain text. Calls carry
+    the current trace.
     """
     if tls is None:
-        return grpc.aio.insecure_channel(target, options=_OPTIONS)
+        return grpc.aio.insecure_channel(
+            target, options=_OPTIONS, interceptors=client_interceptors()
+        )
 
     def connect(material: TlsMaterial) -> grpc.aio.Channel:
-        return grpc.aio.secure_channel(target, channel_credentials(material), options=_OPTIONS)
+        return grpc.aio.secure_channel(
+            target,
+            channel_credentials(material),
+            options=_OPTIONS,
+            interceptors=client_interceptors(),
+        )
 
     return RenewedChannel(tls, connect)
 

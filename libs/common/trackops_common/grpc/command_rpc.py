@@ -11,6 +11,7 @@ from trackops_common.auth import Principal, principal_of
 from trackops_common.batching import Batcher
 from trackops_common.grpc.endpoints import Context, Encoded, unwrap
 from trackops_common.grpc.failures import DomainFailure, describe
+from trackops_common.tracing import within_trace
 
 __all__ = ["CommandRpc"]
 
@@ -22,7 +23,8 @@ class CommandRpc(Generic[Q, C]):
     """`one` answers the unary RPC, `many` its batch twin.
 
     The batch twin's request has `requests`, and its response has `results`,
-    each a oneof of `response` and `error` (`google.rpc.Status`).
+    each a oneof of `response` and `error` (`google.rpc.Status`). A request that has a
+    `traceparent` is made a command in that trace, others in the call's.
     """
 
     def __init__(
@@ -40,7 +42,7 @@ class CommandRpc(Generic[Q, C]):
 
     async def one(self, request: Q, context: Context) -> Encoded:
         """The response of one command; its error is raised."""
-        command = self._to_command(request, principal_of(context))
+        command = self._command(request, principal_of(context))
         outcome: Encoded | Exception = await self._batcher.submit(
             command, timeout_seconds=context.time_remaining()
         )
@@ -50,10 +52,17 @@ class CommandRpc(Generic[Q, C]):
         """The outcomes of many commands, in their order."""
         principal = principal_of(context)
         outcomes = await self._batcher.submit_all(
-            [self._to_command(one, principal) for one in request.requests],
+            [self._command(one, principal) for one in request.requests],
             timeout_seconds=context.time_remaining(),
         )
         return self._results(outcomes)
+
+    def _command(self, request: Q, principal: Principal) -> C:
+        traceparent = getattr(request, "traceparent", "")
+        if not traceparent:
+            return self._to_command(request, principal)
+        with within_trace(traceparent):
+            return self._to_command(request, principal)
 
     def _results(self, outcomes: Sequence[Encoded | Exception]) -> Message:
         batch: Any = self._batch_response()

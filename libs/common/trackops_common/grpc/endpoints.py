@@ -21,10 +21,11 @@ from google.protobuf.message_factory import GetMessageClass
 from trackops_common.current_call import name_call
 from trackops_common.errors import MalformedRequest, TokenExpired
 from trackops_common.grpc.admission import Access, Admission
-from trackops_common.grpc.call_meters import CallMeters
+from trackops_common.grpc.call_meters import Call, CallMeters
 from trackops_common.grpc.failures import DomainFailure, Failure, describe, status_details
 from trackops_common.grpc.streams import OpenStreams
 from trackops_common.grpc.validation import validation_failure
+from trackops_common.traces import installed, traced
 from trackops_common.tracing import join_trace
 
 __all__ = [
@@ -118,16 +119,23 @@ def _handler(
             method, parse, behaviour, service.domain_failure, admission, streams
         )
         return grpc.unary_stream_rpc_method_handler(
-            stream if meters is None else meters.metered(method, stream),
+            _seen(method, stream, meters),
             request_deserializer=read,
             response_serializer=encode,
         )
     call = _guarded(method, parse, behaviour, service.domain_failure, admission)
     return grpc.unary_unary_rpc_method_handler(
-        call if meters is None else meters.metered(method, call),
+        _seen(method, call, meters),
         request_deserializer=read,
         response_serializer=encode,
     )
+
+
+def _seen(method: MethodDescriptor, call: Call[R], meters: CallMeters | None) -> Call[R]:
+    """`call`, with its numbers and its span as far as somebody looks at them."""
+    metered = call if meters is None else meters.metered(method, call)
+    tracer = installed()
+    return metered if tracer is None else traced(method, metered, tracer)
 
 
 def _guarded(

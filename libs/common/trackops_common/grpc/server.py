@@ -41,6 +41,7 @@ from trackops_common.mesh_identity import KeySource, Verification, verification
 from trackops_common.probes import Readiness, pages, show_readiness
 from trackops_common.settings import ServiceSettings
 from trackops_common.tls import TlsFiles, watched
+from trackops_common.traces import tracing
 from trackops_common.vitals import Vitals, one
 
 __all__ = ["Application", "run", "wait_for_dependency"]
@@ -92,7 +93,8 @@ def run(service: str, settings: type[S], bootstrap: Bootstrap[S]) -> None:
     loaded = settings_module.load(settings)
     logs = configure_logging(service, level=loaded.log_level, log_format=loaded.log_format)
     try:
-        uvloop.run(_serve(service, loaded, bootstrap, logs))
+        with tracing(service) as spans_dropped:
+            uvloop.run(_serve(service, loaded, bootstrap, _Losses(logs, spans_dropped)))
     except (DependencyUnavailable, StartRefused) as error:
         _log.critical("cannot serve", error=str(error))
         sys.exit(1)
@@ -122,7 +124,15 @@ async def wait_for_dependency(
         await asyncio.sleep(pause_seconds)
 
 
-async def _serve(service: str, settings: S, bootstrap: Bootstrap[S], logs: LineWriter) -> None:
+@dataclass(frozen=True, slots=True)
+class _Losses:
+    """Who knows what nobody took in time."""
+
+    logs: LineWriter
+    spans_dropped: Callable[[], int]
+
+
+async def _serve(service: str, settings: S, bootstrap: Bootstrap[S], losses: _Losses) -> None:
     async with (
         watched(settings.tls) as watching,
         bootstrap(settings) as built,
@@ -139,7 +149,7 @@ async def _serve(service: str, settings: S, bootstrap: Bootstrap[S], logs: LineW
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         readiness = Readiness(dependencies=built.dependencies)
-        _show(service, settings, built.vitals, readiness, logs)
+        _show(service, settings, built.vitals, readiness, losses)
         admin = admin_service(AdminServicer(service, built.vitals, readiness))
         application = replace(
             built,
@@ -156,14 +166,19 @@ def _show(
     settings: ServiceSettings,
     vitals: Vitals,
     readiness: Readiness,
-    logs: LineWriter,
+    losses: _Losses,
 ) -> None:
     show_readiness(vitals, readiness, service=service)
     _show_certificate(vitals, settings.tls)
     vitals.counter(
         "trackops_log_lines_lost_total",
         "Log lines that were not written, because nobody took them fast enough.",
-        lambda: one(logs.lost),
+        lambda: one(losses.logs.lost),
+    )
+    vitals.counter(
+        "trackops_trace_spans_dropped_total",
+        "Spans that did not reach the collector: more than may wait, or it did not take them.",
+        lambda: one(losses.spans_dropped()),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from trackops_common.bounded_calls import BoundedCalls
-from trackops_common.http_endpoint import Page, Reply
+from trackops_common.http_endpoint import Asked, Page, Reply
 
 __all__ = ["KEY_SET_PATH", "key_set_page"]
 
@@ -17,7 +17,7 @@ _MAX_AGE_SECONDS = 300
 def key_set_page(key_set: BoundedCalls[None, str]) -> Page:
     """The page; `key_set` answers a JSON Web Key Set."""
 
-    async def page(_: str) -> Reply:
+    async def page(_: Asked) -> Reply:
         body = (await key_set.submit(None)).encode()
         return Reply(HTTPStatus.OK, body, "application/jwk-set+json", _MAX_AGE_SECONDS)
 

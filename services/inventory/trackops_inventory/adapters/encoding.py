@@ -58,7 +58,7 @@ def encode_reservation(reservation: Reservation) -> bytes:
     return inventory_service_pb2.ReserveStockResponse(reservation=message).SerializeToString()
 
 
-def outbox_event(event: InventoryEvent, *, topic: str) -> OutboxEvent:
+def outbox_event(event: InventoryEvent, *, topic: str, traceparent: str) -> OutboxEvent:
     """The event as a row of the outbox."""
     payload = _payload(event)
     return OutboxEvent(
@@ -69,6 +69,7 @@ def outbox_event(event: InventoryEvent, *, topic: str) -> OutboxEvent:
         aggregate_version=event.version,
         payload=payload.SerializeToString(),
         occurred_at=event.time,
+        traceparent=traceparent,
     )
 
 

@@ -188,9 +188,12 @@ class PostgresUnitOfWork:
         time: datetime = self._transaction.execute("SELECT clock_timestamp()")[0][0]
         return time
 
-    def commit(self, events: Sequence[InventoryEvent] = ()) -> None:
+    def commit(self, events: Sequence[InventoryEvent] = (), traces: Sequence[str] = ()) -> None:
         self._transaction.commit(
-            [outbox_event(event, topic=self._events_topic) for event in events]
+            [
+                outbox_event(event, topic=self._events_topic, traceparent=trace)
+                for event, trace in zip(events, traces or [""] * len(events), strict=True)
+            ]
         )
 
 

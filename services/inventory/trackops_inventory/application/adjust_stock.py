@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from uuid import UUID
 
 from trackops_common.errors import RequestIdReused
 from trackops_common.idempotency import RequestLedger, fingerprint, request_key
+from trackops_common.tracing import current_traceparent
 from trackops_inventory.application.ports import EncodeStockLevel, UnitOfWorkFactory
 from trackops_inventory.domain.errors import InventoryError
 from trackops_inventory.domain.events import StockAdjusted
@@ -25,6 +26,8 @@ class AdjustStock:
     request_id: str
     sku: str
     delta: int
+    traceparent: str = field(default_factory=current_traceparent, kw_only=True, compare=False)
+    """Of what asks for it; no part of what is asked."""
 
     @cached_property
     def request_key(self) -> UUID:
@@ -57,17 +60,19 @@ class AdjustStockLevels:
             now = work.now()
             ledger = RequestLedger(work.requests.find(c.request_key for c in commands))
             events: list[StockAdjusted] = []
+            traces: list[str] = []
 
             def adjust(command: AdjustStock) -> bytes:
                 level = stock.adjust(command.sku, command.delta)
                 events.append(
                     StockAdjusted(level.sku, level.version, now, command.delta, level.on_hand)
                 )
+                traces.append(command.traceparent)
                 return self.encode(level)
 
             outcomes = [ledger.answer(command, adjust, InventoryError) for command in commands]
             work.stock.save(stock.changed)
             work.stock.withdraw(skus - {level.sku for level in stock.changed})
             work.requests.save(ledger.new)
-            work.commit(events)
+            work.commit(events, traces)
         return outcomes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import TypeVar
@@ -11,6 +11,7 @@ from uuid import UUID
 
 from trackops_common.errors import RequestIdReused
 from trackops_common.idempotency import JsonValue, RequestLedger, fingerprint, request_key
+from trackops_common.tracing import current_traceparent
 from trackops_inventory.application.ports import EncodeReservation, UnitOfWorkFactory
 from trackops_inventory.domain.errors import InventoryError, ReservationNotFound
 from trackops_inventory.domain.events import ReservationEvent
@@ -28,6 +29,8 @@ class ItemsCommand:
     request_id: str
     order_id: UUID
     items: tuple[StockItem, ...]
+    traceparent: str = field(default_factory=current_traceparent, kw_only=True, compare=False)
+    """Of what asks for it; no part of what is asked."""
 
     @cached_property
     def request_key(self) -> UUID:
@@ -72,12 +75,14 @@ class ChangeReservations:
             wanted = {item.sku for command in commands for item in command.items}
             stock = StockLedger(work.stock.lock(skus & wanted))
             events: list[ReservationEvent] = []
+            traces: list[str] = []
 
             def change_one(command: C) -> bytes:
                 reservation = standing.get(command.order_id)
                 if reservation is None:
                     raise ReservationNotFound(command.order_id)
                 events.append(change(reservation, stock, command, now))
+                traces.append(command.traceparent)
                 return self.encode(reservation)
 
             outcomes = [ledger.answer(command, change_one, InventoryError) for command in commands]
@@ -85,5 +90,5 @@ class ChangeReservations:
             work.reservations.save([standing[order_id] for order_id in changed])
             work.stock.save(stock.changed)
             work.requests.save(ledger.new)
-            work.commit(events)
+            work.commit(events, traces)
         return outcomes

@@ -98,8 +98,11 @@ class UnitOfWork(Protocol):
         """The time by the clock that all replicas share, which decides about expiry."""
         ...
 
-    def commit(self, events: Sequence[InventoryEvent] = ()) -> None:
-        """End the unit of work; the events leave with it, in this order."""
+    def commit(self, events: Sequence[InventoryEvent] = (), traces: Sequence[str] = ()) -> None:
+        """End the unit of work; the events leave with it, in this order.
+
+        `traces` has the `traceparent` of each event's command, or is empty: none has one.
+        """
         ...
 
 

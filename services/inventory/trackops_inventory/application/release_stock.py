@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from uuid import UUID
 
 from trackops_common.idempotency import RequestLedger, fingerprint, request_key
+from trackops_common.tracing import current_traceparent
 from trackops_inventory.application.change_reservations import ReservationOutcome
 from trackops_inventory.application.ports import EncodeReservation, UnitOfWorkFactory
 from trackops_inventory.domain.errors import InventoryError
@@ -25,6 +26,8 @@ class ReleaseStock:
     principal: str
     request_id: str
     order_id: UUID
+    traceparent: str = field(default_factory=current_traceparent, kw_only=True, compare=False)
+    """Of what asks for it; no part of what is asked."""
 
     @cached_property
     def request_key(self) -> UUID:
@@ -57,12 +60,14 @@ class ReleaseStockForOrders:
             held = [item for reservation in standing.values() for item in reservation.held_items]
             stock = StockLedger(work.stock.lock({item.sku for item in held}))
             events: list[StockReleased] = []
+            traces: list[str] = []
 
             def release(command: ReleaseStock) -> bytes:
                 reservation = standing[command.order_id]
                 if fact := reservation.release(now):
                     stock.free(fact.items)
                     events.append(fact)
+                    traces.append(command.traceparent)
                 return self.encode(reservation)
 
             outcomes = [ledger.answer(command, release, InventoryError) for command in commands]
@@ -70,7 +75,7 @@ class ReleaseStockForOrders:
             work.reservations.save([standing[event.order_id] for event in events])
             work.stock.save(stock.changed)
             work.requests.save(ledger.new)
-            work.commit(events)
+            work.commit(events, traces)
         return outcomes
 
 

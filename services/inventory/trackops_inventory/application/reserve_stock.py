@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from uuid import UUID
 
 from trackops_common.idempotency import RequestLedger, fingerprint, request_key
+from trackops_common.tracing import current_traceparent
 from trackops_inventory.application.change_reservations import ReservationOutcome, items_json
 from trackops_inventory.application.ports import EncodeReservation, UnitOfWorkFactory
 from trackops_inventory.domain.errors import InventoryError
@@ -28,6 +29,8 @@ class ReserveStock:
     items: tuple[StockItem, ...]
     expire_after_seconds: int = 0
     """0: never."""
+    traceparent: str = field(default_factory=current_traceparent, kw_only=True, compare=False)
+    """Of what asks for it; no part of what is asked."""
 
     @cached_property
     def request_key(self) -> UUID:
@@ -85,6 +88,7 @@ class ReserveStockForOrders:
             ledger = RequestLedger(work.requests.find(c.request_key for c in commands))
             stock = StockLedger(work.stock.lock(_skus(c for c in commands if c.order_id in new)))
             held: dict[UUID, Reservation] = {}
+            traces: dict[UUID, str] = {}
 
             def reserve(command: ReserveStock) -> bytes:
                 order_id = command.order_id
@@ -93,6 +97,7 @@ class ReserveStockForOrders:
                     is_first = command is first[order_id]
                     held[order_id] = standing[order_id] if is_first else command.propose(now)
                     standing[order_id] = held[order_id]
+                    traces[order_id] = command.traceparent
                 else:
                     standing[order_id].confirm_held(command.items, now)
                 return self.encode(standing[order_id])
@@ -102,7 +107,8 @@ class ReserveStockForOrders:
             work.reservations.save([r for id_, r in held.items() if r is not proposed[id_]])
             work.stock.save(stock.changed)
             work.requests.save(ledger.new)
-            work.commit([reservation.reserved() for reservation in held.values()])
+            facts = [reservation.reserved() for reservation in held.values()]
+            work.commit(facts, [traces[order_id] for order_id in held])
         return outcomes
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,7 @@ import redis
 import structlog
 
 from trackops_common.clock import Clock, SystemClock
+from trackops_common.traces import Kind, Span, span
 from trackops_order.application.ports import CachedOrder, CacheSnapshot
 
 __all__ = ["RedisOrderCache"]
@@ -105,7 +107,8 @@ class RedisOrderCache:
         if not self.sound:
             return _NOTHING
         try:
-            generation, *values = self._redis.mget([_GENERATION_KEY, *map(_key, order_ids)])
+            with _span("MGET", len(order_ids)):
+                generation, *values = self._redis.mget([_GENERATION_KEY, *map(_key, order_ids)])
             if generation is None:  # it was emptied, and nobody noticed
                 return CacheSnapshot(self._start_generation(), {})
         except redis.RedisError as error:
@@ -160,9 +163,10 @@ class RedisOrderCache:
         for version, payload in orders.values():
             arguments += (version, payload)
         try:
-            refused: int = self._put_script(
-                keys=[_GENERATION_KEY, *map(_key, orders)], args=arguments
-            )
+            with _span("EVALSHA", len(orders)):
+                refused: int = self._put_script(
+                    keys=[_GENERATION_KEY, *map(_key, orders)], args=arguments
+                )
         except redis.RedisError as error:
             self._lost(error)
             return 0
@@ -181,6 +185,18 @@ class RedisOrderCache:
             self._losses += 1
         if is_news:
             _log.warning("cache is away; orders are read from Postgres", error=str(error))
+
+
+def _span(operation: str, orders: int) -> AbstractContextManager[Span | None]:
+    return span(
+        operation,
+        Kind.CLIENT,
+        {
+            "db.system.name": "redis",
+            "db.operation.name": operation,
+            "db.operation.batch.size": orders,
+        },
+    )
 
 
 def _key(order_id: UUID) -> str:

@@ -14,6 +14,7 @@ from trackops_common import kafka
 from trackops_common.envelope import HeaderWriter
 from trackops_common.errors import TransientError
 from trackops_common.kafka_settings import KafkaAccess
+from trackops_common.traces import Kind, Span, installed, joint_span
 from trackops_outbox_relay.adapters.records import records_of
 from trackops_outbox_relay.adapters.topic_limits import MissingTopics, TopicLimits
 from trackops_outbox_relay.application.ports import Fenced, RowsRefused
@@ -64,6 +65,8 @@ class KafkaPublisher:
         self._checkpoint_topic = checkpoint_topic
         self._partition = partition
         self._headers = HeaderWriter(source)
+        self._span: Span | None = None
+        """Of the transaction that is open."""
 
     def faults(self, rows: Sequence[OutboxRow]) -> Mapping[int, Fault]:
         return self._limits.faults(rows)
@@ -71,7 +74,8 @@ class KafkaPublisher:
     def begin(self, step: Step) -> None:
         headers = self._headers.headers
         produce = self._producer.produce
-        with self._translated_errors():
+        self._span = _span(self._source, step.rows)
+        with self._spanned(), self._translated_errors():
             self._producer.begin_transaction()
             for row in step.rows:
                 seq, event_id, topic, key, type_, version, payload, at, traceparent = row
@@ -93,8 +97,19 @@ class KafkaPublisher:
                 produce(self._checkpoint_topic, value, key, partition=self._partition)
 
     def commit(self) -> None:
-        with self._translated_errors():
+        with self._spanned(), self._translated_errors():
             self._producer.commit_transaction(_REQUEST_SECONDS)
+        if self._span is not None:
+            self._span.finish()
+
+    @contextmanager
+    def _spanned(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if self._span is not None:
+                self._span.fail(error)
+            raise
 
     @contextmanager
     def _translated_errors(self) -> Iterator[None]:
@@ -111,6 +126,23 @@ class KafkaPublisher:
             with suppress(KafkaException):
                 self._producer.abort_transaction(_REQUEST_SECONDS)
             raise RowsRefused(refusal) from error
+
+
+def _span(source: str, rows: Sequence[OutboxRow]) -> Span | None:
+    """Of the transaction, linked to what caused each row; the messages carry that as it is."""
+    topics = {row.topic for row in rows} if installed() else set()
+    return joint_span(
+        f"send {topics.pop() if len(topics) == 1 else source}",
+        Kind.CLIENT,
+        (row.traceparent for row in rows),
+        {
+            "messaging.system": "kafka",
+            "messaging.operation.name": "send",
+            "messaging.operation.type": "send",
+            "messaging.batch.message_count": len(rows),
+            "trackops.outbox.source": source,
+        },
+    )
 
 
 class Deliveries:

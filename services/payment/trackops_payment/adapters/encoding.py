@@ -53,7 +53,7 @@ def encode_movement(payment: Payment, movement: Movement) -> bytes:
     ).SerializeToString()
 
 
-def outbox_event(event: PaymentEvent, *, topic: str) -> OutboxEvent:
+def outbox_event(event: PaymentEvent, *, topic: str, traceparent: str) -> OutboxEvent:
     """The event as a row of the outbox."""
     payload = _payload(event)
     payment = event.payment
@@ -65,6 +65,7 @@ def outbox_event(event: PaymentEvent, *, topic: str) -> OutboxEvent:
         aggregate_version=payment.version,
         payload=payload.SerializeToString(),
         occurred_at=payment.update_time,
+        traceparent=traceparent,
     )
 
 

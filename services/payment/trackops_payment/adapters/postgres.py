@@ -160,9 +160,12 @@ class PostgresUnitOfWork:
         self._transaction = transaction
         self._events_topic = events_topic
 
-    def commit(self, events: Sequence[PaymentEvent] = ()) -> None:
+    def commit(self, events: Sequence[PaymentEvent] = (), traces: Sequence[str] = ()) -> None:
         self._transaction.commit(
-            [outbox_event(event, topic=self._events_topic) for event in events]
+            [
+                outbox_event(event, topic=self._events_topic, traceparent=trace)
+                for event, trace in zip(events, traces or [""] * len(events), strict=True)
+            ]
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from uuid import UUID
@@ -11,6 +11,7 @@ from uuid import UUID
 from trackops_common.clock import Clock
 from trackops_common.errors import TransientError
 from trackops_common.idempotency import RequestLedger, fingerprint, request_key
+from trackops_common.tracing import current_traceparent
 from trackops_payment.application.asking import (
     ASK,
     PaymentOutcome,
@@ -42,6 +43,8 @@ class AuthorizePayment:
     request_id: str
     order_id: UUID
     terms: PaymentTerms
+    traceparent: str = field(default_factory=current_traceparent, kw_only=True, compare=False)
+    """Of what asks for it; no part of what is asked."""
 
     @property
     def subject(self) -> UUID:
@@ -160,7 +163,8 @@ class AuthorizePayments:
             outcomes = [ledger.answer(command, record, PaymentError) for command in commands]
             work.payments.save([event.payment for event in events])
             work.requests.save(ledger.new)
-            work.commit(events)
+            traces = {command.order_id: command.traceparent for command in commands}
+            work.commit(events, [traces.get(event.payment.order_id, "") for event in events])
         return outcomes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from uuid import UUID
@@ -11,6 +11,7 @@ from uuid import UUID
 from trackops_common.clock import Clock
 from trackops_common.errors import TransientError
 from trackops_common.idempotency import RequestLedger, fingerprint, request_key
+from trackops_common.tracing import current_traceparent
 from trackops_payment.application.asking import (
     ASK,
     PaymentOutcome,
@@ -46,6 +47,8 @@ class MovePayment:
     request_id: str
     order_id: UUID
     amount_minor: int
+    traceparent: str = field(default_factory=current_traceparent, kw_only=True, compare=False)
+    """Of what asks for it; no part of what is asked."""
 
     @cached_property
     def subject(self) -> MovementKey:
@@ -151,7 +154,9 @@ class MovePayments:
             awaited = {movement.key for movement in sent}
             overtaken = [c.request_key for c in commands if c.subject not in awaited]
             ledger = RequestLedger(work.requests.find(overtaken))
-            facts = [_conclude(payments[m.key.order_id], m, answers[m.key], now) for m in sent]
+            concluded = [
+                (_conclude(payments[m.key.order_id], m, answers[m.key], now), m.key) for m in sent
+            ]
 
             def record(command: MovePayment) -> bytes:
                 payment = payments[command.order_id]
@@ -161,7 +166,9 @@ class MovePayments:
             work.movements.save(sent)
             work.payments.save(_payments_of(sent, payments))
             work.requests.save(ledger.new)
-            work.commit([fact for fact in facts if fact])
+            traces = {command.subject: command.traceparent for command in commands}
+            facts = {key: fact for fact, key in concluded if fact}
+            work.commit(list(facts.values()), [traces.get(key, "") for key in facts])
         return outcomes
 
     def _response(self, command: MovePayment, payment: Payment, movement: Movement) -> bytes:

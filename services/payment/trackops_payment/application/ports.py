@@ -195,8 +195,11 @@ class UnitOfWork(Protocol):
     @property
     def requests(self) -> RequestStore: ...
 
-    def commit(self, events: Sequence[PaymentEvent] = ()) -> None:
-        """End the unit of work; the events leave with it, in this order."""
+    def commit(self, events: Sequence[PaymentEvent] = (), traces: Sequence[str] = ()) -> None:
+        """End the unit of work; the events leave with it, in this order.
+
+        `traces` has the `traceparent` of each event's command, or is empty: none has one.
+        """
         ...
 
 

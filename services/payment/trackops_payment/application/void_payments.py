@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from uuid import UUID
 
 from trackops_common.clock import Clock
 from trackops_common.errors import TransientError
 from trackops_common.idempotency import RequestLedger, fingerprint, request_key
+from trackops_common.tracing import current_traceparent
 from trackops_payment.application.asking import (
     ASK,
     PaymentOutcome,
@@ -39,6 +40,8 @@ class VoidPayment:
     principal: str
     request_id: str
     order_id: UUID
+    traceparent: str = field(default_factory=current_traceparent, kw_only=True, compare=False)
+    """Of what asks for it; no part of what is asked."""
 
     @property
     def subject(self) -> UUID:
@@ -157,7 +160,8 @@ class VoidPayments:
             voiding = {id_: p for id_, p in payments.items() if p.state is PaymentState.VOIDING}
             overtaken = [c.request_key for c in commands if c.order_id not in voiding]
             ledger = RequestLedger(work.requests.find(overtaken))
-            facts = [p.finish_void(released[id_], now) for id_, p in voiding.items()]
+            finished = [p.finish_void(released[id_], now) for id_, p in voiding.items()]
+            facts = [fact for fact in finished if fact]
 
             def finish(command: VoidPayment) -> bytes:
                 return self.encode(payments[command.order_id])
@@ -165,5 +169,6 @@ class VoidPayments:
             outcomes = [ledger.answer(command, finish, PaymentError) for command in commands]
             work.payments.save(list(voiding.values()))
             work.requests.save(ledger.new)
-            work.commit([fact for fact in facts if fact])
+            traces = {command.order_id: command.traceparent for command in commands}
+            work.commit(facts, [traces.get(fact.payment.order_id, "") for fact in facts])
         return outcomes

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,9 +14,10 @@ from trackops.order.v1 import order_saga_service_pb2, order_saga_service_pb2_grp
 from trackops.payment.v1 import payment_service_pb2, payment_service_pb2_grpc
 
 from trackops_common.identity_client import bearer
+from trackops_common.traces import Kind, Span, Tracer, installed, is_sampled, joint_of
 from trackops_saga_orchestrator.adapters.outcomes import is_about_an_item, outcome_of, status_of
 from trackops_saga_orchestrator.application.ports import Participants
-from trackops_saga_orchestrator.domain.commands import StepCommand
+from trackops_saga_orchestrator.domain.commands import Phase, StepCommand
 from trackops_saga_orchestrator.domain.goods_moved import GoodsMoved
 from trackops_saga_orchestrator.domain.participants import inventory, order, payment
 from trackops_saga_orchestrator.domain.place_order import OrderToPlace
@@ -53,7 +55,10 @@ class GrpcBatchAction:
         """One bad item that fails the whole batch is found by halving it."""
         requests = [self._request(command) for command in commands]
         deadline = max(command.deadline_seconds for command in commands)
-        return await self._send(requests, deadline)
+        with _steps(commands) as traces:
+            for request, trace in zip(requests, traces, strict=True):
+                request.traceparent = trace
+            return await self._send(requests, deadline)
 
     async def _send(self, requests: Sequence[_Message], deadline: float) -> Sequence[Outcome]:
         try:
@@ -141,6 +146,36 @@ def _orders(channel: grpc.aio.Channel, token: Token) -> Participants:
             orders.BatchCloseOrders, order_saga_service_pb2.BatchCloseOrdersRequest, _close
         ),
     }
+
+
+@contextmanager
+def _steps(commands: Sequence[StepCommand]) -> Iterator[Sequence[str]]:
+    """A span of each step in its saga's trace, and one of the batch; what each command carries."""
+    tracer = installed()
+    if tracer is None:
+        yield [command.traceparent for command in commands]
+        return
+    spans = [_step(tracer, command) for command in commands]
+    recorded = [span for span in spans if span is not None]
+    try:
+        with joint_of(f"batch {commands[0].action}", recorded, {"trackops.batch.size": len(spans)}):
+            yield [
+                command.traceparent if span is None else span.traceparent
+                for command, span in zip(commands, spans, strict=True)
+            ]
+    finally:
+        for span in recorded:
+            span.finish()
+
+
+def _step(tracer: Tracer, command: StepCommand) -> Span | None:
+    if not is_sampled(command.traceparent):
+        return None
+    name = command.step if command.phase is Phase.ACTION else f"compensate {command.step}"
+    span = tracer.span(name, Kind.INTERNAL, command.traceparent)
+    span.attributes["trackops.saga.id"] = str(command.saga_id)
+    span.attributes["trackops.saga.subject"] = command.subject
+    return span
 
 
 def _outcomes(results: Sequence[_Message], expected: int) -> Sequence[Outcome]:

@@ -52,14 +52,15 @@ _QUEUE_LOCK = "hashtextextended(current_schema() || '.sagas', 0)"
 
 _INSERT = """
 INSERT INTO sagas (saga_id, definition, definition_version, definition_hash, subject, occurrence,
-                   state, waits_for, input, steps, epoch, wake_at)
+                   state, waits_for, input, steps, traceparent, epoch, wake_at)
 SELECT saga_id, definition, definition_version, definition_hash, subject, occurrence, state,
-       waits_for, input, steps, 1, now() + make_interval(secs => %(lease_seconds)s)
+       waits_for, input, steps, traceparent, 1, now() + make_interval(secs => %(lease_seconds)s)
   FROM unnest(%(saga_ids)s::uuid[], %(definitions)s::text[], %(versions)s::int[],
               %(hashes)s::text[], %(subjects)s::text[], %(occurrences)s::text[],
-              %(states)s::text[], %(waits_for)s::uuid[], %(inputs)s::jsonb[], %(steps)s::jsonb[])
+              %(states)s::text[], %(waits_for)s::uuid[], %(inputs)s::jsonb[], %(steps)s::jsonb[],
+              %(traceparents)s::text[])
        AS new(saga_id, definition, definition_version, definition_hash, subject, occurrence,
-              state, waits_for, input, steps)
+              state, waits_for, input, steps, traceparent)
  ORDER BY saga_id
     ON CONFLICT (saga_id) DO NOTHING
 RETURNING saga_id
@@ -77,7 +78,8 @@ SELECT subject, saga_id
 """
 
 COLUMNS = """sagas.saga_id, definition, definition_version, definition_hash, subject, occurrence,
-       state, sagas.waits_for, input, steps, failure_reason, failure_message"""
+       state, sagas.waits_for, input, steps, failure_reason, failure_message,
+       traceparent"""
 
 _CLAIM = f"""
 WITH due AS MATERIALIZED (
@@ -224,6 +226,7 @@ class PostgresNewSagas:
                 "states": arrays.texts(one.state.value for one in snapshots),
                 "inputs": arrays.texts(encode_input(one.input) for one in snapshots),
                 "steps": arrays.texts(encode_steps(one.steps) for one in snapshots),
+                "traceparents": arrays.texts(one.traceparent or None for one in snapshots),
             },
         )
         return {row[0] for row in rows}
@@ -262,7 +265,7 @@ class PostgresSagaStore:
             _CLAIM,
             {"hashes": arrays.texts(hashes), "limit": limit, "lease_seconds": lease_seconds},
         )
-        return [ClaimedSaga(snapshot_of(row), row[12], row[13]) for row in rows]
+        return [ClaimedSaga(snapshot_of(row), row[13], row[14]) for row in rows]
 
     def write(self, writes: Sequence[SagaWrite]) -> Collection[UUID]:
         return write_sagas(self._database.fetch, writes)
@@ -328,8 +331,8 @@ class PostgresSagaReader:
 
 def snapshot_of(row: Row[*tuple[Any, ...]]) -> SagaSnapshot:
     """From a row that begins with `COLUMNS`."""
-    saga_id, name, version, definition_hash, subject, occurrence, *rest = row[:12]
-    state, waits_for, payload, steps, reason, message = rest
+    saga_id, name, version, definition_hash, subject, occurrence, *rest = row[:13]
+    state, waits_for, payload, steps, reason, message, traceparent = rest
     return SagaSnapshot(
         saga_id=saga_id,
         definition=name,
@@ -342,11 +345,12 @@ def snapshot_of(row: Row[*tuple[Any, ...]]) -> SagaSnapshot:
         steps=decode_steps(steps),
         failure=None if reason is None else Failure(reason, message or ""),
         waits_for=waits_for,
+        traceparent=traceparent or "",
     )
 
 
 def _view(row: Row[*tuple[Any, ...]]) -> SagaView:
-    return SagaView(snapshot_of(row), create_time=row[12], update_time=row[13])
+    return SagaView(snapshot_of(row), create_time=row[13], update_time=row[14])
 
 
 def write_sagas(

@@ -60,7 +60,7 @@ class PostgresSagaWork:
         audits = read_audit(self._transaction.execute, saga_ids)
         return {
             row[0]: LockedSaga(
-                SagaView(snapshot_of(row), row[13], row[14], audits.get(row[0], ())), row[12]
+                SagaView(snapshot_of(row), row[14], row[15], audits.get(row[0], ())), row[13]
             )
             for row in rows
         }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from trackops_common.clock import Clock
+from trackops_common.tracing import current_traceparent
 from trackops_saga_orchestrator.application.ports import NewSagas
 from trackops_saga_orchestrator.domain.commands import StepCommand
 from trackops_saga_orchestrator.domain.instance import SagaInstance
@@ -25,6 +26,8 @@ class StartSaga:
     subject: str
     input: Mapping[str, Json]
     occurrence: str = ""
+    traceparent: str = field(default_factory=current_traceparent, kw_only=True, compare=False)
+    """The trace of what starts it."""
 
     @property
     def saga_id(self) -> UUID:
@@ -93,6 +96,7 @@ class StartSagas:
             now=now,
             occurrence=start.occurrence,
             waits_for=waits_for,
+            traceparent=start.traceparent,
         )
         lease_until = now + timedelta(seconds=self.lease_seconds)
         return StartedSaga(saga, saga.due_commands(now), 1, lease_until)

@@ -33,6 +33,8 @@ class StepCommand:
     deadline_seconds: float
     failure: Failure | None
     """Why the saga turned back, where it did."""
+    traceparent: str = ""
+    """The trace that the saga began in; empty where there was none."""
 
     @property
     def request_id(self) -> str:

@@ -60,6 +60,7 @@ class SagaInstance(StepBook):
         self.subject = snapshot.subject
         self.occurrence = snapshot.occurrence
         self.waits_for = snapshot.waits_for
+        self.traceparent = snapshot.traceparent
         self.input = snapshot.input
         self.state = snapshot.state
         self.failure = snapshot.failure
@@ -77,6 +78,7 @@ class SagaInstance(StepBook):
         now: datetime,
         occurrence: str = "",
         waits_for: uuid.UUID | None = None,
+        traceparent: str = "",
     ) -> SagaInstance:
         """A new instance, its first steps due unless it has to wait for an earlier saga."""
         waiting = [StepProgress(name, StepState.WAITING, now) for name in definition.all_steps]
@@ -92,6 +94,7 @@ class SagaInstance(StepBook):
             steps=waiting,
             failure=None,
             waits_for=waits_for,
+            traceparent=traceparent,
         )
         instance = cls(definition, snapshot)
         instance.wake(now)
@@ -118,6 +121,7 @@ class SagaInstance(StepBook):
             waits_for=self.waits_for,
             parked_on=self.parked_on,
             awaits=self._awaits(),
+            traceparent=self.traceparent,
         )
 
     @property
@@ -221,6 +225,7 @@ class SagaInstance(StepBook):
             action=action,
             deadline_seconds=definition.deadline_seconds,
             failure=self.failure,
+            traceparent=self.traceparent,
         )
 
     def _done(

@@ -179,3 +179,5 @@ class SagaSnapshot:
     """A participant that is away and keeps a step."""
     awaits: Collection[str] = ()
     """Events that steps wait for."""
+    traceparent: str = ""
+    """The trace that it began in (W3C Trace Context); empty where there was none."""

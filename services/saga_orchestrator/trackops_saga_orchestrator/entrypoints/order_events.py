@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from google.protobuf.message import DecodeError
 
 from trackops_common.database import Transaction
 from trackops_common.inbox import Handled, InvalidMessage, Message
+from trackops_common.traces import mark
 from trackops_saga_orchestrator.application.ports import NewSagas
 from trackops_saga_orchestrator.application.start_sagas import StartedSaga, StartSaga, StartSagas
 from trackops_saga_orchestrator.domain.saga import Definitions
@@ -55,4 +56,11 @@ def _start(message: Message) -> StartSaga | None:
         raise InvalidMessage(message, f"the value is no {message.type}: {error}") from error
     if start is not None and start.subject != message.key:
         raise InvalidMessage(message, f"the order's id is {start.subject!r}, not the key")
-    return start
+    return None if start is None else _in_trace(start, message.traceparent)
+
+
+def _in_trace(start: StartSaga, traceparent: str) -> StartSaga:
+    """Its steps stand under a mark of its begin."""
+    about = {"trackops.saga.id": str(start.saga_id), "trackops.saga.subject": start.subject}
+    begun = mark(f"start {start.definition.name}", traceparent, about)
+    return replace(start, traceparent=begun)

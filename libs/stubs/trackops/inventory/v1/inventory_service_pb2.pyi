@@ -171,6 +171,7 @@ class ReserveStockRequest(message.Message):
     ORDER_ID_FIELD_NUMBER: builtins.int
     ITEMS_FIELD_NUMBER: builtins.int
     EXPIRE_AFTER_SECONDS_FIELD_NUMBER: builtins.int
+    TRACEPARENT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Makes the call safe to repeat (AIP-155). UUID."""
     order_id: builtins.str
@@ -178,6 +179,10 @@ class ReserveStockRequest(message.Message):
     """After so many seconds, by the database's clock, what is still held is
     released by itself; 0: never. Sagas release what they reserve, so they leave
     it 0.
+    """
+    traceparent: builtins.str
+    """W3C trace context of what asks for it, where that is not the call's: a batch
+    holds requests of many traces. One that is not well-formed counts as absent.
     """
     @builtins.property
     def items(self) -> containers.RepeatedCompositeFieldContainer[inventory_pb2.StockItem]:
@@ -190,10 +195,11 @@ class ReserveStockRequest(message.Message):
         order_id: builtins.str = ...,
         items: abc.Iterable[inventory_pb2.StockItem] | None = ...,
         expire_after_seconds: builtins.int = ...,
+        traceparent: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["expire_after_seconds", b"expire_after_seconds", "items", b"items", "order_id", b"order_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["expire_after_seconds", b"expire_after_seconds", "items", b"items", "order_id", b"order_id", "request_id", b"request_id", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -283,18 +289,24 @@ class ReleaseStockRequest(message.Message):
 
     REQUEST_ID_FIELD_NUMBER: builtins.int
     ORDER_ID_FIELD_NUMBER: builtins.int
+    TRACEPARENT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Makes the call safe to repeat (AIP-155). UUID."""
     order_id: builtins.str
+    traceparent: builtins.str
+    """W3C trace context of what asks for it, where that is not the call's: a batch
+    holds requests of many traces. One that is not well-formed counts as absent.
+    """
     def __init__(
         self,
         *,
         request_id: builtins.str = ...,
         order_id: builtins.str = ...,
+        traceparent: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["order_id", b"order_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["order_id", b"order_id", "request_id", b"request_id", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -385,9 +397,14 @@ class CommitStockRequest(message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     ORDER_ID_FIELD_NUMBER: builtins.int
     ITEMS_FIELD_NUMBER: builtins.int
+    TRACEPARENT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Makes the call safe to repeat (AIP-155). UUID."""
     order_id: builtins.str
+    traceparent: builtins.str
+    """W3C trace context of what asks for it, where that is not the call's: a batch
+    holds requests of many traces. One that is not well-formed counts as absent.
+    """
     @builtins.property
     def items(self) -> containers.RepeatedCompositeFieldContainer[inventory_pb2.StockItem]:
         """No sku twice."""
@@ -398,10 +415,11 @@ class CommitStockRequest(message.Message):
         request_id: builtins.str = ...,
         order_id: builtins.str = ...,
         items: abc.Iterable[inventory_pb2.StockItem] | None = ...,
+        traceparent: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["items", b"items", "order_id", b"order_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["items", b"items", "order_id", b"order_id", "request_id", b"request_id", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -492,9 +510,14 @@ class RestockItemsRequest(message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     ORDER_ID_FIELD_NUMBER: builtins.int
     ITEMS_FIELD_NUMBER: builtins.int
+    TRACEPARENT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Makes the call safe to repeat (AIP-155). UUID."""
     order_id: builtins.str
+    traceparent: builtins.str
+    """W3C trace context of what asks for it, where that is not the call's: a batch
+    holds requests of many traces. One that is not well-formed counts as absent.
+    """
     @builtins.property
     def items(self) -> containers.RepeatedCompositeFieldContainer[inventory_pb2.StockItem]:
         """No sku twice."""
@@ -505,10 +528,11 @@ class RestockItemsRequest(message.Message):
         request_id: builtins.str = ...,
         order_id: builtins.str = ...,
         items: abc.Iterable[inventory_pb2.StockItem] | None = ...,
+        traceparent: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["items", b"items", "order_id", b"order_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["items", b"items", "order_id", b"order_id", "request_id", b"request_id", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from trackops.common.v1 import authorization_pb2 as trackops_dot_common_dot_v1_dot_authorization__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*trackops/order/v1/order_saga_service.proto\x12\x11trackops.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\x1a&trackops/common/v1/authorization.proto\"O\n\x13\x43onfirmOrderRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"9\n\x14\x43onfirmOrderResponse\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"b\n\x19\x42\x61tchConfirmOrdersRequest\x12\x45\n\x08requests\x18\x01 \x03(\x0b\x32&.trackops.order.v1.ConfirmOrderRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"T\n\x1a\x42\x61tchConfirmOrdersResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.trackops.order.v1.ConfirmOrderResult\"\x80\x01\n\x12\x43onfirmOrderResult\x12;\n\x08response\x18\x01 \x01(\x0b\x32\'.trackops.order.v1.ConfirmOrderResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x83\x01\n\x11\x43loseOrderRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x19\n\x06reason\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x19\n\x07message\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\"7\n\x12\x43loseOrderResponse\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"^\n\x17\x42\x61tchCloseOrdersRequest\x12\x43\n\x08requests\x18\x01 \x03(\x0b\x32$.trackops.order.v1.CloseOrderRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"P\n\x18\x42\x61tchCloseOrdersResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.trackops.order.v1.CloseOrderResult\"|\n\x10\x43loseOrderResult\x12\x39\n\x08response\x18\x01 \x01(\x0b\x32%.trackops.order.v1.CloseOrderResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result2\x84\x04\n\x10OrderSagaService\x12t\n\x0c\x43onfirmOrder\x12&.trackops.order.v1.ConfirmOrderRequest\x1a\'.trackops.order.v1.ConfirmOrderResponse\"\x13\x82\xbf\x18\x0f\x12\rorders.settle\x12\x86\x01\n\x12\x42\x61tchConfirmOrders\x12,.trackops.order.v1.BatchConfirmOrdersRequest\x1a-.trackops.order.v1.BatchConfirmOrdersResponse\"\x13\x82\xbf\x18\x0f\x12\rorders.settle\x12n\n\nCloseOrder\x12$.trackops.order.v1.CloseOrderRequest\x1a%.trackops.order.v1.CloseOrderResponse\"\x13\x82\xbf\x18\x0f\x12\rorders.settle\x12\x80\x01\n\x10\x42\x61tchCloseOrders\x12*.trackops.order.v1.BatchCloseOrdersRequest\x1a+.trackops.order.v1.BatchCloseOrdersResponse\"\x13\x82\xbf\x18\x0f\x12\rorders.settleb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*trackops/order/v1/order_saga_service.proto\x12\x11trackops.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\x1a&trackops/common/v1/authorization.proto\"n\n\x13\x43onfirmOrderRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\x0btraceparent\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"9\n\x14\x43onfirmOrderResponse\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"b\n\x19\x42\x61tchConfirmOrdersRequest\x12\x45\n\x08requests\x18\x01 \x03(\x0b\x32&.trackops.order.v1.ConfirmOrderRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"T\n\x1a\x42\x61tchConfirmOrdersResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.trackops.order.v1.ConfirmOrderResult\"\x80\x01\n\x12\x43onfirmOrderResult\x12;\n\x08response\x18\x01 \x01(\x0b\x32\'.trackops.order.v1.ConfirmOrderResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\xa2\x01\n\x11\x43loseOrderRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x19\n\x06reason\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x19\n\x07message\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x1d\n\x0btraceparent\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"7\n\x12\x43loseOrderResponse\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"^\n\x17\x42\x61tchCloseOrdersRequest\x12\x43\n\x08requests\x18\x01 \x03(\x0b\x32$.trackops.order.v1.CloseOrderRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"P\n\x18\x42\x61tchCloseOrdersResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.trackops.order.v1.CloseOrderResult\"|\n\x10\x43loseOrderResult\x12\x39\n\x08response\x18\x01 \x01(\x0b\x32%.trackops.order.v1.CloseOrderResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result2\x84\x04\n\x10OrderSagaService\x12t\n\x0c\x43onfirmOrder\x12&.trackops.order.v1.ConfirmOrderRequest\x1a\'.trackops.order.v1.ConfirmOrderResponse\"\x13\x82\xbf\x18\x0f\x12\rorders.settle\x12\x86\x01\n\x12\x42\x61tchConfirmOrders\x12,.trackops.order.v1.BatchConfirmOrdersRequest\x1a-.trackops.order.v1.BatchConfirmOrdersResponse\"\x13\x82\xbf\x18\x0f\x12\rorders.settle\x12n\n\nCloseOrder\x12$.trackops.order.v1.CloseOrderRequest\x1a%.trackops.order.v1.CloseOrderResponse\"\x13\x82\xbf\x18\x0f\x12\rorders.settle\x12\x80\x01\n\x10\x42\x61tchCloseOrders\x12*.trackops.order.v1.BatchCloseOrdersRequest\x1a+.trackops.order.v1.BatchCloseOrdersResponse\"\x13\x82\xbf\x18\x0f\x12\rorders.settleb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONFIRMORDERREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_CONFIRMORDERREQUEST'].fields_by_name['order_id']._loaded_options = None
   _globals['_CONFIRMORDERREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_CONFIRMORDERREQUEST'].fields_by_name['traceparent']._loaded_options = None
+  _globals['_CONFIRMORDERREQUEST'].fields_by_name['traceparent']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_BATCHCONFIRMORDERSREQUEST'].fields_by_name['requests']._loaded_options = None
   _globals['_BATCHCONFIRMORDERSREQUEST'].fields_by_name['requests']._serialized_options = b'\272H\010\222\001\005\010\001\020\350\007'
   _globals['_CLOSEORDERREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -48,6 +50,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLOSEORDERREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_CLOSEORDERREQUEST'].fields_by_name['message']._loaded_options = None
   _globals['_CLOSEORDERREQUEST'].fields_by_name['message']._serialized_options = b'\272H\005r\003\030\350\007'
+  _globals['_CLOSEORDERREQUEST'].fields_by_name['traceparent']._loaded_options = None
+  _globals['_CLOSEORDERREQUEST'].fields_by_name['traceparent']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_BATCHCLOSEORDERSREQUEST'].fields_by_name['requests']._loaded_options = None
   _globals['_BATCHCLOSEORDERSREQUEST'].fields_by_name['requests']._serialized_options = b'\272H\010\222\001\005\010\001\020\350\007'
   _globals['_ORDERSAGASERVICE'].methods_by_name['ConfirmOrder']._loaded_options = None
@@ -59,25 +63,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORDERSAGASERVICE'].methods_by_name['BatchCloseOrders']._loaded_options = None
   _globals['_ORDERSAGASERVICE'].methods_by_name['BatchCloseOrders']._serialized_options = b'\202\277\030\017\022\rorders.settle'
   _globals['_CONFIRMORDERREQUEST']._serialized_start=159
-  _globals['_CONFIRMORDERREQUEST']._serialized_end=238
-  _globals['_CONFIRMORDERRESPONSE']._serialized_start=240
-  _globals['_CONFIRMORDERRESPONSE']._serialized_end=297
-  _globals['_BATCHCONFIRMORDERSREQUEST']._serialized_start=299
-  _globals['_BATCHCONFIRMORDERSREQUEST']._serialized_end=397
-  _globals['_BATCHCONFIRMORDERSRESPONSE']._serialized_start=399
-  _globals['_BATCHCONFIRMORDERSRESPONSE']._serialized_end=483
-  _globals['_CONFIRMORDERRESULT']._serialized_start=486
-  _globals['_CONFIRMORDERRESULT']._serialized_end=614
-  _globals['_CLOSEORDERREQUEST']._serialized_start=617
-  _globals['_CLOSEORDERREQUEST']._serialized_end=748
-  _globals['_CLOSEORDERRESPONSE']._serialized_start=750
-  _globals['_CLOSEORDERRESPONSE']._serialized_end=805
-  _globals['_BATCHCLOSEORDERSREQUEST']._serialized_start=807
-  _globals['_BATCHCLOSEORDERSREQUEST']._serialized_end=901
-  _globals['_BATCHCLOSEORDERSRESPONSE']._serialized_start=903
-  _globals['_BATCHCLOSEORDERSRESPONSE']._serialized_end=983
-  _globals['_CLOSEORDERRESULT']._serialized_start=985
-  _globals['_CLOSEORDERRESULT']._serialized_end=1109
-  _globals['_ORDERSAGASERVICE']._serialized_start=1112
-  _globals['_ORDERSAGASERVICE']._serialized_end=1628
+  _globals['_CONFIRMORDERREQUEST']._serialized_end=269
+  _globals['_CONFIRMORDERRESPONSE']._serialized_start=271
+  _globals['_CONFIRMORDERRESPONSE']._serialized_end=328
+  _globals['_BATCHCONFIRMORDERSREQUEST']._serialized_start=330
+  _globals['_BATCHCONFIRMORDERSREQUEST']._serialized_end=428
+  _globals['_BATCHCONFIRMORDERSRESPONSE']._serialized_start=430
+  _globals['_BATCHCONFIRMORDERSRESPONSE']._serialized_end=514
+  _globals['_CONFIRMORDERRESULT']._serialized_start=517
+  _globals['_CONFIRMORDERRESULT']._serialized_end=645
+  _globals['_CLOSEORDERREQUEST']._serialized_start=648
+  _globals['_CLOSEORDERREQUEST']._serialized_end=810
+  _globals['_CLOSEORDERRESPONSE']._serialized_start=812
+  _globals['_CLOSEORDERRESPONSE']._serialized_end=867
+  _globals['_BATCHCLOSEORDERSREQUEST']._serialized_start=869
+  _globals['_BATCHCLOSEORDERSREQUEST']._serialized_end=963
+  _globals['_BATCHCLOSEORDERSRESPONSE']._serialized_start=965
+  _globals['_BATCHCLOSEORDERSRESPONSE']._serialized_end=1045
+  _globals['_CLOSEORDERRESULT']._serialized_start=1047
+  _globals['_CLOSEORDERRESULT']._serialized_end=1171
+  _globals['_ORDERSAGASERVICE']._serialized_start=1174
+  _globals['_ORDERSAGASERVICE']._serialized_end=1690
 # @@protoc_insertion_point(module_scope)

@@ -25,18 +25,24 @@ class ConfirmOrderRequest(message.Message):
 
     REQUEST_ID_FIELD_NUMBER: builtins.int
     ORDER_ID_FIELD_NUMBER: builtins.int
+    TRACEPARENT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Makes the call safe to repeat (AIP-155). UUID."""
     order_id: builtins.str
+    traceparent: builtins.str
+    """W3C trace context of what asks for it, where that is not the call's: a batch
+    holds requests of many traces. One that is not well-formed counts as absent.
+    """
     def __init__(
         self,
         *,
         request_id: builtins.str = ...,
         order_id: builtins.str = ...,
+        traceparent: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["order_id", b"order_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["order_id", b"order_id", "request_id", b"request_id", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -131,6 +137,7 @@ class CloseOrderRequest(message.Message):
     ORDER_ID_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
+    TRACEPARENT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Makes the call safe to repeat (AIP-155). UUID."""
     order_id: builtins.str
@@ -138,6 +145,10 @@ class CloseOrderRequest(message.Message):
     """An `ErrorReason` without its prefix."""
     message: builtins.str
     """The same for people."""
+    traceparent: builtins.str
+    """W3C trace context of what asks for it, where that is not the call's: a batch
+    holds requests of many traces. One that is not well-formed counts as absent.
+    """
     def __init__(
         self,
         *,
@@ -145,10 +156,11 @@ class CloseOrderRequest(message.Message):
         order_id: builtins.str = ...,
         reason: builtins.str = ...,
         message: builtins.str = ...,
+        traceparent: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["message", b"message", "order_id", b"order_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["message", b"message", "order_id", b"order_id", "reason", b"reason", "request_id", b"request_id", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -29,6 +29,7 @@ class AuthorizePaymentRequest(message.Message):
     AMOUNT_MINOR_FIELD_NUMBER: builtins.int
     CURRENCY_CODE_FIELD_NUMBER: builtins.int
     PAYMENT_METHOD_TOKEN_FIELD_NUMBER: builtins.int
+    TRACEPARENT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Makes the call safe to repeat (AIP-155). UUID."""
     order_id: builtins.str
@@ -38,6 +39,10 @@ class AuthorizePaymentRequest(message.Message):
     """ISO 4217."""
     payment_method_token: builtins.str
     """The provider's token for the payment method."""
+    traceparent: builtins.str
+    """W3C trace context of what asks for it, where that is not the call's: a batch
+    holds requests of many traces. One that is not well-formed counts as absent.
+    """
     def __init__(
         self,
         *,
@@ -46,10 +51,11 @@ class AuthorizePaymentRequest(message.Message):
         amount_minor: builtins.int = ...,
         currency_code: builtins.str = ...,
         payment_method_token: builtins.str = ...,
+        traceparent: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["amount_minor", b"amount_minor", "currency_code", b"currency_code", "order_id", b"order_id", "payment_method_token", b"payment_method_token", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["amount_minor", b"amount_minor", "currency_code", b"currency_code", "order_id", b"order_id", "payment_method_token", b"payment_method_token", "request_id", b"request_id", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -139,18 +145,24 @@ class VoidPaymentRequest(message.Message):
 
     REQUEST_ID_FIELD_NUMBER: builtins.int
     ORDER_ID_FIELD_NUMBER: builtins.int
+    TRACEPARENT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Makes the call safe to repeat (AIP-155). UUID."""
     order_id: builtins.str
+    traceparent: builtins.str
+    """W3C trace context of what asks for it, where that is not the call's: a batch
+    holds requests of many traces. One that is not well-formed counts as absent.
+    """
     def __init__(
         self,
         *,
         request_id: builtins.str = ...,
         order_id: builtins.str = ...,
+        traceparent: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["order_id", b"order_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["order_id", b"order_id", "request_id", b"request_id", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -241,21 +253,27 @@ class CapturePaymentRequest(message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     ORDER_ID_FIELD_NUMBER: builtins.int
     AMOUNT_MINOR_FIELD_NUMBER: builtins.int
+    TRACEPARENT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Makes the call safe to repeat (AIP-155), and names the movement. UUID."""
     order_id: builtins.str
     amount_minor: builtins.int
     """In minor units of the payment's currency."""
+    traceparent: builtins.str
+    """W3C trace context of what asks for it, where that is not the call's: a batch
+    holds requests of many traces. One that is not well-formed counts as absent.
+    """
     def __init__(
         self,
         *,
         request_id: builtins.str = ...,
         order_id: builtins.str = ...,
         amount_minor: builtins.int = ...,
+        traceparent: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["amount_minor", b"amount_minor", "order_id", b"order_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["amount_minor", b"amount_minor", "order_id", b"order_id", "request_id", b"request_id", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -350,21 +368,27 @@ class RefundPaymentRequest(message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     ORDER_ID_FIELD_NUMBER: builtins.int
     AMOUNT_MINOR_FIELD_NUMBER: builtins.int
+    TRACEPARENT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Makes the call safe to repeat (AIP-155), and names the movement. UUID."""
     order_id: builtins.str
     amount_minor: builtins.int
     """In minor units of the payment's currency."""
+    traceparent: builtins.str
+    """W3C trace context of what asks for it, where that is not the call's: a batch
+    holds requests of many traces. One that is not well-formed counts as absent.
+    """
     def __init__(
         self,
         *,
         request_id: builtins.str = ...,
         order_id: builtins.str = ...,
         amount_minor: builtins.int = ...,
+        traceparent: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["amount_minor", b"amount_minor", "order_id", b"order_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["amount_minor", b"amount_minor", "order_id", b"order_id", "request_id", b"request_id", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
