@@ -6,6 +6,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -73,7 +74,7 @@ def _damage(tree: Any, rng: Rng) -> None:
 
 
 def _replace(tree: Any, place: Any, rng: Rng) -> None:
-    tree[place] = rng.choice(VALUES)
+    tree[place] = deepcopy(rng.choice(VALUES))  # a later fault may be inside it
 
 
 def _deepen(tree: Any, place: Any, rng: Rng) -> None:
