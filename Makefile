@@ -1,6 +1,6 @@
 # The two commands that matter: `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help venv up down reset status demo test test-helm images chaos audit lint format proto bench explain-listing clean
+.PHONY: help venv up down reset status demo test test-helm images chaos fuzz audit lint format proto bench explain-listing clean
 BIN := .venv/bin
 
 help: ## What can be made
@@ -29,6 +29,9 @@ test: lint ## Lint, then every test, on servers of its own
 
 chaos: venv ## 20 rounds of faults on the relay, 5,000 events/s through replicas that come and go
 	TRACKOPS_CHAOS_ROUNDS=20 TRACKOPS_CHAOS_RATE=5000 $(BIN)/python -m pytest -s tests/chaos
+
+fuzz: venv ## 50,000 damaged requests to every RPC, directly and through the edge; FUZZ_CALLS=n FUZZ_SEED=n
+	FUZZ_CALLS=$(or $(FUZZ_CALLS),50000) $(BIN)/python -m pytest -s tests/hostile/test_fuzz.py
 
 audit: venv ## Known vulnerabilities of the locked packages; asks PyPI about each, so not part of `make test`
 	$(BIN)/uv tool run pip-audit==2.10.1 --strict --disable-pip --require-hashes --requirement requirements/lock.txt

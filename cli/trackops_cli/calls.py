@@ -6,6 +6,7 @@ Exit statuses: 0 done; 1 refused; 2 wrong usage; 3 nobody answered, or not in ti
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -44,6 +45,8 @@ AS_JSON = Annotated[
 ]
 
 _SECONDS = 20.0
+_STEERING = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""What steers a terminal, other than what JSON escapes by itself."""
 _NO_ANSWER = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -97,7 +100,8 @@ def told(message: Message) -> dict[str, Any]:
 def print_json(document: Message | Mapping[str, Any]) -> None:
     """The one document of a command."""
     plain = told(document) if isinstance(document, Message) else document
-    print(json.dumps(plain, indent=2, ensure_ascii=False))  # noqa: T201 - no wrapping
+    text = json.dumps(plain, indent=2, ensure_ascii=False)
+    print(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text))  # noqa: T201 - no wrapping
 
 
 def shown_time(message: Any, field: str = "") -> str:

@@ -5,17 +5,35 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from trackops_cli.local.errors import DiskFull, StackError
 from trackops_cli.local.home import Home
 from trackops_cli.local.ports import Ports
 from trackops_cli.local.stack import LocalStack
+from trackops_common.grpc.text import printable
 
 __all__ = ["OUT", "fail", "local_stack", "one_line_errors", "print_wide", "say"]
 
-OUT = Console()
-_ERR = Console(stderr=True)
+
+class _InertConsole(Console):
+    """Shows what would steer the terminal as its escape: texts come from callers, and from servers
+    that need not be ours."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=_inert(segment.text))
+
+
+def _inert(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
+
+
+OUT = _InertConsole()
+_ERR = _InertConsole(stderr=True)
 _WIDE = 180
 
 
@@ -44,7 +62,7 @@ def say(line: str) -> None:
 
 def print_wide(content: RenderableType) -> None:
     """Ids stay whole, to be copied and searched for, also where the terminal has to wrap lines."""
-    wide = OUT if OUT.width >= _WIDE else Console(width=_WIDE)
+    wide = OUT if OUT.width >= _WIDE else _InertConsole(width=_WIDE)
     wide.print(content)
 
 

@@ -200,6 +200,20 @@ def test_a_body_that_is_too_large_is_a_problem(edge: Edge) -> None:
     assert edge.call("POST", "/v1/orders", {"note": "x" * (most - 1000)}).status == 200
 
 
+def test_a_body_that_is_too_large_for_grpc_is_resource_exhausted(edge: Edge) -> None:
+    body = "x" * edge.settings.limits.request_bytes
+
+    answer = edge.call(
+        "POST",
+        "/trackops.order.v1.OrderService/GetOrder",
+        {"note": body},
+        headers={"content-type": "application/grpc"},
+    )
+
+    assert answer.headers["grpc-status"] == "8"
+    assert edge.services.calls == []
+
+
 def test_headers_that_are_too_large_or_too_many_are_a_problem(edge: Edge) -> None:
     limits = edge.settings.limits
     large = {"x-large": "x" * limits.header_kibibytes * 1024}

@@ -110,15 +110,22 @@ def local_replies() -> Json:
 
 
 def _of_grpc() -> Sequence[Json]:
-    """The texts as Envoy has them, and two statuses that say more than those of Envoy.
+    """The texts as Envoy has them, and three statuses that say more than those of Envoy.
 
-    What took too long is DEADLINE_EXCEEDED; a refused token UNAUTHENTICATED, whatever is wrong.
+    What took too long is DEADLINE_EXCEEDED; a refused token UNAUTHENTICATED, whatever is wrong; a
+    body that is too large RESOURCE_EXHAUSTED, as gRPC's own limit has it.
     """
     body = {"body_format_override": {"text_format_source": {"inline_string": _DETAIL}}}
     late = {"response_flag_filter": {"flags": ["UT", "SI", "DT"]}}
+    large = _status(413)
     return [
         {"filter": _all(_GRPC, late), "headers_to_add": [header("grpc-status", "4")], **body},
         {"filter": _all(_GRPC, _noted(_REFUSED)), "status_code": 401, **body},
+        {
+            "filter": _all(_GRPC, large),
+            "headers_to_add": [header("grpc-status", "8")],
+            **body,
+        },
         {"filter": _GRPC, **body},
     ]
 

@@ -17,7 +17,7 @@ from trackops_cli.local.processes import Command
 from trackops_cli.local.server import Context, Server
 from trackops_edge.contract import SERVICES
 from trackops_edge.render import CONFIGURATION, files, write
-from trackops_edge.settings import Address, EdgeSettings, ServicesTls
+from trackops_edge.settings import Address, EdgeSettings, Limits, ServicesTls
 
 __all__ = ["Edge"]
 
@@ -33,8 +33,12 @@ _OPTIONS = (
 class Edge(Server):
     """Ready when it listens, having asked for the keys of tokens."""
 
-    def __init__(self, context: Context, addresses: Addresses) -> None:
+    def __init__(
+        self, context: Context, addresses: Addresses, limits: Limits | None = None
+    ) -> None:
+        """Without `limits`, those that the edge has by itself."""
         super().__init__("edge", context)
+        self._limits = limits or Limits()
         self._folder = context.home.data_of("edge")
         self.certificate = EdgeCertificate(self._folder / "tls")
         self._settings = self._settings_for(addresses)
@@ -79,6 +83,7 @@ class Edge(Server):
             services={name: Address.parse(addresses.services[name]) for name in SERVICES},
             identity_http=Address.parse(addresses.http["identity"]),
             services_tls=_services_tls(addresses.authority),
+            limits=self._limits,
         )
 
 

@@ -49,7 +49,7 @@ def print_order(order: Order) -> None:
     table = Table("sku", "ordered", "shipped", "returned", "price each")
     for line in order.lines:
         table.add_row(
-            line.sku,
+            escape(line.sku),
             str(line.quantity),
             str(line.shipped_quantity),
             str(line.returned_quantity),
@@ -63,10 +63,10 @@ def print_orders(orders: Sequence[Order]) -> None:
     table = Table("order", "state", "customer", "minor units", "created", box=None)
     for one in orders:
         table.add_row(
-            one.order_id,
+            escape(one.order_id),
             state_name(one.state),
             escape(one.customer_id),
-            f"{one.total_minor} {one.currency_code}",
+            escape(f"{one.total_minor} {one.currency_code}"),
             shown_time(one, "create_time"),
         )
     print_wide(table)

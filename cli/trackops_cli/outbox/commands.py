@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
+from rich.markup import escape
 from rich.table import Table
 from trackops.relay.v1 import relay_service_pb2 as pb
 from trackops.relay.v1.relay_service_pb2_grpc import RelayServiceStub
@@ -46,7 +47,7 @@ def list_sources(relay: Relay = "", *, as_json: AS_JSON = False) -> None:
     table = Table("source", "checkpoint", "behind", "oldest", "quarantined", "state")
     for one in answer.sources:
         table.add_row(
-            one.name,
+            escape(one.name),
             str(one.checkpoint.seq),
             str(one.rows_behind),
             _time(one, "oldest_unpublished_time"),
@@ -76,13 +77,13 @@ def quarantine(
     table = Table("key", "reason", "first seq", "last seq", "rows", "since", "detail")
     for one in keys:
         table.add_row(
-            one.key,
+            escape(one.key),
             _reason(one.reason),
             str(one.first_seq),
             str(one.last_seq),
             str(one.rows),
             _time(one, "quarantine_time"),
-            one.detail,
+            escape(one.detail),
         )
     OUT.print(table)
 
@@ -186,12 +187,12 @@ def audit(
     for one in operations:
         table.add_row(
             _time(one, "request_time"),
-            one.kind,
-            one.key,
-            one.principal,
-            one.reason,
+            escape(one.kind),
+            escape(one.key),
+            escape(one.principal),
+            escape(one.reason),
             pb.Operation.State.Name(one.state).removeprefix("STATE_").lower(),
-            one.outcome,
+            escape(one.outcome),
         )
     OUT.print(table)
 

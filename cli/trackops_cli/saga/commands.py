@@ -54,10 +54,10 @@ def list_sagas(
         why = one.failure_reason or one.parked_on or one.waits_for
         table.add_row(
             one.saga_id,
-            one.definition,
-            one.subject,
+            escape(one.definition),
+            escape(one.subject),
             _state(one.state),
-            why,
+            escape(why),
             _time(one, "update_time"),
         )
     print_wide(table)
@@ -199,7 +199,7 @@ def _steps(saga: saga_pb2.Saga) -> Table:
     for step in saga.steps:
         state = saga_pb2.StepState.Name(step.state).removeprefix("STEP_STATE_")
         table.add_row(
-            step.name,
+            escape(step.name),
             state,
             str(step.attempts),
             _time(step, "update_time"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -111,3 +112,29 @@ async def test_any_other_error_is_the_callers(threads: ThreadPoolExecutor) -> No
 
     with pytest.raises(LookupError):
         await BoundedCalls(threads, run).submit("c")
+
+
+async def test_what_fails_after_its_caller_left_is_no_defect(threads: ThreadPoolExecutor) -> None:
+    """asyncio tells of outcomes that nobody looked at, as errors in the log."""
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    going_on, ended = threading.Event(), threading.Event()
+
+    def refuse(_: int) -> int:
+        going_on.wait(10)
+        ended.set()
+        raise LookupError
+
+    calls = BoundedCalls(threads, refuse, limits=CallLimits(max_running=1))
+    left = asyncio.create_task(calls.submit(1))
+    await asyncio.sleep(0)
+    left.cancel()
+    await asyncio.wait([left])
+    del left  # it knows what it waited for
+    going_on.set()
+    with pytest.raises(LookupError):
+        await calls.submit(2)
+    gc.collect()
+
+    assert ended.is_set()
+    assert told == []

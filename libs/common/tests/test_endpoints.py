@@ -88,6 +88,48 @@ async def test_a_request_that_breaks_the_contract_never_reaches_the_servicer(
     assert servicer.requests == []
 
 
+@pytest.mark.parametrize(
+    "body", [b"\x0a\xff", b"\x0a\x01\xff", b"\x0b" * 5_000], ids=["cut off", "no UTF-8", "groups"]
+)
+@pytest.mark.parametrize("rpc", ["GetOrder", "WatchOrder"])
+async def test_bytes_that_are_no_request_are_the_callers_mistake(
+    servicer: Servicer, rpc: str, body: bytes
+) -> None:
+    channel: Any
+    async with serving(Application([RpcService(DESCRIPTOR, servicer)])) as channel:
+        path = f"/{DESCRIPTOR.full_name}/{rpc}"
+        if rpc == "WatchOrder":
+            details = await _failure(channel.unary_stream(path)(body).read())
+        else:
+            details = await _failure(channel.unary_unary(path)(body))
+
+    assert (details.code, details.reason) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "MALFORMED_REQUEST",
+    )
+    assert servicer.requests == []
+
+
+async def test_a_failure_with_a_thousand_violations_arrives(stub: Any) -> None:
+    lines = [order_pb2.OrderLine(sku="bad", quantity=-1)] * 400
+    request = order_service_pb2.CreateOrderRequest(lines=lines, metadata={"k" * 60_000: "v"})
+
+    details = await _failure(stub.CreateOrder(request))
+
+    assert (details.code, details.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+    assert {"request_id", "customer_id", "lines[0].sku"} <= set(details.violations)
+    assert list(details.violations.values())[-1].endswith(" more violations")
+
+
+async def test_an_error_that_quotes_a_long_text_arrives(stub: Any, servicer: Servicer) -> None:
+    servicer.answer = RequestIdReused("\N{PILE OF POO}" * 5_000)
+
+    details = await _failure(stub.GetOrder(REQUEST))
+
+    assert (details.code, details.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_ID_REUSED")
+    assert details.metadata["request_id"].endswith("…")
+
+
 async def test_an_error_arrives_as_the_status_it_stands_for(stub: Any, servicer: Servicer) -> None:
     servicer.answer = Overloaded(retry_after_seconds=0.5)
 

@@ -34,6 +34,14 @@ FAILURES = {
         {},
         0.25,
     ),
+    errors.MalformedRequest(): ErrorDetails(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "the request is not the RPC's message in protobuf's wire form",
+        "MALFORMED_REQUEST",
+        {},
+        {},
+        None,
+    ),
     errors.PageTokenInvalid(): ErrorDetails(
         grpc.StatusCode.INVALID_ARGUMENT,
         "page_token was altered, or belongs to another filter or order",

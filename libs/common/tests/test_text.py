@@ -47,7 +47,7 @@ def test_text_of_any_script_is_accepted_as_it_is(text: str) -> None:
     "character",
     [
         *("\x00", "\x1b", "\r", "\n", "\t", "\x7f", "\x85"),
-        *map(chr, range(0x202A, 0x202F)),
+        *map(chr, range(0x2028, 0x202F)),
         *map(chr, range(0x2066, 0x206A)),
     ],
     ids=lambda character: f"U+{ord(character):04X}",

@@ -68,8 +68,15 @@ class BoundedCalls(Generic[C, R]):
         call = asyncio.get_running_loop().run_in_executor(
             self._threads, run_here, self._run, command
         )
-        call.add_done_callback(lambda _: self._free.release())
+        call.add_done_callback(self._end)
         return await asyncio.shield(call)
+
+    def _end(self, call: asyncio.Future[R]) -> None:
+        """Looks at the outcome: whoever wanted it may be gone, and asyncio would call that a
+        defect."""
+        self._free.release()
+        if not call.cancelled():
+            call.exception()
 
     async def _take_place(self) -> None:
         if self._waiting >= self._limits.max_waiting:

@@ -3,6 +3,7 @@
     ServiceError
     ├── RequestIdReused        the caller's mistake: same request_id, other body
     ├── RequestIdExpired       done too long ago: its response is not kept any more
+    ├── MalformedRequest       the caller's mistake: bytes that are no message
     ├── PageTokenInvalid       the caller's mistake: an altered token, or that of another listing
     ├── Overloaded             a queue is full: come back in `retry_after_seconds`
     ├── Unauthenticated        nobody vouches for the caller
@@ -30,6 +31,7 @@ __all__ = [
     "BindError",
     "DeadlineExceeded",
     "DependencyUnavailable",
+    "MalformedRequest",
     "Overloaded",
     "PageTokenInvalid",
     "PermissionDenied",
@@ -64,6 +66,13 @@ class RequestIdExpired(ServiceError):
     def __init__(self, request_id: str) -> None:
         super().__init__(f"request_id {request_id} was served before; its response has expired")
         self.request_id = request_id
+
+
+class MalformedRequest(ServiceError):
+    """A request's bytes are not the message that the RPC takes, or a text in it is not UTF-8."""
+
+    def __init__(self) -> None:
+        super().__init__("the request is not the RPC's message in protobuf's wire form")
 
 
 class PageTokenInvalid(ServiceError):

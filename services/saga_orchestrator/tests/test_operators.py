@@ -13,7 +13,7 @@ from grpc_status import rpc_status
 from trackops.order.v1 import order_events_pb2, order_pb2
 from trackops.saga.v1 import saga_pb2, saga_service_pb2
 
-from trackops_common.testing import eventually
+from trackops_common.testing import error_details, eventually
 from trackops_saga_orchestrator.domain.fulfil_order import FULFIL_ORDER
 from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER
 
@@ -220,6 +220,42 @@ async def test_saga_started_by_hand_is_started_once(world: World) -> None:
             await client.StartSaga(request(definition="return-order"))
     assert wrong.value.code() is grpc.StatusCode.NOT_FOUND
     assert "SAGA_TRIGGER_UNKNOWN" in reason_of(wrong.value)
+
+
+def _bad_triggers() -> list[tuple[str, AnyMessage, str]]:
+    (order_id,) = new_ids(1)
+    broken = AnyMessage()
+    broken.Pack(shipped(order_id))
+    broken.value = broken.value[:-1]
+    found = [("broken", broken, "trigger.value")]
+    for name, event, field in (
+        ("NUL", shipped(order_id, "s\x001"), "trigger.shipment.shipment_id"),
+        ("long id", shipped(order_id, "s" * 3_000), "trigger"),
+        ("no UUID", shipped("order"), "trigger"),
+    ):
+        trigger = AnyMessage()
+        trigger.Pack(event)
+        found.append((name, trigger, field))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("trigger", "field"),
+    [pytest.param(trigger, field, id=name) for name, trigger, field in _bad_triggers()],
+)
+async def test_an_event_that_cannot_be_starts_nothing(
+    world: World, trigger: AnyMessage, field: str
+) -> None:
+    request = pb.StartSagaRequest(
+        request_id=str(uuid.uuid4()), definition="fulfil-order", trigger=trigger, reason="lost"
+    )
+
+    async with serve(world) as client:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await client.StartSaga(request)
+
+    details = error_details(refused.value)
+    assert (details.code, list(details.violations)) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
 
 
 async def test_refusals_name_what_is_wrong(world: World) -> None:

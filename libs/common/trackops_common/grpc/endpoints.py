@@ -15,11 +15,11 @@ from typing import Any, NoReturn, TypeVar
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from trackops_common.current_call import name_call
-from trackops_common.errors import TokenExpired
+from trackops_common.errors import MalformedRequest, TokenExpired
 from trackops_common.grpc.admission import Access, Admission
 from trackops_common.grpc.call_meters import Call, CallMeters
 from trackops_common.grpc.failures import DomainFailure, Failure, describe, status_details
@@ -44,6 +44,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Encoded = bytes
 """A response message in its wire form; it leaves as it is."""
 
+Parse = Callable[[bytes], Message]
 Behaviour = Callable[[Any, Context], Awaitable[Message | Encoded]]
 StreamBehaviour = Callable[[Any, Context], AsyncGenerator[Message | Encoded, None]]
 
@@ -107,22 +108,25 @@ def _handler(
     behaviour: Any = getattr(service.servicer, method.name, None)
     if behaviour is None:
         raise MissingHandler(method.full_name)
-    parse: Any = GetMessageClass(method.input_type).FromString
+    parse = GetMessageClass(method.input_type).FromString
+    read: Any = bytes
     encode: Any = _encode
     if meters is not None:
-        parse, encode = meters.reading(method, parse), meters.writing(method, encode)
+        read, encode = meters.reading(method, read), meters.writing(method, encode)
     admission = Admission(method, access)
     if method.server_streaming:
-        stream = _guarded_stream(method, behaviour, service.domain_failure, admission, streams)
+        stream = _guarded_stream(
+            method, parse, behaviour, service.domain_failure, admission, streams
+        )
         return grpc.unary_stream_rpc_method_handler(
             _seen(method, stream, meters),
-            request_deserializer=parse,
+            request_deserializer=read,
             response_serializer=encode,
         )
-    call = _guarded(method, behaviour, service.domain_failure, admission)
+    call = _guarded(method, parse, behaviour, service.domain_failure, admission)
     return grpc.unary_unary_rpc_method_handler(
         _seen(method, call, meters),
-        request_deserializer=parse,
+        request_deserializer=read,
         response_serializer=encode,
     )
 
@@ -136,14 +140,16 @@ def _seen(method: MethodDescriptor, call: Call[R], meters: CallMeters | None) ->
 
 def _guarded(
     method: MethodDescriptor,
+    parse: Parse,
     behaviour: Behaviour,
     domain_failure: DomainFailure,
     admission: Admission,
 ) -> Behaviour:
-    async def call(request: Message, context: Context) -> Message | Encoded:  # noqa: RET503 - abort
+    async def call(body: bytes, context: Context) -> Message | Encoded:  # noqa: RET503 - abort
         metadata = context.invocation_metadata()
         try:
             await admission.admit(metadata)
+            request = _parsed(parse, body)
             failure = validation_failure(request)
             if failure is None:
                 join_trace(metadata)
@@ -158,15 +164,17 @@ def _guarded(
 
 def _guarded_stream(
     method: MethodDescriptor,
+    parse: Parse,
     behaviour: StreamBehaviour,
     domain_failure: DomainFailure,
     admission: Admission,
     streams: OpenStreams,
 ) -> Callable[[Any, Context], Awaitable[None]]:
-    async def call(request: Message, context: Context) -> None:
+    async def call(body: bytes, context: Context) -> None:
         metadata = context.invocation_metadata()
         try:
             await admission.admit(metadata)
+            request = _parsed(parse, body)
             failure = validation_failure(request)
             if failure is None:
                 join_trace(metadata)
@@ -221,8 +229,20 @@ async def _next(
 
 
 async def _abort(context: Context, failure: Failure) -> NoReturn:
-    details = status_details(failure.to_status())
-    await context.abort(failure.code, failure.message, trailing_metadata=(details,))
+    status = failure.to_status()
+    await context.abort(failure.code, status.message, trailing_metadata=(status_details(status),))
+
+
+def _parsed(parse: Parse, body: bytes) -> Message:
+    """The request in `body`; not gRPC's to read, which answers UNKNOWN for what it cannot.
+
+    Raises:
+        MalformedRequest: there is none.
+    """
+    try:
+        return parse(body)
+    except DecodeError as error:
+        raise MalformedRequest from error
 
 
 def _encode(response: Message | Encoded) -> bytes:

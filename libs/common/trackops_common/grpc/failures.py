@@ -26,6 +26,10 @@ _TELLING = (errors.DependencyUnavailable, errors.ServerStopping)
 """The transient errors whose text is for callers."""
 
 _PLAIN: Mapping[type[Exception], tuple[grpc.StatusCode, ErrorReason.ValueType]] = {
+    errors.MalformedRequest: (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        ErrorReason.ERROR_REASON_MALFORMED_REQUEST,
+    ),
     errors.PageTokenInvalid: (
         grpc.StatusCode.INVALID_ARGUMENT,
         ErrorReason.ERROR_REASON_PAGE_TOKEN_INVALID,
@@ -49,6 +53,11 @@ _PLAIN: Mapping[type[Exception], tuple[grpc.StatusCode, ErrorReason.ValueType]] 
 }
 """Those that carry nothing."""
 
+_TEXT_LENGTH = 250
+_VIOLATION_BYTES = 3_000
+"""An error travels as metadata, percent-encoded and in base64, of which a client takes 8 KiB by
+default: a larger one would arrive as RESOURCE_EXHAUSTED, without its reason."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -63,12 +72,14 @@ class Failure:
     retry_after_seconds: float | None = None
 
     def to_status(self) -> status_pb2.Status:
-        """The failure as `google.rpc.Status`."""
-        status = status_pb2.Status(code=self.code.value[0], message=self.message)
+        """The failure as `google.rpc.Status`, small enough to travel as metadata.
+
+        Long texts end in an ellipsis, and the last violation that fits counts those that do not.
+        """
+        status = status_pb2.Status(code=self.code.value[0], message=_clipped(self.message))
         reason = ErrorReason.Name(self.reason).removeprefix(_PREFIX)
-        info = error_details_pb2.ErrorInfo(
-            reason=reason, domain="trackops", metadata=dict(self.metadata)
-        )
+        metadata = {name: _clipped(value) for name, value in self.metadata.items()}
+        info = error_details_pb2.ErrorInfo(reason=reason, domain="trackops", metadata=metadata)
         status.details.add().Pack(info)
         if self.violations:
             status.details.add().Pack(_bad_request(self.violations))
@@ -140,12 +151,18 @@ def status_details(status: status_pb2.Status) -> tuple[str, bytes]:
 
 
 def _bad_request(violations: Sequence[tuple[str, str]]) -> error_details_pb2.BadRequest:
-    return error_details_pb2.BadRequest(
-        field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(field=path, description=description)
-            for path, description in violations
-        ]
-    )
+    told = error_details_pb2.BadRequest()
+    for number, (path, description) in enumerate(violations, 1):
+        one = told.field_violations.add(field=_clipped(path), description=_clipped(description))
+        rest = len(violations) - number
+        if rest and told.ByteSize() > _VIOLATION_BYTES:
+            one.description += f"; and {rest} more violations"
+            break
+    return told
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _TEXT_LENGTH else f"{text[: _TEXT_LENGTH - 1]}…"
 
 
 def _retry_info(seconds: float) -> error_details_pb2.RetryInfo:

@@ -14,8 +14,9 @@ from google.protobuf.message import Message
 
 __all__ = ["normalise_text", "printable"]
 
-_REFUSED = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Category Cc, and the characters that reorder the text around them."""
+_REFUSED = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Category Cc, the separators of lines and of paragraphs, and the characters that reorder the text
+around them."""
 
 Violation = tuple[str, str]
 

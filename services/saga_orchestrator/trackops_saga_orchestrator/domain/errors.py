@@ -5,6 +5,7 @@
     ├── StepNotFound         the saga has no step of this name
     ├── ForbiddenOperation   the saga or its step does not stand where the operation makes sense
     ├── NotATrigger          the event does not start the definition
+    ├── InvalidTrigger       the event is not what it says, or breaks its contract
     └── InvalidPageToken     the page token is none of ours
 
 Errors in a definition are in `domain.rules` and `domain.saga`; what goes wrong
@@ -14,10 +15,12 @@ within a saga is an `Outcome`.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 __all__ = [
     "ForbiddenOperation",
     "InvalidPageToken",
+    "InvalidTrigger",
     "NotATrigger",
     "SagaError",
     "SagaNotFound",
@@ -63,6 +66,15 @@ class NotATrigger(SagaError):
         super().__init__(f"{event!r} does not start {definition!r}")
         self.definition = definition
         self.event = event
+
+
+class InvalidTrigger(SagaError):
+    """The event cannot be read, or what it says cannot be so."""
+
+    def __init__(self, violations: Sequence[tuple[str, str]]) -> None:
+        """`violations`: path in the event, which may be empty, and what is wrong there."""
+        super().__init__("the trigger is no event that could have happened")
+        self.violations = violations
 
 
 class InvalidPageToken(SagaError):

@@ -9,6 +9,7 @@ from trackops_common.grpc.failures import Failure
 from trackops_saga_orchestrator.domain.errors import (
     ForbiddenOperation,
     InvalidPageToken,
+    InvalidTrigger,
     NotATrigger,
     SagaNotFound,
     StepNotFound,
@@ -58,6 +59,13 @@ def saga_failure(error: Exception) -> Failure | None:
                 ErrorReason.ERROR_REASON_INVALID_REQUEST,
                 str(error),
                 violations=[("page_token", str(error))],
+            )
+        case InvalidTrigger():
+            return Failure(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                ErrorReason.ERROR_REASON_INVALID_REQUEST,
+                str(error),
+                violations=[(f"trigger.{path}".rstrip("."), why) for path, why in error.violations],
             )
         case _:
             return None

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from google.protobuf.message import DecodeError, Message
 from trackops.saga.v1 import saga_service_pb2
 
 from trackops_common.auth import Principal
+from trackops_common.grpc.validation import validation_failure
 from trackops_saga_orchestrator.application.ports import SagaView
 from trackops_saga_orchestrator.application.start_by_hand import StartByHand
+from trackops_saga_orchestrator.application.start_sagas import StartSaga
 from trackops_saga_orchestrator.application.steer_many import Steered, SteerMany
 from trackops_saga_orchestrator.application.steer_sagas import SteerSaga
 from trackops_saga_orchestrator.application.steering_ports import SagaSelection
-from trackops_saga_orchestrator.domain.errors import NotATrigger
+from trackops_saga_orchestrator.domain.errors import InvalidTrigger, NotATrigger
 from trackops_saga_orchestrator.domain.progress import SagaState
 from trackops_saga_orchestrator.domain.steering import Operation
 from trackops_saga_orchestrator.entrypoints.converters import saga_message
@@ -34,6 +37,9 @@ _STATES = {
     Operation.COMPENSATE: (SagaState.RUNNING, SagaState.PAUSED),
 }
 """What a bulk command is about."""
+
+_OCCURRENCE_LENGTH = 128
+"""Of the id of a shipment or a return; Postgres indexes no more than some 2,700 bytes."""
 
 
 def steer_command(request: Any, operation: Operation, principal: Principal) -> SteerSaga:
@@ -67,12 +73,37 @@ def steer_many_command(request: Any, operation: Operation, principal: Principal)
 
 
 def start_command(request: saga_service_pb2.StartSagaRequest, principal: Principal) -> StartByHand:
-    """Raises `NotATrigger`."""
+    """Raises `NotATrigger` and `InvalidTrigger`."""
     event = request.trigger.TypeName()
-    start = triggered_by(event, request.trigger.value)
+    start = _start(event, request.trigger.value)
     if start is None or start.definition.name != request.definition:
         raise NotATrigger(request.definition, event)
     return StartByHand(principal.name, request.request_id, start, request.reason)
+
+
+def _start(event: str, value: bytes) -> StartSaga | None:
+    """An event from a person is checked as a request is; those from Kafka were, as requests."""
+    try:
+        start = triggered_by(event, value, check=_check)
+    except DecodeError as error:
+        raise InvalidTrigger([("value", f"is no {event}")]) from error
+    if start is not None:
+        _check_names(start)
+    return start
+
+
+def _check(event: Message) -> None:
+    if failure := validation_failure(event):
+        raise InvalidTrigger(failure.violations)
+
+
+def _check_names(start: StartSaga) -> None:
+    try:
+        UUID(start.subject)
+    except ValueError as error:
+        raise InvalidTrigger([("", "the order's id must be a UUID")]) from error
+    if len(start.occurrence) > _OCCURRENCE_LENGTH:
+        raise InvalidTrigger([("", f"ids must have {_OCCURRENCE_LENGTH} characters at most")])
 
 
 def encode_saga(view: SagaView) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from google.protobuf.message import Message
 from trackops.order.v1 import order_events_pb2, order_pb2
 
 from trackops_saga_orchestrator.application.start_sagas import StartSaga
@@ -18,14 +19,21 @@ from trackops_saga_orchestrator.domain.settle_order import SETTLE_ORDER
 __all__ = ["triggered_by"]
 
 
-def triggered_by(type_name: str, value: bytes) -> StartSaga | None:
+def triggered_by(
+    type_name: str, value: bytes, *, check: Callable[[Message], None] = lambda _: None
+) -> StartSaga | None:
     """What an event starts, by its message's full name and wire form; None for most.
 
     Raises:
         DecodeError: `value` is no message of that type.
+        Exception: whatever `check` raises for the message.
     """
-    trigger = _TRIGGERS.get(type_name)
-    return trigger(value) if trigger else None
+    if type_name not in _TRIGGERS:
+        return None
+    kind, trigger = _TRIGGERS[type_name]
+    event = kind.FromString(value)
+    check(event)
+    return trigger(event)
 
 
 def _place_order(event: order_events_pb2.OrderPlaced) -> StartSaga:
@@ -67,18 +75,13 @@ def _return_order(event: order_events_pb2.OrderReturned) -> StartSaga:
     return StartSaga(RETURN_ORDER, event.order_id, returned.to_input(), goods.return_id)
 
 
-def _on(
-    message: Any, trigger: Callable[[Any], StartSaga | None]
-) -> tuple[str, Callable[[bytes], StartSaga | None]]:
-    return message.DESCRIPTOR.full_name, lambda value: trigger(message.FromString(value))
-
-
-_TRIGGERS: Mapping[str, Callable[[bytes], StartSaga | None]] = dict(
-    [
-        _on(order_events_pb2.OrderPlaced, _place_order),
-        _on(order_events_pb2.OrderCancellationRequested, _cancel_order),
-        _on(order_events_pb2.OrderShipped, _fulfil_order),
-        _on(order_events_pb2.OrderClosedShort, _settle_order),
-        _on(order_events_pb2.OrderReturned, _return_order),
-    ]
-)
+_TRIGGERS: Mapping[str, tuple[type[Message], Callable[[Any], StartSaga | None]]] = {
+    kind.DESCRIPTOR.full_name: (kind, trigger)
+    for kind, trigger in (
+        (order_events_pb2.OrderPlaced, _place_order),
+        (order_events_pb2.OrderCancellationRequested, _cancel_order),
+        (order_events_pb2.OrderShipped, _fulfil_order),
+        (order_events_pb2.OrderClosedShort, _settle_order),
+        (order_events_pb2.OrderReturned, _return_order),
+    )
+}

@@ -26,7 +26,8 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """Never sent."""
     ERROR_REASON_INVALID_REQUEST: _ErrorReason.ValueType  # 1
     """INVALID_ARGUMENT. Fields break the rules of the contract; a `BadRequest`
-    beside the `ErrorInfo` names every one of them.
+    beside the `ErrorInfo` names every one of them, or, where they are many, the
+    first ones and how many more there are.
     Sample: {"reason": "INVALID_REQUEST", "domain": "trackops"}
     """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 2
@@ -247,6 +248,11 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     replaced: log in with `new_password`.
     Sample: {"reason": "PASSWORD_MUST_CHANGE", "domain": "trackops"}
     """
+    ERROR_REASON_MALFORMED_REQUEST: _ErrorReason.ValueType  # 85
+    """INVALID_ARGUMENT. The bytes of the request are not the message that the
+    RPC takes, or a text in it is not UTF-8.
+    Sample: {"reason": "MALFORMED_REQUEST", "domain": "trackops"}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, in a form for programs: the `reason` of the one
@@ -259,7 +265,8 @@ ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""
 ERROR_REASON_INVALID_REQUEST: ErrorReason.ValueType  # 1
 """INVALID_ARGUMENT. Fields break the rules of the contract; a `BadRequest`
-beside the `ErrorInfo` names every one of them.
+beside the `ErrorInfo` names every one of them, or, where they are many, the
+first ones and how many more there are.
 Sample: {"reason": "INVALID_REQUEST", "domain": "trackops"}
 """
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 2
@@ -479,4 +486,9 @@ ERROR_REASON_PASSWORD_MUST_CHANGE: ErrorReason.ValueType  # 77
 """FAILED_PRECONDITION. The password is right, was handed out, and must be
 replaced: log in with `new_password`.
 Sample: {"reason": "PASSWORD_MUST_CHANGE", "domain": "trackops"}
+"""
+ERROR_REASON_MALFORMED_REQUEST: ErrorReason.ValueType  # 85
+"""INVALID_ARGUMENT. The bytes of the request are not the message that the
+RPC takes, or a text in it is not UTF-8.
+Sample: {"reason": "MALFORMED_REQUEST", "domain": "trackops"}
 """

@@ -168,6 +168,8 @@ class SagaServiceServicer:
         """Starts a saga as its trigger would have, unless that was done before: then
         it shows the saga as it is. It waits for its turn as any other.
 
+        INVALID_ARGUMENT with reason INVALID_REQUEST also where `trigger` is an event
+        that cannot be read, or breaks the rules of its contract.
         NOT_FOUND with reason SAGA_TRIGGER_UNKNOWN: `trigger` does not start
         `definition`.
         """

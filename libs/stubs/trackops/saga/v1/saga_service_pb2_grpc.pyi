@@ -66,6 +66,8 @@ class SagaServiceStub:
     """Starts a saga as its trigger would have, unless that was done before: then
     it shows the saga as it is. It waits for its turn as any other.
 
+    INVALID_ARGUMENT with reason INVALID_REQUEST also where `trigger` is an event
+    that cannot be read, or breaks the rules of its contract.
     NOT_FOUND with reason SAGA_TRIGGER_UNKNOWN: `trigger` does not start
     `definition`.
     """
@@ -146,6 +148,8 @@ class SagaServiceAsyncStub(SagaServiceStub):
     """Starts a saga as its trigger would have, unless that was done before: then
     it shows the saga as it is. It waits for its turn as any other.
 
+    INVALID_ARGUMENT with reason INVALID_REQUEST also where `trigger` is an event
+    that cannot be read, or breaks the rules of its contract.
     NOT_FOUND with reason SAGA_TRIGGER_UNKNOWN: `trigger` does not start
     `definition`.
     """
@@ -247,6 +251,8 @@ class SagaServiceServicer(metaclass=_abc_1.ABCMeta):
         """Starts a saga as its trigger would have, unless that was done before: then
         it shows the saga as it is. It waits for its turn as any other.
 
+        INVALID_ARGUMENT with reason INVALID_REQUEST also where `trigger` is an event
+        that cannot be read, or breaks the rules of its contract.
         NOT_FOUND with reason SAGA_TRIGGER_UNKNOWN: `trigger` does not start
         `definition`.
         """
