@@ -22,6 +22,7 @@ from trackops_cli.testing import Database
 from trackops_common import database as database_module
 from trackops_common.database import Rows
 from trackops_common.errors import StartRefused
+from trackops_common.http_endpoint import Asked
 from trackops_common.testing import ErrorDetails, error_details, serving
 from trackops_common.testing_tokens import access_token
 from trackops_identity.adapters.sweeping import sweep
@@ -497,7 +498,7 @@ async def test_the_key_set_is_a_page_that_may_be_kept_for_a_while(
     async with start() as stub:
         key_set = (await stub.GetKeySet(pb.GetKeySetRequest())).key_set_json
     async with bootstrap(IdentitySettings(**cheap_settings(database))) as application:
-        reply = await application.pages["/.well-known/jwks.json"]("")
+        reply = await application.pages["/.well-known/jwks.json"](Asked())
     assert reply.body.decode() == key_set
     assert reply.content_type == "application/jwk-set+json"
     assert 0 < reply.max_age_seconds < KeySchedule().announced_for.total_seconds()
