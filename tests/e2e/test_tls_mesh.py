@@ -7,6 +7,7 @@ import json
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from shutil import copy
 from typing import Any
 from urllib.request import urlopen
 
@@ -27,7 +28,7 @@ from trackops_cli.testing import Mesh, temporary_stack, wait_for
 
 @pytest.fixture(scope="module")
 def tls_mesh() -> Iterator[Mesh]:
-    with temporary_stack(tls=True) as stack:
+    with temporary_stack(tls=True, kafka_protocol="SASL_PLAINTEXT") as stack:
         stack.up()
         yield Mesh(stack)
 
@@ -58,6 +59,16 @@ def command(tls_mesh: Mesh) -> Command:
     return Command(tls_mesh)
 
 
+@pytest.fixture
+def elsewhere(tls_mesh: Mesh, command: Command, tmp_path: Path) -> Path:
+    """The folder of somebody who has a token for the mesh, and no certificate."""
+    command.run("token")
+    home = tls_mesh.stack.context.home
+    for file in (home.secrets_file, home.credentials_file):
+        copy(file, tmp_path)
+    return tmp_path
+
+
 def certificate_end(mesh: Mesh, service: str) -> float:
     with urlopen(f"http://{mesh.http(service)}/metrics", timeout=10) as page:
         lines: Sequence[str] = page.read().decode().splitlines()
@@ -85,21 +96,21 @@ def test_status_doctor_and_a_call_work(command: Command) -> None:
 
 
 def test_plain_text_gets_nowhere_and_the_command_says_why(
-    tls_mesh: Mesh, command: Command, tmp_path: Path
+    tls_mesh: Mesh, command: Command, elsewhere: Path
 ) -> None:
     target = tls_mesh.target("order")
     assert not is_serving(target)
-    elsewhere = {"TRACKOPS_HOME": str(tmp_path), "TRACKOPS_ORDER_TARGET": target}
+    named = {"TRACKOPS_HOME": str(elsewhere), "TRACKOPS_ORDER_TARGET": target}
 
-    result = command.run("order", "list", "--customer", "ada", status=3, environment=elsewhere)
+    result = command.run("order", "list", "--customer", "ada", status=3, environment=named)
 
     assert "it speaks TLS: name our files in TRACKOPS_TLS_CERTIFICATE" in result.output
 
 
-def test_the_files_may_be_named_instead(tls_mesh: Mesh, command: Command, tmp_path: Path) -> None:
+def test_the_files_may_be_named_instead(tls_mesh: Mesh, command: Command, elsewhere: Path) -> None:
     paths = tls_mesh.stack.authority.paths("cli")
     named = {
-        "TRACKOPS_HOME": str(tmp_path),
+        "TRACKOPS_HOME": str(elsewhere),
         "TRACKOPS_ORDER_TARGET": tls_mesh.target("order"),
         "TRACKOPS_TLS_CERTIFICATE": str(paths.certificate),
         "TRACKOPS_TLS_KEY": str(paths.key),

@@ -71,7 +71,10 @@ def test_topics_are_made_where_they_are_missing(kafka: KafkaCluster) -> None:
         assert (done.returncode, done.stdout) == (0, f"{len(TOPICS)} topics are there\n"), (
             done.stderr
         )
-    there = AdminClient({"bootstrap.servers": kafka.bootstrap}).list_topics(timeout=10).topics
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    there = admin.list_topics(timeout=10).topics
     assert {topic.name: topic.partitions for topic in TOPICS} == {
         topic.name: len(there[topic.name].partitions) for topic in TOPICS
     }
+    for deleted in admin.delete_topics([topic.name for topic in TOPICS]).values():
+        deleted.result(10)  # other tests share the broker, and know it without them
