@@ -64,6 +64,13 @@ def _sample(method: MethodDescriptor, known: Known) -> Message:
         request.request_id = str(uuid.uuid4())
     for name in {"page_token", "etag"} & set(request.DESCRIPTOR.fields_by_name):
         request.ClearField(name)
+    for field, value in request.ListFields():
+        if (
+            field.is_repeated
+            and field.message_type
+            and not field.message_type.GetOptions().map_entry
+        ):
+            del value[1:]  # what may stand there once only stands there once
     return request  # type: ignore[no-any-return]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +15,11 @@ from trackops_cli.local.stack import LocalStack
 _USERS = [user.name for user in REDIS_USERS]
 _KEYS = {user.name: user.keys.replace("*", "one") for user in REDIS_USERS}
 
+_READS: dict[str, Callable[[Any, list[str]], object]] = {
+    "trackops_order": lambda client, keys: client.mget(keys) == [b"value"],
+    "trackops_identity": lambda client, keys: client.exists(*keys) == 1,
+}
+"""How each reads."""
 _FORBIDDEN_COMMANDS = [
     ("FLUSHALL",),
     ("FLUSHDB",),
@@ -62,7 +67,7 @@ def test_a_user_is_refused_commands_that_its_service_does_not_use(
 def test_a_user_reads_and_writes_its_own_keys(client: Any, user: str) -> None:
     client.set(_KEYS[user], "value", px=1000)
 
-    assert client.mget([_KEYS[user]]) == [b"value"]
+    assert _READS[user](client, [_KEYS[user]])
 
 
 @pytest.mark.parametrize("others", [*_KEYS.values(), "trackops:", "anything"])
@@ -71,15 +76,20 @@ def test_a_user_is_refused_keys_that_are_not_its_services(
 ) -> None:
     if others == _KEYS[user]:
         others = f"x{others}"
+
+    for keys in ([others], [_KEYS[user], others]):
+        with pytest.raises(redis.exceptions.NoPermissionError, match="access one of the keys"):
+            _READS[user](client, keys)
+    with pytest.raises(redis.exceptions.NoPermissionError, match="access one of the keys"):
+        client.set(others, "loot")
+
+
+@pytest.mark.parametrize("user", ["trackops_order"])
+@pytest.mark.parametrize("others", [_KEYS["trackops_identity"], "trackops:", "anything"])
+def test_a_script_reaches_no_further_than_its_user(client: Any, others: str) -> None:
     script = client.register_script("return redis.call('GET', KEYS[1])")
     hidden = client.register_script("return redis.call('GET', ARGV[1])")
 
-    with pytest.raises(redis.exceptions.NoPermissionError, match="access one of the keys"):
-        client.get(others)
-    with pytest.raises(redis.exceptions.NoPermissionError, match="access one of the keys"):
-        client.mget([_KEYS[user], others])
-    with pytest.raises(redis.exceptions.NoPermissionError, match="access one of the keys"):
-        client.set(others, "loot")
     with pytest.raises(redis.exceptions.NoPermissionError, match="access one of the keys"):
         script(keys=[others])
     with pytest.raises(redis.exceptions.ResponseError, match="can't access"):
