@@ -34,9 +34,10 @@ def unguarded_order_service(stack: LocalStack) -> Iterator[str]:
     Raises:
         SystemExit: it does not serve within a minute.
     """
-    target = f"127.0.0.1:{Ports.free().order}"
+    ports = Ports.free()
+    target, http = f"127.0.0.1:{ports.order}", f"127.0.0.1:{ports.order_http}"
     told = stack.services["order"].command().environment
-    environment = {**os.environ, **told, "TRACKOPS_LISTEN": target, "TRACKOPS_HTTP_LISTEN": ""}
+    environment = {**os.environ, **told, "TRACKOPS_LISTEN": target, "TRACKOPS_HTTP_LISTEN": http}
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.unguarded"],
         env=environment,
