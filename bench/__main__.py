@@ -137,6 +137,7 @@ def _relay() -> RelayFigures:
         _say("starting Postgres and Kafka, and draining a full outbox")
         stack.start_servers()
         stack.provision()
+        stack.services["identity"].start()
         return measure_relay(stack)
 
 

@@ -1,18 +1,13 @@
 #!/usr/bin/env bash
-# Compares the contracts with those of a base: the last commit of the main branch that the checked
-# out commit does not contain itself, or else the commit before it. Nothing to compare with is fine.
+# Compares the contracts with those of the last release, the newest tag v* before the checked out
+# commit, or with $BUF_BASE. Before the first release nobody depends on them yet.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH"
 
-base=${BUF_BASE:-}
-for candidate in origin/main main HEAD^; do
-  [ -z "$base" ] || break
-  commit=$(git rev-parse --quiet --verify "$candidate^{commit}" 2>/dev/null) || continue
-  [ "$commit" = "$(git rev-parse HEAD)" ] || base=$commit
-done
-if [ -z "$base" ] || ! git cat-file -e "$base:protos" 2>/dev/null; then
-  echo "buf breaking: no earlier contracts to compare with"
+base=${BUF_BASE:-$(git describe --tags --match 'v*' --abbrev=0 2>/dev/null || true)}
+if [ -z "$base" ]; then
+  echo "buf breaking: no release to compare with"
   exit 0
 fi
 old=$(mktemp -d)

@@ -68,7 +68,7 @@ RETRIED = saga_pb2.SagaStep(
     error="no answer",
     update_time=at(3),
     next_try_time=at(20),
-    failed_attempts=[saga_pb2.FailedAttempt(number=1, end_time=at(2), error="no answer")],
+    attempt_log=[saga_pb2.SagaAttempt(number=1, end_time=at(2), error="no answer")],
 )
 PARKED = saga_pb2.SagaStep(
     name="authorize-payment",

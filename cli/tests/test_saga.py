@@ -27,7 +27,7 @@ SAGA = saga_pb2.Saga(
             state=saga_pb2.STEP_STATE_REFUSED,
             attempts=2,
             error="[too much]",
-            failed_attempts=[saga_pb2.FailedAttempt(number=1, error="no answer")],
+            attempt_log=[saga_pb2.SagaAttempt(number=1, error="no answer")],
         )
     ],
     audit=[saga_pb2.SagaAuditEntry(operation="pause", principal="ada", reason="to look")],

@@ -28,7 +28,12 @@ from trackops_common.testing import ServiceProcess
 
 _SKU = "ROLLING-TEA"
 _REPLACED = ("inventory", "payment", "order", "saga_orchestrator", "outbox_relay")
-_CALLED = ("inventory", "payment", "order")
+_CALLED = {
+    "inventory": "BatchReserveStock",
+    "payment": "BatchAuthorizePayments",
+    "order": "CreateOrder",
+}
+"""A call of each service that tells that its caller has found the new process."""
 _ORDERS_PER_S = 20
 _MOST_ORDERS = 6_000
 
@@ -50,12 +55,17 @@ class Replica:
         self._process: ServiceProcess | None = None
 
     def replace(self) -> None:
-        """A new process, with calls if it ever gets any, once the old one has ended in order."""
+        """A new process once the old one has ended in order.
+
+        The clients have found it before the next is replaced, as a cluster has them do with
+        `minReadySeconds`: they may still wait with their next attempt to connect.
+        """
         self._stop()
         self.start()
         self.wait_serving()
         if self._name in _CALLED:
-            wait_for(self._is_called, what=f"the first call to the new {self._name}")
+            called = _CALLED[self._name]
+            wait_for(lambda: self._heard(called), what=f"the first {called} to {self._name}")
 
     def wait_serving(self) -> None:
         assert self._process is not None
@@ -74,12 +84,12 @@ class Replica:
         log = Path(self._logs, f"{self._name}-{uuid.uuid4().hex[:6]}.log")
         self._process = ServiceProcess(f"trackops_{self._name}", self._environment, log)
 
-    def _is_called(self) -> bool:
+    def _heard(self, method: str) -> bool:
         with urlopen(f"http://{self._http}/metrics", timeout=10) as page:
             lines = page.read().decode().splitlines()
         calls = [one for one in lines if one.startswith("grpc_server_started_total{")]
         return any(
-            float(one.rsplit(" ", 1)[1]) > 0 for one in calls if "trackops.common" not in one
+            float(one.rsplit(" ", 1)[1]) > 0 for one in calls if f'grpc_method="{method}"' in one
         )
 
 

@@ -92,10 +92,10 @@ def _on_retries(saga: saga_pb2.Saga) -> Iterator[Advice]:
                 f"{saga.definition} waits with {step.name}: {step.error}",
                 "bring that service back (`trackops status`); the saga goes on by itself",
             )
-        elif step.state in _SENT and step.failed_attempts:
+        elif step.state in _SENT and any(one.error for one in step.attempt_log):
             yield Advice(
                 f"{saga.definition} tries {step.name} again and again,"
-                f" {len(step.failed_attempts)} times in vain: {step.error}",
+                f" {sum(1 for one in step.attempt_log if one.error)} times in vain: {step.error}",
                 "remove the cause, it goes on by itself; "
                 f"`trackops saga retry {saga.saga_id} {step.name} --reason …` tries at once",
             )

@@ -129,7 +129,7 @@ def _of_saga(saga: saga_pb2.Saga) -> Iterator[Moment]:
 
 def _of_step(saga: saga_pb2.Saga, step: saga_pb2.SagaStep) -> Iterator[Moment]:
     of = {"sagaId": saga.saga_id, "step": step.name}
-    for failed in step.failed_attempts:
+    for failed in [one for one in step.attempt_log if one.error]:
         doing = "undoing" if failed.compensation else "attempt"
         what = f"{step.name} {doing} {failed.number} failed"
         yield Moment(_at(failed.end_time), "saga", what, failed.error, of)

@@ -206,13 +206,16 @@ def _steps(saga: saga_pb2.Saga) -> Table:
             _time(step, "next_try_time"),
             escape(step.error),
         )
-        for failed in step.failed_attempts:
-            what = "undoing" if failed.compensation else "doing"
-            when = _time(failed, "end_time")
-            table.add_row(
-                "", f"  {what} failed", f"#{failed.number}", when, "", escape(failed.error)
-            )
+        for attempt in step.attempt_log:
+            table.add_row(*_attempt_row(attempt))
     return table
+
+
+def _attempt_row(attempt: saga_pb2.SagaAttempt) -> tuple[str, ...]:
+    what = "undoing" if attempt.compensation else "doing"
+    when = _time(attempt, "end_time") or f"sent {_time(attempt, 'send_time')}"
+    due = _time(attempt, "next_try_time")
+    return "", f"  {what}", f"#{attempt.number}", when, due, escape(attempt.error)
 
 
 def _state(state: "saga_pb2.SagaState.ValueType") -> str:

@@ -28,6 +28,7 @@ from trackops_saga_orchestrator.domain.commands import Phase, StepCommand
 from trackops_saga_orchestrator.domain.progress import (
     ACTIVE_STATES,
     ENDED_STATES,
+    Attempt,
     Done,
     Outcome,
     Refused,
@@ -84,6 +85,7 @@ class FakeSagaStore:
         self.rows: dict[uuid.UUID, FakeRow] = {}
         self.writes: list[Sequence[SagaWrite]] = []
         self.events: dict[tuple[str, str], datetime] = {}
+        self.attempts: dict[uuid.UUID, dict[str, list[Attempt]]] = {}
         self.failures = 0
         """How many of the next calls end with a transient error."""
 
@@ -172,7 +174,7 @@ class FakeSagaStore:
         for write in writes:
             row = self.rows.get(write.snapshot.saga_id)
             if row is not None and row.epoch == write.epoch:
-                row.snapshot, row.update_time = write.snapshot, now
+                row.snapshot, row.update_time = self._without_attempts(write.snapshot), now
                 if write.wake_in_seconds is not None:
                     row.wake_at = now + timedelta(seconds=write.wake_in_seconds)
                 if self._events(row) & set(write.snapshot.awaits):
@@ -184,6 +186,15 @@ class FakeSagaStore:
             if one.snapshot.saga_id in stored and one.snapshot.state in ENDED_STATES
         }
         return stored | self._next_of(ended)
+
+    def _without_attempts(self, snapshot: SagaSnapshot) -> SagaSnapshot:
+        """As a row holds it; the attempts that are over go into the books."""
+        books = self.attempts.setdefault(snapshot.saga_id, {})
+        for step in snapshot.steps:
+            kept = books.setdefault(step.name, [])
+            kept += [attempt for attempt in step.over if attempt not in kept]
+        steps = [dataclasses.replace(step, over=()) for step in snapshot.steps]
+        return altered(snapshot, steps=steps)
 
     def _next_of(self, ended: Collection[uuid.UUID]) -> set[uuid.UUID]:
         woken = {one for one, row in self.rows.items() if row.snapshot.waits_for in ended}
@@ -217,7 +228,10 @@ class FakeSagaStore:
 
     def find(self, saga_id: uuid.UUID) -> SagaView | None:
         row = self.rows.get(saga_id)
-        return SagaView(row.snapshot, row.create_time, row.update_time) if row else None
+        if row is None:
+            return None
+        attempts = {step: kept for step, kept in self.attempts.get(saga_id, {}).items() if kept}
+        return SagaView(row.snapshot, row.create_time, row.update_time, attempts=attempts)
 
     def page(
         self, wanted: SagaFilter, *, size: int, after: PagePosition | None

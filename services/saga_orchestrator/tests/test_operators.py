@@ -71,10 +71,12 @@ async def test_pause_takes_a_saga_from_its_engine_and_resume_gives_it_back(world
         ("resume", "somebody", "because"),
     ]
     assert saga.audit[0].state_before == saga_pb2.SAGA_STATE_RUNNING
-    failed = saga.steps[0].failed_attempts
-    assert failed[0].number == 1
+    *failed, last = saga.steps[0].attempt_log
+    assert [one.number for one in (*failed, last)] == list(range(1, len(failed) + 2))
     assert failed[0].error == "ABORTED: busy"
-    assert failed[0].end_time.ToDatetime() >= failed[0].send_time.ToDatetime()
+    assert (last.error, last.end_time) == ("", saga.steps[0].update_time)
+    for one in saga.steps[0].attempt_log:
+        assert one.end_time.ToDatetime() >= one.send_time.ToDatetime()
 
 
 async def test_compensate_turns_back_while_an_engine_is_at_it(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -31,8 +32,8 @@ from trackops_saga_orchestrator.domain.fulfil_order import FULFIL_ORDER
 from trackops_saga_orchestrator.domain.instance import SagaInstance
 from trackops_saga_orchestrator.domain.place_order import PLACE_ORDER
 from trackops_saga_orchestrator.domain.progress import (
+    Attempt,
     Done,
-    FailedAttempt,
     Failure,
     Parked,
     Refused,
@@ -150,9 +151,9 @@ def found(world: World, saga: SagaInstance) -> SagaView:
     return view
 
 
-def json_lists(snapshot: SagaSnapshot) -> SagaSnapshot:
-    """As it comes back: sequences are equal whatever their type."""
-    return altered(snapshot, steps=list(snapshot.steps))
+def as_stored(snapshot: SagaSnapshot) -> SagaSnapshot:
+    """As it comes back: attempts that are over stand in the books, sequences are lists."""
+    return altered(snapshot, steps=[replace(step, over=()) for step in snapshot.steps])
 
 
 def claim(world: World, limit: int = 100) -> dict[uuid.UUID, int]:
@@ -163,7 +164,7 @@ def claim(world: World, limit: int = 100) -> dict[uuid.UUID, int]:
 def test_what_is_inserted_is_found(world: World) -> None:
     saga = new_saga()
     assert set(world.insert([saga.snapshot()])) == {saga.saga_id}
-    assert json_lists(found(world, saga).snapshot) == json_lists(saga.snapshot())
+    assert as_stored(found(world, saga).snapshot) == as_stored(saga.snapshot())
 
 
 def test_insert_is_once(world: World) -> None:
@@ -194,7 +195,7 @@ def test_claim_returns_the_whole_instance(world: World) -> None:
     saga.record("authorize-payment", ACTION, Unknown("away"), now=START, jitter=_half)
     world.insert([saga.snapshot()], lease_seconds=0)
     (claimed,) = world.store.claim(HASHES, limit=1, lease_seconds=10)
-    assert json_lists(claimed.snapshot) == json_lists(saga.snapshot())
+    assert as_stored(claimed.snapshot) == as_stored(saga.snapshot())
     assert claimed.snapshot.steps[1].due == START + timedelta(seconds=0.05)
 
 
@@ -226,7 +227,7 @@ def test_write_changes_state_steps_and_failure(world: World) -> None:
     view = found(world, saga)
     assert view.snapshot.state is SagaState.COMPENSATING
     assert view.snapshot.failure == Failure(refusal.reason, refusal.message)
-    assert json_lists(view.snapshot) == json_lists(saga.snapshot())
+    assert as_stored(view.snapshot) == as_stored(saga.snapshot())
 
 
 def test_write_leaves_the_lease_unless_told(world: World) -> None:
@@ -314,7 +315,7 @@ def test_queued_saga_is_shown_and_not_claimed(world: World) -> None:
     first = new_saga()
     second = waiting_for(first)
     world.insert([first.snapshot(), second.snapshot()], lease_seconds=0)
-    assert json_lists(found(world, second).snapshot) == json_lists(second.snapshot())
+    assert as_stored(found(world, second).snapshot) == as_stored(second.snapshot())
     assert found(world, second).snapshot.state is SagaState.QUEUED
     assert (second.occurrence, second.waits_for) == ("s", first.saga_id)
     world.pass_time(3600)
@@ -360,20 +361,51 @@ def test_parked_saga_can_be_made_due_by_its_participant(world: World) -> None:
         saga.record("reserve-stock", ACTION, parked, now=START, jitter=_half)
     assert sagas[0].snapshot().parked_on == "inventory"
     world.store.write([write(saga, wake_in=60) for saga in sagas])
-    assert json_lists(found(world, sagas[0]).snapshot).steps == list(sagas[0].snapshot().steps)
+    assert as_stored(found(world, sagas[0]).snapshot).steps == list(sagas[0].snapshot().steps)
     assert world.store.unpark("payment", limit=9) == 0
     assert [world.store.unpark("inventory", limit=2) for _ in range(3)] == [2, 1, 0]
     assert len(claim(world)) == 3
 
 
-def test_failed_attempts_come_back_as_they_were(world: World) -> None:
+def test_attempts_that_are_over_come_back_once_and_as_they_were(world: World) -> None:
     saga = new_saga()
     world.insert([saga.snapshot()])
     saga.record("reserve-stock", ACTION, Unknown("away"), now=START, jitter=_half)
-    world.store.write([write(saga)])
-    (failure,) = found(world, saga).snapshot.steps[0].failures
+    for _ in range(2):
+        world.store.write([write(saga)])
     retry = START + timedelta(seconds=0.05)
-    assert failure == FailedAttempt(False, 1, START, START, "away", retry)
+    away = Attempt(False, 1, START, START, "away", retry)
+    assert attempts(world, saga) == {"reserve-stock": [away]}
+    heir = SagaInstance.rehydrate(PLACE_ORDER, found(world, saga).snapshot)
+    heir.due_commands(retry)
+    heir.record("reserve-stock", ACTION, Refused("NO", "no"), now=retry, jitter=_half)
+    world.store.write([write(heir)])
+    refused = Attempt(False, 2, retry, retry, "no")
+    assert attempts(world, saga) == {"reserve-stock": [away, refused]}
+
+
+def test_attempts_of_a_saga_that_is_not_ours_to_write_are_not_kept(world: World) -> None:
+    saga = new_saga()
+    world.insert([saga.snapshot()])
+    saga.record("reserve-stock", ACTION, Unknown("away"), now=START, jitter=_half)
+    world.store.write([write(saga, epoch=7)])
+    assert not attempts(world, saga)
+
+
+def test_last_attempt_comes_back_with_the_saga(world: World) -> None:
+    saga = new_saga()
+    world.insert([saga.snapshot()])
+    later = START + timedelta(seconds=1)
+    saga.record("reserve-stock", ACTION, Done(), now=later, jitter=_half)
+    world.store.write([write(saga)])
+    step = found(world, saga).snapshot.steps[0]
+    assert step.last_attempt == Attempt(False, 1, START, later)
+
+
+def attempts(world: World, saga: SagaInstance) -> Mapping[str, Sequence[Attempt]]:
+    found_attempts = found(world, saga).attempts
+    assert found_attempts is not None
+    return found_attempts
 
 
 WAIT = Saga(

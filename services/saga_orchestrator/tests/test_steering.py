@@ -109,7 +109,6 @@ def test_retry_gives_an_exhausted_compensation_a_fresh_budget() -> None:
     saga.retry("", START)
     assert sent(saga) == ["inventory.release"]
     assert saga.steps["reserve-stock"].attempts == 1
-    assert len(saga.steps["reserve-stock"].failures) == 20
 
 
 def test_retry_sends_at_once_what_waits() -> None:

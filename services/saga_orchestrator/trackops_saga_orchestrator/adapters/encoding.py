@@ -2,7 +2,10 @@
 
 `steps` is a list of `[name, state, attempts, changed, error?, due?, output?, parked?,
 failures?]`, times in milliseconds since 1970; what is empty at the end is left
-out, since every change of a saga writes the whole of it.
+out, since every change of a saga writes the whole of it. `send_times` has one such
+time for each step, in the same order. Failures, each `[compensation, number, sent,
+ended, error, retry]`, are read but not written: they stand in the books since
+there are any.
 """
 
 from __future__ import annotations
@@ -10,12 +13,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Any
 
-from trackops_saga_orchestrator.domain.progress import FailedAttempt, StepProgress, StepState
+from trackops_saga_orchestrator.domain.progress import Attempt, StepProgress, StepState
 from trackops_saga_orchestrator.domain.steps import Json
 
-__all__ = ["STEP_CODES", "decode_steps", "encode_input", "encode_steps"]
+__all__ = ["STEP_CODES", "decode_steps", "encode_input", "encode_send_times", "encode_steps"]
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 
@@ -44,9 +48,18 @@ def encode_steps(steps: Sequence[StepProgress]) -> str:
     return _encode([_row(step) for step in steps])
 
 
-def decode_steps(rows: Sequence[Sequence[Any]]) -> Sequence[StepProgress]:
-    """From the column `steps`, parsed."""
-    return [_step(*row) for row in rows]
+def encode_send_times(steps: Sequence[StepProgress]) -> str:
+    """For the column `send_times`."""
+    times = (str(_milliseconds(step.sent)) if step.sent else "NULL" for step in steps)
+    return "{" + ",".join(times) + "}"
+
+
+def decode_steps(
+    rows: Sequence[Sequence[Any]], send_times: Sequence[int | None]
+) -> Sequence[StepProgress]:
+    """From the columns `steps`, parsed, and `send_times`, which may be empty."""
+    pairs = zip_longest(rows, send_times)
+    return [_step(_time(sent) if sent else None, *row) for row, sent in pairs]
 
 
 def _row(step: StepProgress) -> list[Json]:
@@ -56,29 +69,16 @@ def _row(step: StepProgress) -> list[Json]:
         step.attempts,
         _milliseconds(step.update_time),
     ]
-    if step.error or step.due or step.output:
+    if step.error or step.due or step.output or step.parked:
         due = _milliseconds(step.due) if step.due else 0
         row += [step.error, due, step.output]
-    if step.parked or step.failures:
-        row += [None] * (7 - len(row))
-        row += [step.parked, [_failure_row(one) for one in step.failures]]
+    if step.parked:
+        row.append(True)
     return row
 
 
-def _failure_row(one: FailedAttempt) -> list[Json]:
-    retry = _milliseconds(one.retry) if one.retry else 0
-    sent, ended = _milliseconds(one.sent), _milliseconds(one.ended)
-    return [one.compensation, one.number, sent, ended, one.error, retry]
-
-
-def _failure(
-    compensation: bool, number: int, sent: int, ended: int, error: str, retry: int
-) -> FailedAttempt:
-    again = _time(retry) if retry else None
-    return FailedAttempt(compensation, number, _time(sent), _time(ended), error, again)
-
-
 def _step(
+    sent: datetime | None,
     name: str,
     code: str,
     attempts: int,
@@ -98,8 +98,16 @@ def _step(
         _time(due) if due else None,
         output,
         parked,
-        tuple(_failure(*one) for one in failures),
+        sent,
+        [_failure(*one) for one in failures],
     )
+
+
+def _failure(
+    compensation: bool, number: int, sent: int, ended: int, error: str, retry: int
+) -> Attempt:
+    again = _time(retry) if retry else None
+    return Attempt(compensation, number, _time(sent), _time(ended), error, again)
 
 
 def _milliseconds(time: datetime) -> int:

@@ -9,7 +9,7 @@ end that came before, and every end that comes later sees what is queued.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -17,10 +17,17 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from trackops_common import arrays
-from trackops_common.database import Database, Rows, Transaction
+from trackops_common.database import Database, Transaction
+from trackops_saga_orchestrator.adapters.attempts import read_attempts
 from trackops_saga_orchestrator.adapters.audit import read_audit
-from trackops_saga_orchestrator.adapters.encoding import decode_steps, encode_input, encode_steps
+from trackops_saga_orchestrator.adapters.encoding import (
+    decode_steps,
+    encode_input,
+    encode_send_times,
+    encode_steps,
+)
 from trackops_saga_orchestrator.adapters.postgres_clock import PostgresClock
+from trackops_saga_orchestrator.adapters.saga_writes import QUEUE_LOCK, write_sagas
 from trackops_saga_orchestrator.application.ports import (
     ClaimedSaga,
     Lease,
@@ -32,7 +39,6 @@ from trackops_saga_orchestrator.application.ports import (
     SagaWrite,
 )
 from trackops_saga_orchestrator.domain.progress import (
-    ENDED_STATES,
     Failure,
     SagaSnapshot,
     SagaState,
@@ -40,33 +46,30 @@ from trackops_saga_orchestrator.domain.progress import (
 
 __all__ = [
     "COLUMNS",
-    "LOCK_ENDS",
     "PostgresNewSagas",
     "PostgresSagaReader",
     "PostgresSagaStore",
     "snapshot_of",
-    "write_sagas",
 ]
-
-_QUEUE_LOCK = "hashtextextended(current_schema() || '.sagas', 0)"
 
 _INSERT = """
 INSERT INTO sagas (saga_id, definition, definition_version, definition_hash, subject, occurrence,
-                   state, waits_for, input, steps, traceparent, epoch, wake_at)
+                   state, waits_for, input, steps, send_times, traceparent, epoch, wake_at)
 SELECT saga_id, definition, definition_version, definition_hash, subject, occurrence, state,
-       waits_for, input, steps, traceparent, 1, now() + make_interval(secs => %(lease_seconds)s)
+       waits_for, input, steps, send_times::bigint[], traceparent, 1,
+       now() + make_interval(secs => %(lease_seconds)s)
   FROM unnest(%(saga_ids)s::uuid[], %(definitions)s::text[], %(versions)s::int[],
               %(hashes)s::text[], %(subjects)s::text[], %(occurrences)s::text[],
               %(states)s::text[], %(waits_for)s::uuid[], %(inputs)s::jsonb[], %(steps)s::jsonb[],
-              %(traceparents)s::text[])
+              %(send_times)s::text[], %(traceparents)s::text[])
        AS new(saga_id, definition, definition_version, definition_hash, subject, occurrence,
-              state, waits_for, input, steps, traceparent)
+              state, waits_for, input, steps, send_times, traceparent)
  ORDER BY saga_id
     ON CONFLICT (saga_id) DO NOTHING
 RETURNING saga_id
 """
 
-_LOCK_QUEUE = f"SELECT pg_advisory_xact_lock({_QUEUE_LOCK})"
+_LOCK_QUEUE = f"SELECT pg_advisory_xact_lock({QUEUE_LOCK})"
 
 _EXISTING = "SELECT saga_id FROM sagas WHERE saga_id = ANY(%(saga_ids)s::uuid[])"
 
@@ -78,7 +81,7 @@ SELECT subject, saga_id
 """
 
 COLUMNS = """sagas.saga_id, definition, definition_version, definition_hash, subject, occurrence,
-       state, sagas.waits_for, input, steps, failure_reason, failure_message,
+       state, sagas.waits_for, input, steps, send_times, failure_reason, failure_message,
        traceparent"""
 
 _CLAIM = f"""
@@ -96,48 +99,6 @@ UPDATE sagas
 RETURNING {COLUMNS}, epoch,
           ARRAY(SELECT event FROM saga_events WHERE saga_events.subject = sagas.subject)
 """  # noqa: S608 - fixed texts
-
-_WRITE = """
-UPDATE sagas
-   SET state = new.state, steps = new.steps, update_time = now(),
-       failure_reason = new.failure_reason, failure_message = new.failure_message,
-       parked_on = new.parked_on,
-       wake_at = CASE
-           WHEN new.awaits IS NOT NULL AND EXISTS (
-               SELECT FROM saga_events
-                WHERE saga_events.subject = sagas.subject
-                  AND saga_events.event = ANY(string_to_array(new.awaits, ',')))
-           THEN now()
-           ELSE coalesce(now() + make_interval(secs => new.wake_in_seconds), wake_at)
-       END
-  FROM unnest(%(saga_ids)s::uuid[], %(epochs)s::int[], %(states)s::text[], %(steps)s::jsonb[],
-              %(reasons)s::text[], %(messages)s::text[], %(parked_on)s::text[],
-              %(awaits)s::text[], %(wake_in_seconds)s::float8[])
-       AS new(saga_id, epoch, state, steps, failure_reason, failure_message, parked_on, awaits,
-              wake_in_seconds)
- WHERE sagas.saga_id = new.saga_id AND sagas.epoch = new.epoch
-RETURNING sagas.saga_id, sagas.state
-"""
-
-LOCK_ENDS = f"SELECT pg_advisory_xact_lock_shared({_QUEUE_LOCK})"
-"""Taken, before any row, by whatever may end sagas."""
-
-_WRITE_IN_TURN = f"""
-{LOCK_ENDS};
-WITH written AS ({_WRITE}), next AS (
-    UPDATE sagas
-       SET state = CASE sagas.state WHEN 'QUEUED' THEN 'RUNNING' ELSE sagas.state END,
-           waits_for = NULL, wake_at = now(), update_time = now()
-     WHERE waits_for IS NOT NULL AND waits_for = ANY(ARRAY(
-               SELECT saga_id FROM written WHERE state IN ('COMPLETED', 'COMPENSATED')))
- RETURNING sagas.saga_id
-)
-SELECT saga_id FROM written UNION ALL SELECT saga_id FROM next
-"""  # noqa: S608 - fixed texts
-"""One transaction, the protocol's own; its second statement sees all that the lock waited for.
-
-The array keeps the planner to the small index of sagas that wait, whatever the table's size.
-"""
 
 _RENEW = """
 UPDATE sagas
@@ -226,6 +187,7 @@ class PostgresNewSagas:
                 "states": arrays.texts(one.state.value for one in snapshots),
                 "inputs": arrays.texts(encode_input(one.input) for one in snapshots),
                 "steps": arrays.texts(encode_steps(one.steps) for one in snapshots),
+                "send_times": arrays.texts(encode_send_times(one.steps) for one in snapshots),
                 "traceparents": arrays.texts(one.traceparent or None for one in snapshots),
             },
         )
@@ -265,7 +227,7 @@ class PostgresSagaStore:
             _CLAIM,
             {"hashes": arrays.texts(hashes), "limit": limit, "lease_seconds": lease_seconds},
         )
-        return [ClaimedSaga(snapshot_of(row), row[13], row[14]) for row in rows]
+        return [ClaimedSaga(snapshot_of(row), row[14], row[15]) for row in rows]
 
     def write(self, writes: Sequence[SagaWrite]) -> Collection[UUID]:
         return write_sagas(self._database.fetch, writes)
@@ -303,7 +265,8 @@ class PostgresSagaReader:
         if not rows:
             return None
         audit = read_audit(self._database.fetch, [saga_id])
-        return replace(_view(rows[0]), audit=audit.get(saga_id, ()))
+        attempts = read_attempts(self._database.fetch, saga_id)
+        return replace(_view(rows[0]), audit=audit.get(saga_id, ()), attempts=attempts)
 
     def page(
         self, wanted: SagaFilter, *, size: int, after: PagePosition | None
@@ -331,8 +294,8 @@ class PostgresSagaReader:
 
 def snapshot_of(row: Row[*tuple[Any, ...]]) -> SagaSnapshot:
     """From a row that begins with `COLUMNS`."""
-    saga_id, name, version, definition_hash, subject, occurrence, *rest = row[:13]
-    state, waits_for, payload, steps, reason, message, traceparent = rest
+    saga_id, name, version, definition_hash, subject, occurrence, *rest = row[:14]
+    state, waits_for, payload, steps, send_times, reason, message, traceparent = rest
     return SagaSnapshot(
         saga_id=saga_id,
         definition=name,
@@ -342,7 +305,7 @@ def snapshot_of(row: Row[*tuple[Any, ...]]) -> SagaSnapshot:
         occurrence=occurrence,
         input=payload,
         state=SagaState(state),
-        steps=decode_steps(steps),
+        steps=decode_steps(steps, send_times),
         failure=None if reason is None else Failure(reason, message or ""),
         waits_for=waits_for,
         traceparent=traceparent or "",
@@ -350,30 +313,4 @@ def snapshot_of(row: Row[*tuple[Any, ...]]) -> SagaSnapshot:
 
 
 def _view(row: Row[*tuple[Any, ...]]) -> SagaView:
-    return SagaView(snapshot_of(row), create_time=row[13], update_time=row[14])
-
-
-def write_sagas(
-    run: Callable[[str, Mapping[str, Any]], Rows], writes: Sequence[SagaWrite]
-) -> Collection[UUID]:
-    """As `SagaStore.write`; `run` is a statement by itself, or one of a transaction."""
-    failures = [write.snapshot.failure for write in writes]
-    waits = [write.wake_in_seconds for write in writes]
-    in_turn = any(write.snapshot.state in ENDED_STATES or write.snapshot.awaits for write in writes)
-    rows = run(
-        _WRITE_IN_TURN if in_turn else _WRITE,
-        {
-            "saga_ids": arrays.uuids(write.snapshot.saga_id for write in writes),
-            "epochs": arrays.integers(write.epoch for write in writes),
-            "states": arrays.texts(write.snapshot.state.value for write in writes),
-            "steps": arrays.texts(encode_steps(write.snapshot.steps) for write in writes),
-            "reasons": arrays.texts(one.reason if one else None for one in failures),
-            "messages": arrays.texts(one.message if one else None for one in failures),
-            "parked_on": arrays.texts(write.snapshot.parked_on for write in writes),
-            "awaits": arrays.texts(",".join(one.snapshot.awaits) or None for one in writes),
-            "wake_in_seconds": arrays.texts(
-                None if seconds is None else str(seconds) for seconds in waits
-            ),
-        },
-    )
-    return {row[0] for row in rows}
+    return SagaView(snapshot_of(row), create_time=row[14], update_time=row[15])

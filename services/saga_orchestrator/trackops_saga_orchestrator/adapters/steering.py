@@ -12,11 +12,10 @@ from trackops_common.request_store import PostgresRequestStore
 from trackops_saga_orchestrator.adapters.audit import read_audit, write_audit
 from trackops_saga_orchestrator.adapters.postgres import (
     COLUMNS,
-    LOCK_ENDS,
     PostgresNewSagas,
     snapshot_of,
-    write_sagas,
 )
+from trackops_saga_orchestrator.adapters.saga_writes import LOCK_ENDS, write_sagas
 from trackops_saga_orchestrator.application.ports import AuditEntry, SagaView, SagaWrite
 from trackops_saga_orchestrator.application.steering_ports import (
     LockedSaga,
@@ -60,7 +59,7 @@ class PostgresSagaWork:
         audits = read_audit(self._transaction.execute, saga_ids)
         return {
             row[0]: LockedSaga(
-                SagaView(snapshot_of(row), row[14], row[15], audits.get(row[0], ())), row[13]
+                SagaView(snapshot_of(row), row[15], row[16], audits.get(row[0], ())), row[14]
             )
             for row in rows
         }

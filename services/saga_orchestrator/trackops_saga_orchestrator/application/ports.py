@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from trackops_saga_orchestrator.domain.commands import StepCommand
-from trackops_saga_orchestrator.domain.progress import Outcome, SagaSnapshot, SagaState
+from trackops_saga_orchestrator.domain.progress import Attempt, Outcome, SagaSnapshot, SagaState
 from trackops_saga_orchestrator.domain.steps import Action
 
 __all__ = [
@@ -180,6 +180,8 @@ class SagaView:
     update_time: datetime
     audit: Sequence[AuditEntry] = ()
     """What operators did to it, oldest first; left out of listings."""
+    attempts: Mapping[str, Sequence[Attempt]] | None = None
+    """Those that are over, by step, oldest first; None: not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,7 @@ class SagaReader(Protocol):
     """The sagas' rows, as operators look at them. Blocking."""
 
     def find(self, saga_id: uuid.UUID) -> SagaView | None:
-        """The saga, or None."""
+        """The saga with its attempts, the newest 10,000 of them; or None."""
         ...
 
     def page(

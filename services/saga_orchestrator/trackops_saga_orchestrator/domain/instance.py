@@ -46,6 +46,9 @@ _TIMED_OUT = "TIMED_OUT"
 _OUT_OF_ATTEMPTS = "DEPENDENCY_UNAVAILABLE"
 """Failure reason of a saga that turns back because a participant stayed away."""
 
+_UNHEARD = "no answer was heard: whoever sent it stopped before, or had to let the saga go"
+_TURNED_BACK = "its answer was not waited for: the saga turned back"
+
 _UNDER_WAY = (StepState.SENT, StepState.COMPENSATING)
 _STUCK = (StepState.REFUSED, StepState.EXHAUSTED)
 
@@ -64,8 +67,8 @@ class SagaInstance(StepBook):
         self.input = snapshot.input
         self.state = snapshot.state
         self.failure = snapshot.failure
-        self._in_the_air: dict[str, datetime] = {}
-        """Steps whose command is on its way, and since when."""
+        self._in_the_air: set[str] = set()
+        """Steps whose command is on its way."""
         self._heard: set[str] = set()
 
     @classmethod
@@ -195,22 +198,24 @@ class SagaInstance(StepBook):
         """
         if not self.awaits(step, phase):
             return
-        sent = self._in_the_air.pop(step, now)
+        self._in_the_air.discard(step)
         match outcome:
             case Done(output):
                 self._done(step, phase, output, now)
             case Refused(reason, message):
-                self._note_failure(step, phase, sent, now, message)
+                self._end_attempt(step, now, message)
                 self._failed(step, phase, StepState.REFUSED, Failure(reason, message), now)
             case Unknown(message):
-                self._unknown(step, phase, message, sent, now, jitter)
+                self._unknown(step, phase, message, now, jitter)
             case Parked(message, wait_seconds):
                 self._park(step, message, now + timedelta(seconds=wait_seconds))
         self._advance(now)
 
     def _issue(self, step: StepProgress, now: datetime) -> StepCommand:
-        self._in_the_air[step.name] = now
-        self._put(step, step.state, step.update_time, attempts=step.attempts + 1)
+        self._in_the_air.add(step.name)
+        self._end_attempt(step.name, now, _UNHEARD)
+        step = self._steps[step.name]
+        self._put(step, step.state, step.update_time, attempts=step.attempts + 1, sent=now)
         definition = self.definition.all_steps[step.name]
         undoing = step.state is StepState.COMPENSATING
         action = definition.compensate if undoing else definition.does
@@ -232,14 +237,14 @@ class SagaInstance(StepBook):
         self, name: str, phase: Phase, output: Mapping[str, Json] | None, now: datetime
     ) -> None:
         state = StepState.DONE if phase is Phase.ACTION else StepState.COMPENSATED
-        self._put(self._steps[name], state, now, output=output)
+        step = self._steps[name]
+        self._put(step, state, now, output=output, sent=step.sent)
 
     def _unknown(
         self,
         name: str,
         phase: Phase,
         message: str,
-        sent: datetime,
         now: datetime,
         jitter: Callable[[], float],
     ) -> None:
@@ -247,11 +252,11 @@ class SagaInstance(StepBook):
         policy = _policy(self.definition.all_steps[name], phase)
         if policy.exhausted(step.attempts):
             failure = Failure(_OUT_OF_ATTEMPTS, message)
-            self._note_failure(name, phase, sent, now, message)
+            self._end_attempt(name, now, message)
             self._failed(name, phase, StepState.EXHAUSTED, failure, now)
             return
         retry = now + timedelta(seconds=policy.wait_seconds(step.attempts, jitter()))
-        self._note_failure(name, phase, sent, now, message, retry)
+        self._end_attempt(name, now, message, retry)
         self._put(self._steps[name], step.state, now, error=message, due=retry)
 
     def _failed(
@@ -356,11 +361,12 @@ class SagaInstance(StepBook):
 
     def _begin_compensation(self, name: str, now: datetime) -> None:
         # Its action may still be in the air; that answer is not awaited any more.
-        self._in_the_air.pop(name, None)
+        self._in_the_air.discard(name)
+        self._end_attempt(name, now, _TURNED_BACK)
         step = self._steps[name]
         nothing_to_undo = self.definition.all_steps[name].compensate is None
         state = StepState.COMPENSATED if nothing_to_undo else StepState.COMPENSATING
-        self._steps[name] = StepProgress(name, state, now, error=step.error, failures=step.failures)
+        self._steps[name] = StepProgress(name, state, now, error=step.error, over=step.over)
 
     def _is_refused_pivot(self, name: str) -> bool:
         pivot = self.definition.all_steps[name].kind is PIVOT

@@ -13,9 +13,8 @@ from trackops_saga_orchestrator.domain.steps import Json
 __all__ = [
     "ACTIVE_STATES",
     "ENDED_STATES",
-    "KEPT_FAILURES",
+    "Attempt",
     "Done",
-    "FailedAttempt",
     "Failure",
     "Json",
     "Outcome",
@@ -46,9 +45,6 @@ class SagaState(Enum):
 
 ACTIVE_STATES = (SagaState.RUNNING, SagaState.COMPENSATING)
 ENDED_STATES = (SagaState.COMPLETED, SagaState.COMPENSATED)
-
-
-KEPT_FAILURES = 20
 
 
 class StepState(Enum):
@@ -124,17 +120,19 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class FailedAttempt:
-    """One sending of a step's action or compensation that did not succeed."""
+class Attempt:
+    """One sending of a step's action or of its compensation."""
 
     compensation: bool
     number: int
-    """Counted from 1."""
+    """Counted from 1, and again from 1 after an operator's retry of a step that was stuck."""
     sent: datetime
-    ended: datetime
-    error: str
-    retry: datetime | None
-    """When the next was due; None: there was none."""
+    ended: datetime | None
+    """None: it is on its way."""
+    error: str = ""
+    """Empty: it succeeded, or is on its way."""
+    retry: datetime | None = None
+    """When the next was due; None: there was none, or it was due at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +151,20 @@ class StepProgress:
     output: Mapping[str, Json] | None = None
     parked: bool = False
     """Its participant is away."""
-    failures: Sequence[FailedAttempt] = ()
-    """The last `KEPT_FAILURES`, oldest first."""
+    sent: datetime | None = None
+    """When the last attempt was, unless what came of it is among those that are over."""
+    over: Sequence[Attempt] = ()
+    """Attempts that ended and that the books do not have yet, oldest first."""
+
+    @property
+    def last_attempt(self) -> Attempt | None:
+        """The one that is on its way or that succeeded."""
+        if self.sent is None:
+            return None
+        undoing = self.state in (StepState.COMPENSATING, StepState.COMPENSATED)
+        succeeded = self.state in (StepState.DONE, StepState.COMPENSATED)
+        ended = self.update_time if succeeded else None
+        return Attempt(undoing, self.attempts, self.sent, ended)
 
 
 @dataclass(frozen=True, slots=True)

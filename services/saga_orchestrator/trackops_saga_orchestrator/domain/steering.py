@@ -18,6 +18,7 @@ from trackops_saga_orchestrator.domain.steps import COMPENSATABLE, PIVOT, RETRIA
 __all__ = ["Operation", "SteeredSaga"]
 
 _BY_OPERATOR = "COMPENSATED_BY_OPERATOR"
+_SKIPPED = "its answer was not waited for: an operator skipped the step"
 _STUCK = (StepState.REFUSED, StepState.EXHAUSTED)
 _UNDER_WAY = (StepState.SENT, StepState.COMPENSATING)
 
@@ -78,7 +79,7 @@ class SteeredSaga(SagaInstance):
             raise self._forbidden(Operation.RETRY, "no such step is stuck or waits")
         for step in again:
             self._steps[step.name] = StepProgress(
-                step.name, self._sent_state(step), now, error=step.error, failures=step.failures
+                step.name, self._sent_state(step), now, error=step.error, over=step.over
             )
         self._go_on(now)
 
@@ -91,8 +92,9 @@ class SteeredSaga(SagaInstance):
                 f"step {name!r} is {step.state.value}; only a step that is stuck or not sent yet,"
                 " or a retriable one, can be skipped",
             )
-        self._in_the_air.pop(name, None)
-        self._put(step, StepState.SKIPPED, now)
+        self._in_the_air.discard(name)
+        self._end_attempt(name, now, _SKIPPED)
+        self._put(self._steps[name], StepState.SKIPPED, now)
         self._go_on(now)
 
     def compensate(self, reason: str, now: datetime) -> None:

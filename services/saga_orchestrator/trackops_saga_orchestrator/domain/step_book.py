@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from trackops_saga_orchestrator.domain.commands import Phase
 from trackops_saga_orchestrator.domain.progress import (
-    KEPT_FAILURES,
-    FailedAttempt,
     StepProgress,
     StepState,
 )
@@ -49,7 +47,7 @@ class StepBook:
         due: datetime | None = None,
         output: Mapping[str, Json] | None = None,
         parked: bool = False,
-        failures: Sequence[FailedAttempt] | None = None,
+        sent: datetime | None = None,
     ) -> None:
         self._steps[step.name] = StepProgress(
             step.name,
@@ -60,7 +58,8 @@ class StepBook:
             due,
             step.output if output is None else output,
             parked,
-            step.failures if failures is None else failures,
+            sent,
+            step.over,
         )
 
     def _park(self, name: str, message: str, until: datetime) -> None:
@@ -76,20 +75,17 @@ class StepBook:
             parked=True,
         )
 
-    def _note_failure(
-        self,
-        name: str,
-        phase: Phase,
-        sent: datetime,
-        now: datetime,
-        message: str,
-        retry: datetime | None = None,
+    def _end_attempt(
+        self, name: str, now: datetime, error: str, retry: datetime | None = None
     ) -> None:
+        """Note that the step's last attempt is over, in vain unless it had succeeded before."""
         step = self._steps[name]
-        compensation = phase is Phase.COMPENSATION
-        failed = FailedAttempt(compensation, step.attempts, sent, now, message, retry)
-        kept = (*step.failures, failed)[-KEPT_FAILURES:]
-        self._put(step, step.state, now, failures=kept)
+        last = step.last_attempt
+        if last is None:
+            return
+        if last.ended is None:
+            last = replace(last, ended=now, error=error, retry=retry)
+        self._steps[name] = replace(step, sent=None, over=(*step.over, last))
 
     def _participant(self, step: StepProgress) -> str | None:
         definition = self.definition.all_steps[step.name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import uuid
+from collections.abc import Iterator
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -13,7 +14,7 @@ from trackops.saga.v1 import saga_pb2
 from trackops_saga_orchestrator.application.breakers import ParticipantHealth
 from trackops_saga_orchestrator.application.ports import AuditEntry, PagePosition, SagaView
 from trackops_saga_orchestrator.domain.errors import InvalidPageToken
-from trackops_saga_orchestrator.domain.progress import FailedAttempt, SagaState, StepProgress
+from trackops_saga_orchestrator.domain.progress import Attempt, SagaState, StepProgress
 
 __all__ = ["page_position", "page_token", "participant_message", "saga_message", "saga_states"]
 
@@ -27,7 +28,7 @@ def saga_message(view: SagaView) -> saga_pb2.Saga:
         definition_version=saga.definition_version,
         subject=saga.subject,
         state=_state(saga.state),
-        steps=[_step_message(step) for step in saga.steps],
+        steps=[_step_message(step, view) for step in saga.steps],
         failure_reason=saga.failure.reason if saga.failure else "",
         failure_message=saga.failure.message if saga.failure else "",
         create_time=_timestamp(view.create_time),
@@ -76,7 +77,7 @@ def page_position(token: str) -> PagePosition | None:
         raise InvalidPageToken from error
 
 
-def _step_message(step: StepProgress) -> saga_pb2.SagaStep:
+def _step_message(step: StepProgress, view: SagaView) -> saga_pb2.SagaStep:
     return saga_pb2.SagaStep(
         name=step.name,
         state=saga_pb2.StepState.Value(f"STEP_STATE_{step.state.value}"),
@@ -85,12 +86,21 @@ def _step_message(step: StepProgress) -> saga_pb2.SagaStep:
         update_time=_timestamp(step.update_time),
         next_try_time=_timestamp(step.due),
         parked=step.parked,
-        failed_attempts=[_attempt_message(one) for one in step.failures],
+        attempt_log=[_attempt_message(one) for one in _attempts(step, view)],
     )
 
 
-def _attempt_message(attempt: FailedAttempt) -> saga_pb2.FailedAttempt:
-    return saga_pb2.FailedAttempt(
+def _attempts(step: StepProgress, view: SagaView) -> Iterator[Attempt]:
+    if view.attempts is None:
+        return
+    yield from view.attempts.get(step.name, ())
+    yield from step.over
+    if step.last_attempt:
+        yield step.last_attempt
+
+
+def _attempt_message(attempt: Attempt) -> saga_pb2.SagaAttempt:
+    return saga_pb2.SagaAttempt(
         compensation=attempt.compensation,
         number=attempt.number,
         send_time=_timestamp(attempt.sent),

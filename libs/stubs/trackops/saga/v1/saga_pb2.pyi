@@ -125,7 +125,7 @@ class SagaStep(message.Message):
     UPDATE_TIME_FIELD_NUMBER: builtins.int
     NEXT_TRY_TIME_FIELD_NUMBER: builtins.int
     PARKED_FIELD_NUMBER: builtins.int
-    FAILED_ATTEMPTS_FIELD_NUMBER: builtins.int
+    ATTEMPT_LOG_FIELD_NUMBER: builtins.int
     name: builtins.str
     """As in the definition, such as "reserve-stock"."""
     state: StepState.ValueType
@@ -146,9 +146,9 @@ class SagaStep(message.Message):
         """
 
     @builtins.property
-    def failed_attempts(self) -> containers.RepeatedCompositeFieldContainer[FailedAttempt]:
-        """The last 20, oldest first. The one that succeeded, if any, is the
-        `attempts`-th and ended at `update_time`.
+    def attempt_log(self) -> containers.RepeatedCompositeFieldContainer[SagaAttempt]:
+        """Every sending of the action and of its compensation, oldest first; of more
+        than 10,000 of a saga, the newest. Only GetSaga fills it.
         """
 
     def __init__(
@@ -161,17 +161,17 @@ class SagaStep(message.Message):
         update_time: timestamp_pb2.Timestamp | None = ...,
         next_try_time: timestamp_pb2.Timestamp | None = ...,
         parked: builtins.bool = ...,
-        failed_attempts: abc.Iterable[FailedAttempt] | None = ...,
+        attempt_log: abc.Iterable[SagaAttempt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["next_try_time", b"next_try_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["attempts", b"attempts", "error", b"error", "failed_attempts", b"failed_attempts", "name", b"name", "next_try_time", b"next_try_time", "parked", b"parked", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["attempt_log", b"attempt_log", "attempts", b"attempts", "error", b"error", "name", b"name", "next_try_time", b"next_try_time", "parked", b"parked", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
-class FailedAttempt(message.Message):
-    """One sending of a step's action or compensation that did not succeed."""
+class SagaAttempt(message.Message):
+    """One sending of a step's action or of its compensation."""
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -184,16 +184,20 @@ class FailedAttempt(message.Message):
     compensation: builtins.bool
     """Of the compensation, not of the action."""
     number: builtins.int
-    """Counted from 1."""
+    """Counted from 1, and again from 1 after an operator's retry of a step that
+    was stuck.
+    """
     error: builtins.str
-    """For people."""
+    """For people; empty where it succeeded or is on its way."""
     @builtins.property
     def send_time(self) -> timestamp_pb2.Timestamp: ...
     @builtins.property
-    def end_time(self) -> timestamp_pb2.Timestamp: ...
+    def end_time(self) -> timestamp_pb2.Timestamp:
+        """Unset while it is on its way."""
+
     @builtins.property
     def next_try_time(self) -> timestamp_pb2.Timestamp:
-        """When the next one was due; unset where there was none."""
+        """When the next one was due; unset where there was none, or at once."""
 
     def __init__(
         self,
