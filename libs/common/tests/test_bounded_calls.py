@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from trackops_common.bounded_calls import BoundedCalls, CallLimits
+from trackops_common.bounded_calls import BoundedCalls, CallLimits, Places
 from trackops_common.errors import DependencyUnavailable, Overloaded, TransientError
 from trackops_common.testing import eventually
 
@@ -44,7 +44,7 @@ class Gate:
 
 async def test_few_run_at_once_and_each_gets_its_own_result(threads: ThreadPoolExecutor) -> None:
     gate = Gate()
-    calls = BoundedCalls(threads, gate, limits=LIMITS)
+    calls = BoundedCalls(threads, gate, places=Places(LIMITS))
     tasks = [asyncio.create_task(calls.submit(number)) for number in range(5)]
     await eventually(lambda: gate.running == 2)
     gate.opened.set()
@@ -53,9 +53,20 @@ async def test_few_run_at_once_and_each_gets_its_own_result(threads: ThreadPoolE
     assert gate.most == 2
 
 
+async def test_calls_that_share_places_share_the_bounds(threads: ThreadPoolExecutor) -> None:
+    gate, places = Gate(), Places(LIMITS)
+    several = [BoundedCalls(threads, gate, places=places) for _ in range(3)]
+    tasks = [asyncio.create_task(calls.submit(n)) for n, calls in enumerate(several)]
+    await eventually(lambda: gate.running == 2)
+    gate.opened.set()
+
+    assert await asyncio.gather(*tasks) == [0, 1, 2]
+    assert gate.most == 2
+
+
 async def test_too_many_are_refused(threads: ThreadPoolExecutor) -> None:
     gate = Gate()
-    calls = BoundedCalls(threads, gate, limits=LIMITS)
+    calls = BoundedCalls(threads, gate, places=Places(LIMITS))
     tasks = [asyncio.create_task(calls.submit(number)) for number in range(5)]
     await eventually(lambda: gate.running == 2)
 
@@ -70,7 +81,7 @@ async def test_who_goes_away_while_waiting_is_not_served_and_who_runs_keeps_its_
     threads: ThreadPoolExecutor,
 ) -> None:
     gate = Gate()
-    calls = BoundedCalls(threads, gate, limits=LIMITS)
+    calls = BoundedCalls(threads, gate, places=Places(LIMITS))
     tasks = [asyncio.create_task(calls.submit(number)) for number in range(4)]
     await eventually(lambda: gate.running == 2)
     for task in (tasks[0], tasks[2]):
@@ -125,7 +136,7 @@ async def test_what_fails_after_its_caller_left_is_no_defect(threads: ThreadPool
         ended.set()
         raise LookupError
 
-    calls = BoundedCalls(threads, refuse, limits=CallLimits(max_running=1))
+    calls = BoundedCalls(threads, refuse, places=Places(CallLimits(max_running=1)))
     left = asyncio.create_task(calls.submit(1))
     await asyncio.sleep(0)
     left.cancel()

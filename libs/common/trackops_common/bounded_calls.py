@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from trackops_common.errors import DependencyUnavailable, Overloaded, TransientError
 
-__all__ = ["BoundedCalls", "CallLimits"]
+__all__ = ["BoundedCalls", "CallLimits", "Places"]
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -29,6 +29,29 @@ class CallLimits:
     """What an overloaded caller is told."""
 
 
+class Places:
+    """Room for a few calls at a time; whoever shares it shares the bounds. Of one event loop."""
+
+    def __init__(self, limits: CallLimits | None = None) -> None:
+        self._limits = limits or CallLimits()
+        self._free = asyncio.Semaphore(self._limits.max_running)
+        self._waiting = 0
+
+    async def take(self) -> None:
+        """Wait for a place, which is the caller's until `release`. Raises Overloaded."""
+        if self._waiting >= self._limits.max_waiting:
+            raise Overloaded(retry_after_seconds=self._limits.retry_after_seconds)
+        self._waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self._waiting -= 1
+
+    def release(self) -> None:
+        """Give a place back."""
+        self._free.release()
+
+
 class BoundedCalls(Generic[C, R]):
     """Runs each command by itself in a thread, a few at a time.
 
@@ -37,14 +60,15 @@ class BoundedCalls(Generic[C, R]):
     """
 
     def __init__(
-        self, threads: Executor, run: Callable[[C], R], *, limits: CallLimits | None = None
+        self, threads: Executor, run: Callable[[C], R], *, places: Places | None = None
     ) -> None:
-        """`run` blocks, and may be run a second time after a `TransientError`."""
+        """`run` blocks, and may be run a second time after a `TransientError`.
+
+        `places` may be those of other calls too; by default it has its own.
+        """
         self._threads = threads
         self._run = run
-        self._limits = limits or CallLimits()
-        self._free = asyncio.Semaphore(self._limits.max_running)
-        self._waiting = 0
+        self._places = places or Places()
 
     async def submit(self, command: C) -> R:
         """The result of `command`.
@@ -63,7 +87,7 @@ class BoundedCalls(Generic[C, R]):
             raise DependencyUnavailable("the database") from error
 
     async def _once(self, command: C) -> R:
-        await self._take_place()
+        await self._places.take()
         run_here = copy_context().run
         call = asyncio.get_running_loop().run_in_executor(
             self._threads, run_here, self._run, command
@@ -74,15 +98,6 @@ class BoundedCalls(Generic[C, R]):
     def _end(self, call: asyncio.Future[R]) -> None:
         """Looks at the outcome: whoever wanted it may be gone, and asyncio would call that a
         defect."""
-        self._free.release()
+        self._places.release()
         if not call.cancelled():
             call.exception()
-
-    async def _take_place(self) -> None:
-        if self._waiting >= self._limits.max_waiting:
-            raise Overloaded(retry_after_seconds=self._limits.retry_after_seconds)
-        self._waiting += 1
-        try:
-            await self._free.acquire()
-        finally:
-            self._waiting -= 1

@@ -12,7 +12,7 @@ from typing import TypeVar
 import structlog
 
 from trackops_common.batching import Batcher, BatchLimits, BatchMeter, in_thread
-from trackops_common.bounded_calls import BoundedCalls, CallLimits
+from trackops_common.bounded_calls import BoundedCalls, Places
 from trackops_common.database import Database
 from trackops_common.grpc.server import wait_for_dependency
 from trackops_common.housekeeping import OutboxRetention, housekeeping
@@ -172,11 +172,9 @@ class BatcherFactory:
         self._stack.push_async_callback(batcher.close)
         return batcher
 
-    def alone(
-        self, run: Callable[[C], R], *, limits: CallLimits | None = None
-    ) -> BoundedCalls[C, R]:
+    def alone(self, run: Callable[[C], R], *, places: Places | None = None) -> BoundedCalls[C, R]:
         """Calls of `run` one by one, few at a time, so that the batchers keep threads."""
-        return BoundedCalls(self._threads, run, limits=limits)
+        return BoundedCalls(self._threads, run, places=places)
 
     def _meter(self, name: str) -> BatchMeter | None:
         if self._sizes is None or self._waits is None:

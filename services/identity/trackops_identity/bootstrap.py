@@ -17,7 +17,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 from trackops.identity.v1 import identity_service_pb2
 
-from trackops_common.bounded_calls import CallLimits
+from trackops_common.bounded_calls import CallLimits, Places
 from trackops_common.clock import SystemClock
 from trackops_common.database import Database
 from trackops_common.errors import TransientError
@@ -271,7 +271,7 @@ def _use_cases(
     settings: IdentitySettings, parts: _Parts, ends: SessionEnds, batcher: BatcherFactory
 ) -> UseCases:
     unit_of_work, reader, clock = parts.unit_of_work, parts.reader, parts.clock
-    hashing = CallLimits(max_running=settings.max_concurrent_hashes)
+    hashing = Places(CallLimits(max_running=settings.max_concurrent_hashes))
     policy = PasswordPolicy(common_passwords(), settings.password_min_length)
     limits = SessionLimits(
         idle=timedelta(days=settings.session_idle_days),
@@ -283,7 +283,7 @@ def _use_cases(
     alone = batcher.alone
     return UseCases(
         register=alone(
-            RegisterUsers(unit_of_work, policy, parts.hasher, parts.letters, clock), limits=hashing
+            RegisterUsers(unit_of_work, policy, parts.hasher, parts.letters, clock), places=hashing
         ),
         verify_email=alone(VerifyEmails(unit_of_work, parts.letters, clock)),
         login=alone(
@@ -297,7 +297,7 @@ def _use_cases(
                 clock,
                 uuid.uuid4,
             ),
-            limits=hashing,
+            places=hashing,
         ),
         refresh=alone(
             RefreshSessions(
@@ -323,12 +323,12 @@ def _use_cases(
         list_sessions=alone(ListSessions(reader, clock)),
         revoke_sessions=alone(RevokeSessionsOfUsers(unit_of_work, clock, parts.access_lifetime)),
         change_password=alone(
-            ChangePasswords(unit_of_work, reader, attempts, new_passwords, clock), limits=hashing
+            ChangePasswords(unit_of_work, reader, attempts, new_passwords, clock), places=hashing
         ),
         request_reset=alone(RequestPasswordResets(unit_of_work, parts.letters, clock)),
         reset_password=alone(
             ResetPasswords(unit_of_work, reader, parts.letters, new_passwords, clock),
-            limits=hashing,
+            places=hashing,
         ),
         set_roles=alone(SetUsersRoles(unit_of_work, clock)),
         get_user=alone(GetUsers(reader)),
