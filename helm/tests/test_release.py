@@ -12,8 +12,14 @@ from .cluster import CHART, Cluster
 
 _TRIAL = CHART / "ci" / "trial-values.yaml"
 _SERVICES = ("order", "saga-orchestrator", "outbox-relay", "inventory", "payment", "identity")
+_WORKLOADS = (*_SERVICES, "edge")
 _SERVERS = ("postgres", "redis", "kafka")
-_OF_OTHERS = ("cert-manager.io", "external-secrets.io", "monitoring.coreos.com")
+_OF_OTHERS = (
+    "cert-manager.io",
+    "external-secrets.io",
+    "monitoring.coreos.com",
+    "gateway.networking.k8s.io",
+)
 """Definitions that a cluster need not have."""
 
 
@@ -32,7 +38,7 @@ def test_a_release_lives(cluster: Cluster) -> None:
 
 def _install(cluster: Cluster) -> None:
     cluster.deploy("install", CHART, "--values", _TRIAL)
-    assert set(cluster.objects("deployments")) == {f"trackops-{name}" for name in _SERVICES}
+    assert set(cluster.objects("deployments")) == {f"trackops-{name}" for name in _WORKLOADS}
     assert set(cluster.objects("statefulsets")) == {f"trackops-{name}" for name in _SERVERS}
     _all_are_ready(cluster)
 
@@ -42,7 +48,7 @@ def _upgrade(cluster: Cluster) -> None:
     cluster.deploy("upgrade", CHART, "--values", _TRIAL, *changes)
     _all_are_ready(cluster)
     assert set(cluster.objects("poddisruptionbudgets")) == {
-        f"trackops-{name}" for name in _SERVICES
+        f"trackops-{name}" for name in _WORKLOADS
     }
     for name in _SERVICES:
         deployment = cluster.objects("deployments")[f"trackops-{name}"]
@@ -79,7 +85,7 @@ def _all_are_ready(cluster: Cluster) -> None:
 
 
 def _accounts_may_do_nothing(cluster: Cluster) -> None:
-    for name in _SERVICES:
+    for name in _WORKLOADS:
         for verb, resource in (("get", "secrets"), ("list", "pods"), ("create", "jobs")):
             assert not cluster.may(f"trackops-{name}", verb, resource)
         assert not cluster.may(f"trackops-{name}", "*", "*")

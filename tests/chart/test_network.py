@@ -81,6 +81,7 @@ def test_policies_allow_exactly_what_settings_use() -> None:
     assert ("saga-orchestrator", "payment", 5055) in used
     assert ("order", "kafka", 9092) in used
     assert ("setup", "postgres", 5432) in used
+    assert ("edge", "identity", 9056) in used
     out = _allowed(manifests, "egress", "to")
     into = {(other, mine, port) for mine, other, port in _allowed(manifests, "ingress", "from")}
     assert out == used

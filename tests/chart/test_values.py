@@ -9,6 +9,7 @@ import pytest
 from .chart import SCENARIOS, Manifest, Refused, containers, named, of_kind, scenario
 
 _SERVICES = ["identity", "inventory", "order", "outbox-relay", "payment", "saga-orchestrator"]
+_WORKLOADS = ["edge", *_SERVICES]
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("minimal", {"database.secretName": ""}, "services.order.database.secretName is missing"),
@@ -38,6 +39,14 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         {"services.order.extraEnv": {"TRACKOPS_LISTEN": "x"}},
         "extraEnv of order sets TRACKOPS_LISTEN",
     ),
+    ("minimal", {"edge.enabled": True}, "edge.https.existingSecret is missing"),
+    ("minimal", {"edge.ingress.enabled": True}, "they lead to the edge"),
+    ("trial", {"tls.callers": ["cli"]}, "tls.callers lacks edge"),
+    ("trial", {"edge.ingress.enabled": True}, "edge.hosts is empty"),
+    ("trial", {"edge.tls.existingSecret": "t"}, "edge.tls.existingSecret is set, and the chart"),
+    ("production", {"edge.httpRoute.enabled": True}, "edge.httpRoute.parentRefs is empty"),
+    ("production", {"edge.https.issuerRef.name": "i"}, "existingSecret and edge.https.issuerRef"),
+    ("production", {"edge.image": "envoy"}, "/edge/image"),
     ("minimal", {"nonsense": 1}, "nonsense"),
     ("minimal", {"networkPolicy.servers.kafka.ports": [0]}, "/networkPolicy/servers/kafka/ports"),
 ]
@@ -120,13 +129,13 @@ def _keys(node: Any) -> set[tuple[str, str]]:
 def test_several_pods_have_a_budget_and_one_has_none() -> None:
     assert of_kind(scenario("minimal"), "PodDisruptionBudget") == {}
     several = of_kind(scenario("production"), "PodDisruptionBudget")
-    assert sorted(several) == [f"trackops-{name}" for name in _SERVICES]
+    assert sorted(several) == [f"trackops-{name}" for name in _WORKLOADS]
 
 
 def test_an_autoscaler_takes_the_place_of_replicas() -> None:
     manifests = scenario("everything")
     scalers = of_kind(manifests, "HorizontalPodAutoscaler")
-    assert sorted(scalers) == [f"trackops-{name}" for name in _SERVICES]
+    assert sorted(scalers) == [f"trackops-{name}" for name in _WORKLOADS]
     kinds = [one["type"] for one in scalers["trackops-outbox-relay"]["spec"]["metrics"]]
     assert kinds == ["Resource", "Object"]
     for deployment in of_kind(manifests, "Deployment").values():
@@ -135,8 +144,35 @@ def test_an_autoscaler_takes_the_place_of_replicas() -> None:
 
 def test_a_pod_is_killed_only_after_it_could_stop_by_itself() -> None:
     changes = {"stopDelaySeconds": 7, "stopGraceSeconds": 30}
-    deployment = named(scenario("minimal", changes), "Deployment", "trackops-order")
-    assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 57
+    manifests = scenario("trial", changes)
+    service = named(manifests, "Deployment", "trackops-order")["spec"]["template"]["spec"]
+    assert service["terminationGracePeriodSeconds"] == 57
+    edge = named(manifests, "Deployment", "trackops-edge")["spec"]["template"]["spec"]
+    assert edge["terminationGracePeriodSeconds"] == 47
+    assert edge["containers"][0]["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "37"]
+
+
+@pytest.mark.parametrize("values", sorted(SCENARIOS))
+def test_a_new_pod_is_ready_for_a_while_before_an_old_one_goes(values: str) -> None:
+    """Longer than clients take to connect anew, which is 2 s at most."""
+    for deployment in of_kind(scenario(values), "Deployment").values():
+        assert deployment["spec"]["minReadySeconds"] > 2
+        rolling = deployment["spec"]["strategy"]["rollingUpdate"]
+        assert rolling == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_the_numbers_of_a_pod_are_scraped_once() -> None:
+    manifests = scenario("everything")
+    (monitor,) = of_kind(manifests, "ServiceMonitor").values()
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    (endpoint,) = monitor["spec"]["endpoints"]
+    scraped = [
+        one["spec"]["selector"]["app.kubernetes.io/component"]
+        for one in of_kind(manifests, "Service").values()
+        if wanted <= one["metadata"]["labels"].items()
+        and endpoint["port"] in {port["name"] for port in one["spec"]["ports"]}
+    ]
+    assert sorted(scraped) == _WORKLOADS
 
 
 def test_selectors_hold_no_version() -> None:

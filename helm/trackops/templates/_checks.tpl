@@ -2,7 +2,10 @@
 Refuses values that are missing or contradict each other; all of them at once, one line each.
 */}}
 {{- define "trackops.check" -}}
-{{- $problems := concat (include "trackops.serverProblems" . | fromYamlArray) (include "trackops.serviceProblems" . | fromYamlArray) -}}
+{{- $problems := list -}}
+{{- range list "trackops.serverProblems" "trackops.serviceProblems" "trackops.edgeProblems" -}}
+{{- $problems = concat $problems (include . $ | fromYamlArray) -}}
+{{- end -}}
 {{- if $problems -}}
 {{- fail (printf "\n\ntrackops: these values cannot be installed:\n  - %s\n" (join "\n  - " $problems)) -}}
 {{- end -}}

@@ -45,6 +45,10 @@ Usage: include "trackops.environment" (dict "root" $ "service" $service "values"
   valueFrom:
     {{- include "trackops.secretKeyRef" (dict "root" .root "name" $values.serviceClients.secretName "key" .service.name "own" (printf "client-%s" .service.name)) | nindent 4 }}
 {{- end }}
+{{- if and (eq .service.name "identity") $values.edge.podNetworks }}
+- name: TRACKOPS_TRUSTED_PROXIES
+  value: {{ join "," $values.edge.podNetworks | quote }}
+{{- end }}
 {{- if has "service-clients" .service.uses }}
 {{- include "trackops.firstClients" .root }}
 {{- end }}

@@ -39,12 +39,47 @@ Usage: range (include "trackops.mesh" . | fromYamlArray)
 {{- end }}
 
 {{/*
-The values of one service: `defaults`, and over them its entry in `services`. As YAML.
+The values of one service, or of the edge: `defaults`, and over them its own. As YAML.
 Usage: include "trackops.serviceValues" (dict "root" $ "name" "order") | fromYaml
 */}}
 {{- define "trackops.serviceValues" -}}
-{{- $own := index .root.Values.services .name | default dict -}}
+{{- $own := ternary .root.Values.edge (index .root.Values.services .name | default dict) (eq .name "edge") -}}
 {{- mergeOverwrite (deepCopy .root.Values.defaults) (deepCopy $own) | toYaml -}}
+{{- end }}
+
+{{/*
+The names of what runs as a Deployment, as a list: the services, and the edge where there is one.
+*/}}
+{{- define "trackops.workloads" -}}
+{{- $names := list -}}
+{{- range include "trackops.mesh" . | fromYamlArray -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- ternary (append $names "edge") $names .Values.edge.enabled | toYaml -}}
+{{- end }}
+
+{{/*
+How the pods of a Deployment are replaced, as fields of its spec: one by one, none of them before its successor is ready.
+*/}}
+{{- define "trackops.rollout" -}}
+# A client connects anew within 2 s at most (trackops_common/grpc/channels.py). So each new pod is known to its clients
+# before the next old one goes.
+minReadySeconds: 5
+strategy:
+  type: RollingUpdate
+  rollingUpdate:
+    maxSurge: 1
+    maxUnavailable: 0
+{{- end }}
+
+{{/*
+Where one service has its probes and metrics.
+Usage: include "trackops.httpPort" (dict "root" $ "name" "identity")
+*/}}
+{{- define "trackops.httpPort" -}}
+{{- range include "trackops.mesh" .root | fromYamlArray -}}
+{{- if eq .name $.name -}}{{ .httpPort }}{{- end -}}
+{{- end -}}
 {{- end }}
 
 {{/*

@@ -31,6 +31,32 @@ Usage: include "trackops.certifiedNames" (dict "root" $ "name" $service.name) | 
 {{- end }}
 
 {{/*
+The certificates of the release, as a list: of its services, of those who call them, and what the edge shows to the
+outside.
+  name      its Secret is <release>-<name>-tls
+  dnsNames  what stands in it
+  issuer    who signs it by cert-manager; without a name, nobody
+*/}}
+{{- define "trackops.certificates" -}}
+{{- $mesh := .Values.tls.certManager.issuerRef -}}
+{{- $all := list -}}
+{{- range include "trackops.mesh" . | fromYamlArray -}}
+{{- $names := include "trackops.certifiedNames" (dict "root" $ "name" .name) | fromYamlArray -}}
+{{- $all = append $all (dict "name" .name "dnsNames" $names "issuer" $mesh) -}}
+{{- end -}}
+{{- range .Values.tls.callers -}}
+{{- $all = append $all (dict "name" . "dnsNames" (list .) "issuer" $mesh) -}}
+{{- end -}}
+{{- if and .Values.edge.enabled (not .Values.edge.https.existingSecret) -}}
+{{- $inside := include "trackops.serviceName" (dict "root" . "name" "edge") -}}
+{{- $names := .Values.edge.hosts | default (list $inside (printf "%s.%s.svc" $inside .Release.Namespace) "localhost") -}}
+{{- $issuer := include "trackops.httpsIssuer" . | fromYaml -}}
+{{- $all = append $all (dict "name" "edge-https" "dnsNames" $names "issuer" $issuer) -}}
+{{- end -}}
+{{- toYaml $all -}}
+{{- end }}
+
+{{/*
 Where that Secret is mounted. As a whole folder: the kubelet does not renew a single file.
 */}}
 {{- define "trackops.tlsFolder" -}}
