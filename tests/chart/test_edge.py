@@ -80,6 +80,7 @@ def test_every_file_that_envoy_reads_is_mounted(values: str) -> None:
     read = [settings.certificate, settings.private_key]
     if tls := settings.services_tls:
         read += [tls.certificate, tls.private_key, tls.authority]
+    assert {path.name for path in read} == {"tls.crt", "tls.key", "ca.crt"}, "keys of the Secrets"
     assert {str(PurePosixPath(path).parent) for path in read} <= set(mounts.values())
     assert str(settings.folder) in mounts.values()
 

@@ -193,6 +193,25 @@ def test_only_in_development_a_server_shows_its_insides_to_whoever_asks(
                 assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
+def test_a_client_is_sent_away_after_a_while_and_its_stream_goes_on(programs: Programs) -> None:
+    target = f"127.0.0.1:{Ports.free().order}"
+    process = programs.start(TRACKOPS_LISTEN=target, TRACKOPS_MAX_CONNECTION_AGE_SECONDS="1")
+    process.wait_logged("serving")
+    states: list[grpc.ChannelConnectivity] = []
+
+    with grpc.insecure_channel(target) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        stream = stub.Watch(health_pb2.HealthCheckRequest(), timeout=60)
+        assert next(stream).status == health_pb2.HealthCheckResponse.SERVING
+        channel.subscribe(states.append)
+        wait_for(lambda: grpc.ChannelConnectivity.READY in states)
+        wait_for(lambda: states[-1] is grpc.ChannelConnectivity.IDLE, what="the client has left")
+        assert stub.Check(health_pb2.HealthCheckRequest()).status, "it connects again"
+
+        process.terminate()
+        assert next(stream).status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
 def test_a_service_that_finds_no_identity_service_does_not_serve(programs: Programs) -> None:
     process = programs.start(
         TRACKOPS_IDENTITY_TARGET="127.0.0.1:1", TRACKOPS_START_TIMEOUT_SECONDS="0.1"

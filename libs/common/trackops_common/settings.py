@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, NonNegativeInt, SecretStr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -84,6 +84,10 @@ class ServiceSettings(OptionalKafkaSettings):
     leave first: gRPC cancels what has reached a server that stops and is not yet in a handler."""
     stop_grace_seconds: float = 10.0
     """How long calls in flight may go on after SIGTERM."""
+    max_connection_age_seconds: NonNegativeInt = 300
+    """How long a client keeps one connection, give or take a tenth; for the next one it asks for
+    the addresses anew, and so finds servers that are new. Calls in flight end on the old one,
+    streams within an hour. 0: for ever."""
     max_streams: int = 10_000
     """Streams of responses that are open at a time, at most; above it callers are told to wait."""
     request_retention_days: int = 7

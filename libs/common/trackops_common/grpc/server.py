@@ -52,6 +52,8 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _BIND_SECONDS = 5.0
 _IDENTITY_PAUSE_SECONDS = 0.5
+_STREAMS_SECONDS = 3600
+"""How long streams go on over a connection that is too old: as long as the edge lets one last."""
 _SERVER_OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
@@ -260,7 +262,8 @@ def _build(
     settings: ServiceSettings, application: Application, access: Access, streams: OpenStreams
 ) -> tuple[grpc.aio.Server, _HealthServicer]:
     interceptors = [KnownCallers(settings.callers)] if settings.tls else []
-    server = grpc.aio.server(interceptors=interceptors, options=_SERVER_OPTIONS)
+    options = [*_SERVER_OPTIONS, *_age_options(settings.max_connection_age_seconds)]
+    server = grpc.aio.server(interceptors=interceptors, options=options)
     registry = application.vitals.registry
     meters = None if registry is None else CallMeters(registry)
     server.add_generic_rpc_handlers(
@@ -271,6 +274,16 @@ def _build(
     if settings.environment == "development":
         _show_insides(server, application.rpc_services)
     return server, health_servicer
+
+
+def _age_options(seconds: int) -> Sequence[tuple[str, int]]:
+    """A client that is told to leave connects again, to whatever its name leads to by then."""
+    if not seconds:
+        return []
+    return [
+        ("grpc.max_connection_age_ms", seconds * 1000),
+        ("grpc.max_connection_age_grace_ms", _STREAMS_SECONDS * 1000),
+    ]
 
 
 def _show_insides(server: grpc.aio.Server, services: Sequence[RpcService]) -> None:
