@@ -21,12 +21,14 @@ from trackops_edge.replies import (
 )
 from trackops_edge.settings import Address, EdgeSettings, Rate
 
-__all__ = ["CONFIGURATION", "files", "write"]
+__all__ = ["CONFIGURATION", "LEAVING", "files", "write"]
 
 Json = dict[str, Any]
 
 CONFIGURATION = "envoy.yaml"
 """The file to start Envoy with."""
+LEAVING = "leaving"
+"""The file that, replaced by one that says 1, has Envoy ask its callers to connect elsewhere."""
 
 _TYPES = "type.googleapis.com/envoy"
 _MORE_THAN_THE_ROUTE = 1  # s, so that the service says itself that time is up
@@ -38,6 +40,7 @@ def files(settings: EdgeSettings) -> Mapping[str, bytes]:
     texts = {
         CONFIGURATION: _configuration(settings),
         "problems.lua": _own("problems.lua"),
+        LEAVING: "0",
         "openapi.json": openapi,
         "docs.html": page(json.loads(openapi)),
     }
@@ -70,6 +73,7 @@ def _values(settings: EdgeSettings) -> Json:
         "listen": _address(settings.listen),
         "listen_http": _address(settings.listen_http),
         "certificate": _from_file("certificate", settings),
+        "leaving_file": str(folder / LEAVING),
         "problems_file": str(folder / "problems.lua"),
         "contract_file": str(folder / "contract.pb"),
         "issuer": settings.issuer,

