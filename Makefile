@@ -1,6 +1,6 @@
 # The two commands that matter: `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help venv up down reset status demo test test-helm images chaos fuzz audit lint format proto bench explain-listing clean
+.PHONY: help venv up down reset status demo test test-helm images compose-secrets chaos fuzz audit lint format proto bench explain-listing clean
 BIN := .venv/bin
 
 help: ## What can be made
@@ -38,6 +38,9 @@ audit: venv ## Known vulnerabilities of the locked packages; asks PyPI about eac
 
 images: ## An image of each service; BUILD, BASE, REGISTRY and TAG as in scripts/images.sh
 	@scripts/images.sh
+
+compose-secrets: venv ## What compose.yaml reads as secrets, into .compose; harmless to repeat
+	@$(BIN)/python scripts/compose_secrets.py
 
 test-helm: venv ## Install, upgrade, test, roll back and remove the chart on the cluster of KUBECONFIG
 	$(BIN)/python -m pytest -s helm/tests
