@@ -55,7 +55,7 @@ proto: venv ## Regenerate libs/stubs and the edge's OpenAPI document from protos
 	$(BIN)/python scripts/proto.py
 	$(BIN)/python scripts/openapi.py
 
-bench: venv ## Measure, each figure beside its baseline; writes .trackops/bench.json
+bench: venv ## Measure, half an hour; writes docs/benchmarks.md; BENCH_PARTS=orders,confirmed,sagas,relay,size,idle for some
 	@$(BIN)/python -m bench
 
 explain-listing: venv ## Plans of ListOrders among a million orders; PLANS=--plans shows them whole
