@@ -128,11 +128,6 @@ def replicas() -> Iterator[Replicas]:
             yield Replicas(stack, started)
 
 
-@pytest.fixture(scope="module")
-def mesh(replicas: Replicas) -> Mesh:
-    return Mesh(replicas.stack)
-
-
 def order() -> pb.CreateOrderRequest:
     return pb.CreateOrderRequest(
         request_id=str(uuid.uuid4()),
@@ -167,9 +162,12 @@ async def decided(orders: Any, order_id: str) -> Order:
     raise AssertionError(f"nobody decided {order_id}")
 
 
+@pytest.mark.alone
 async def test_every_service_is_replaced_under_load_and_no_call_and_no_event_is_lost(
-    replicas: Replicas, mesh: Mesh
+    replicas: Replicas,
 ) -> None:
+    mesh = Mesh(replicas.stack)
+
     async def token() -> str:
         return await asyncio.to_thread(mesh.token)
 
