@@ -54,10 +54,11 @@ class ProviderServer:
     answer is one to something done.
     """
 
-    def __init__(self, certificate: trustme.LeafCert) -> None:
+    def __init__(self, certificate: trustme.LeafCert, *, books: Books | None = None) -> None:
+        """Listens from now on."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(context)
-        self._simulator = SimulatedProvider(sleep=lambda _: None)
+        self._simulator = SimulatedProvider(sleep=lambda _: None, books=books)
         self._server = _Server(("127.0.0.1", 0), context, self)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
