@@ -73,7 +73,12 @@ def read_orders(cursor: Any) -> Mapping[str, OrderRow]:
         "SELECT order_id::text, coalesce(details #>> '{metadata,request}', ''), state, version,"
         " total_minor FROM trackops_order.orders",
     )
-    return {row[0]: OrderRow(*row, lines=lines[row[0]], timeline=timelines[row[0]]) for row in rows}
+    return {
+        order_id: OrderRow(
+            order_id, request_id, state, version, total, lines[order_id], timelines[order_id]
+        )
+        for order_id, request_id, state, version, total in rows
+    }
 
 
 def read_confirm_times(cursor: Any) -> Sequence[float]:
