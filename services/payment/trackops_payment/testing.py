@@ -186,8 +186,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        body = json.loads(self.rfile.read(int(headers["content-length"])))
-        answer = self.server.provider.handle(self.path, headers, body)
+        length = int(headers["content-length"])
+        content = self.rfile.read(length)
+        if len(content) < length:  # the client has gone
+            self.close_connection = True
+            return
+        answer = self.server.provider.handle(self.path, headers, json.loads(content))
         if answer is None:
             self.close_connection = True
             return

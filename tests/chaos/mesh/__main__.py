@@ -30,7 +30,7 @@ def main() -> int:
     kinds = [kind.strip() for kind in named.split(",") if kind.strip() != "none"]
     planned = schedule(seed, seconds, kinds) if kinds else []
     console = Console(width=110, highlight=False)
-    console.print(f"CHAOS_SEED={seed}: {len(planned)} faults planned", *planned, sep="\n")
+    console.print(f"CHAOS_SEED={seed}: {len(planned)} faults planned", *map(str, planned), sep="\n")
     with TemporaryDirectory(prefix="trackops-chaos-") as folder:
         Path(folder).chmod(0o755)
         ahead = patched(Path(folder, "ahead"), [CLOCK_AHEAD])

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import psutil
 import redis
 
+from trackops_cli.local.errors import ServerNotReady
 from trackops_cli.local.processes import ManagedProcess
 from trackops_cli.local.server import Server
 from trackops_cli.testing import wait_for
@@ -24,6 +25,7 @@ from .world import Replica, World
 __all__ = ["Window", "Windows", "apply_all"]
 
 _SLOW_SECONDS = 0.04
+_STARTS = 5
 
 _pause = threading.Event().wait
 
@@ -117,7 +119,7 @@ def _stop_at_once(world: World, fault: Planned) -> None:
     psutil.Process(pid).send_signal(signal.SIGQUIT)
     wait_for(lambda: _is_over(process), seconds=60, what="Postgres's end")
     _pause(fault.seconds)
-    world.stack.postgres.start()
+    _start(world.stack.postgres)
 
 
 def _is_over(process: ManagedProcess) -> bool:
@@ -128,7 +130,15 @@ def _kill_server(world: World, fault: Planned) -> None:
     server = _server(world, fault.target)
     server.stop(grace_seconds=0)
     _pause(fault.seconds)
-    server.start()
+    _start(server)
+
+
+def _start(server: Server) -> None:
+    """A start that is repeated goes on waiting: a busy machine takes its time."""
+    for _ in range(_STARTS - 1):
+        with suppress(ServerNotReady):
+            return server.start()
+    return server.start()
 
 
 def _server(world: World, name: str) -> Server:

@@ -40,12 +40,18 @@ class Way:
         self._connections: set[_Connection] = set()
         self._delay_seconds = 0.0
         self._refuses = False
+        self._server: asyncio.Server | None = None
         self.port = 0
 
     async def open(self) -> None:
         """Begin to listen."""
-        server = await asyncio.start_server(self._accept, HOST, 0)
-        self.port = int(server.sockets[0].getsockname()[1])
+        self._server = await asyncio.start_server(self._accept, HOST, 0)
+        self.port = int(self._server.sockets[0].getsockname()[1])
+
+    def close(self) -> None:
+        """Listen no more. In the loop's thread."""
+        if self._server is not None:
+            self._server.close()
 
     def slow(self, delay_seconds: float) -> None:
         """Hold back each chunk for so long, in both directions."""
@@ -117,6 +123,7 @@ class Ways:
     """Makes ways, and carries what passes on them in a thread of its own."""
 
     def __init__(self) -> None:
+        self._ways: list[Way] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="ways", daemon=True)
         self._thread.start()
@@ -134,9 +141,12 @@ class Ways:
         """A way to that port of loopback, open."""
         way = Way(server_port, self._loop)
         self._run(way.open())
+        self._ways.append(way)
         return way
 
     async def _end(self) -> None:
+        for way in self._ways:
+            way.close()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
