@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import psutil
 import redis
 
-from trackops_cli.local.errors import ServerNotReady
+from trackops_cli.local.errors import StackError
 from trackops_cli.local.processes import ManagedProcess
 from trackops_cli.local.server import Server
 from trackops_cli.testing import wait_for
@@ -116,8 +116,11 @@ def _stop_at_once(world: World, fault: Planned) -> None:
     process = world.stack.postgres.process
     pid = process.pid
     assert pid is not None
-    psutil.Process(pid).send_signal(signal.SIGQUIT)
+    postmaster = psutil.Process(pid)
+    backends = postmaster.children(recursive=True)
+    postmaster.send_signal(signal.SIGQUIT)
     wait_for(lambda: _is_over(process), seconds=60, what="Postgres's end")
+    psutil.wait_procs(backends, timeout=60)  # the last of them to end lets go of its memory
     _pause(fault.seconds)
     _start(world.stack.postgres)
 
@@ -134,9 +137,9 @@ def _kill_server(world: World, fault: Planned) -> None:
 
 
 def _start(server: Server) -> None:
-    """A start that is repeated goes on waiting: a busy machine takes its time."""
+    """Again and again: a busy machine takes its time, also to let go of what was killed."""
     for _ in range(_STARTS - 1):
-        with suppress(ServerNotReady):
+        with suppress(StackError):
             return server.start()
     return server.start()
 
