@@ -1,6 +1,6 @@
 # The two commands that matter: `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help venv up down reset status demo test test-helm images compose-secrets chaos fuzz audit lint format proto bench explain-listing clean
+.PHONY: help venv up down reset status demo test test-helm images compose-secrets chaos chaos-relay chaos-broken fuzz audit lint format proto bench explain-listing clean
 BIN := .venv/bin
 
 help: ## What can be made
@@ -27,8 +27,14 @@ demo: venv ## 200 orders through every service, checked; `make up` if needed
 test: lint ## Lint, then every test, on servers of its own; WORKERS=n: in so many processes (2)
 	$(BIN)/python -m pytest -n $(or $(WORKERS),2) --no-loadscope-reorder
 
-chaos: venv ## 20 rounds of faults on the relay, 5,000 events/s through replicas that come and go
-	TRACKOPS_CHAOS_ROUNDS=20 TRACKOPS_CHAOS_RATE=5000 $(BIN)/python -m pytest -s tests/chaos
+chaos: venv ## Five minutes of load and faults on the whole mesh, judged; CHAOS_MINUTES=n CHAOS_SEED=n CHAOS_RATE=n
+	@CHAOS_MINUTES=$(CHAOS_MINUTES) CHAOS_SEED=$(CHAOS_SEED) CHAOS_RATE=$(CHAOS_RATE) $(BIN)/python -m tests.chaos.mesh
+
+chaos-broken: venv ## The same on meshes with one mechanism taken out each, which the judge must notice
+	@$(BIN)/python -m tests.chaos.mesh.broken
+
+chaos-relay: venv ## 20 rounds of faults on the relay, 5,000 events/s through replicas that come and go
+	TRACKOPS_CHAOS_ROUNDS=20 TRACKOPS_CHAOS_RATE=5000 $(BIN)/python -m pytest -s tests/chaos/test_relay_rounds.py
 
 fuzz: venv ## 50,000 damaged requests to every RPC, directly and through the edge; FUZZ_CALLS=n FUZZ_SEED=n
 	FUZZ_CALLS=$(or $(FUZZ_CALLS),50000) $(BIN)/python -m pytest -s tests/hostile/test_fuzz.py

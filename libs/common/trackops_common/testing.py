@@ -243,6 +243,11 @@ class ServiceProcess:
             pause.wait(0.02)
         return lines
 
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
     def terminate(self) -> None:
         """Send SIGTERM."""
         self._process.terminate()
