@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
 from typing import Any
 
+import grpc
 import pytest
 from trackops.inventory.v1.inventory_service_pb2 import AdjustStockRequest
 from trackops.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
@@ -119,6 +120,33 @@ async def sagas_at(mesh: Mesh, replica: Replica, subjects: Sequence[str]) -> lis
         return [(await sagas.GetSaga(one)).saga for one in wanted]
 
 
+class Ailing(grpc.GenericRpcHandler):
+    """A payment service that answers every call with a fault of its own."""
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+        asked = handler_call_details.method.startswith("/trackops.payment.")
+        return grpc.unary_unary_rpc_method_handler(self._fail) if asked else None
+
+    @staticmethod
+    async def _fail(_request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        await context.abort(grpc.StatusCode.INTERNAL, "ailing")
+        raise AssertionError
+
+
+@asynccontextmanager
+async def ailing_at(address: str) -> AsyncIterator[None]:
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((Ailing(),))
+    server.add_insecure_port(address)
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(grace=None)
+
+
 async def until_it_failed(
     mesh: Mesh, replica: Replica, subjects: Sequence[str], *, more_than: int = 0
 ) -> int:
@@ -145,25 +173,27 @@ async def test_a_saga_goes_on_with_the_other_release_both_ways(
 ) -> None:
     """It is begun by the previous release, tried by this one and ended by the previous one.
 
-    Payment is away until then, so each has something of its own to store.
+    Payment fails until then, so each stores attempts that were in vain.
     """
     saga, other_saga = replicas.of("saga_orchestrator")
-    replicas.start(previous, without=[*replicas.of("payment"), other_saga])
+    payments = replicas.of("payment")
+    replicas.start(previous, without=[*payments, other_saga])
     await fill_shelf(mesh, replicas)
     async with stub_of(mesh, replicas.targets["order"], OrderServiceStub) as orders:
-        placed = [(await orders.CreateOrder(order())).order.order_id for _ in range(3)]
-        tried = await until_it_failed(mesh, saga, placed)
+        async with ailing_at(payments[0].address):
+            placed = [(await orders.CreateOrder(order())).order.order_id for _ in range(3)]
+            tried = await until_it_failed(mesh, saga, placed)
 
-        await asyncio.to_thread(replicas.migrate)
-        await asyncio.to_thread(hand_over, saga, None)
-        tried = await until_it_failed(mesh, saga, placed, more_than=tried)
-        for one in await sagas_at(mesh, saga, placed):
-            numbers = [attempt.number for attempt in payment_of(one).attempt_log]
-            assert numbers[:tried] == list(range(1, tried + 1)), "an attempt is not in the books"
+            await asyncio.to_thread(replicas.migrate)
+            await asyncio.to_thread(hand_over, saga, None)
+            tried = await until_it_failed(mesh, saga, placed, more_than=tried)
+            for one in await sagas_at(mesh, saga, placed):
+                numbers = [attempt.number for attempt in payment_of(one).attempt_log]
+                assert numbers[:tried] == list(range(1, tried + 1)), "some are not in the books"
 
-        await asyncio.to_thread(hand_over, saga, previous)
-        tried = await until_it_failed(mesh, saga, placed, more_than=tried)
-        replicas.start(previous)
+            await asyncio.to_thread(hand_over, saga, previous)
+            await until_it_failed(mesh, saga, placed, more_than=tried)
+        await asyncio.to_thread(replicas.start, previous)
         ended = await until_decided(orders, placed)
     assert {checks.end_of(one) for one in ended.values()} == {("CONFIRMED", "")}
 
