@@ -45,7 +45,7 @@ def replicas(previous: Release) -> Iterator[Replicas]:
 
 
 @pytest.fixture(scope="module")
-def mesh(replicas: Replicas) -> Mesh:
+def replicated_mesh(replicas: Replicas) -> Mesh:
     return Mesh(replicas.stack)
 
 
@@ -168,13 +168,15 @@ def payment_of(saga: Saga) -> SagaStep:
     return step
 
 
+@pytest.mark.alone
 async def test_a_saga_goes_on_with_the_other_release_both_ways(
-    previous: Release, replicas: Replicas, mesh: Mesh
+    previous: Release, replicas: Replicas, replicated_mesh: Mesh
 ) -> None:
     """It is begun by the previous release, tried by this one and ended by the previous one.
 
     Payment fails until then, so each stores attempts that were in vain.
     """
+    mesh = replicated_mesh
     saga, other_saga = replicas.of("saga_orchestrator")
     payments = replicas.of("payment")
     replicas.start(previous, without=[*payments, other_saga])
@@ -204,10 +206,12 @@ def hand_over(saga: Replica, release: Release | None) -> None:
     saga.wait_serving()
 
 
+@pytest.mark.alone
 async def test_every_service_is_upgraded_under_load_and_half_of_them_rolled_back(
-    previous: Release, replicas: Replicas, mesh: Mesh
+    previous: Release, replicas: Replicas, replicated_mesh: Mesh
 ) -> None:
     """No call fails, no event is lost or doubled, and every order is decided as it must be."""
+    mesh = replicated_mesh
     replicas.start(previous)
     await fill_shelf(mesh, replicas)
     with closing(EventLog(mesh.kafka)) as log:
