@@ -42,7 +42,7 @@ fuzz: venv ## 50,000 damaged requests to every RPC, directly and through the edg
 audit: venv ## Known vulnerabilities of the locked packages; asks PyPI about each, so not part of `make test`
 	$(BIN)/uv tool run pip-audit==2.10.1 --strict --disable-pip --require-hashes --requirement requirements/lock.txt
 
-images: ## An image of each service; BUILD, BASE, REGISTRY and TAG as in scripts/images.sh
+images: ## An image of each service and of the edge; BUILD, BASE, REGISTRY and TAG as in scripts/images.sh
 	@scripts/images.sh
 
 compose-secrets: venv ## What compose.yaml reads as secrets, into .compose; harmless to repeat

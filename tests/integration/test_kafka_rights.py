@@ -16,20 +16,25 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient as _AdminClient
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
     NewTopic,
+    ResourcePatternType,
     ResourceType,
 )
+from confluent_kafka.admin import AdminClient as _AdminClient
 
 from trackops_cli.local.kafka_rights import KAFKA_USERS, KafkaUser, ensure_acls, ensure_users
 from trackops_cli.local.stack import LocalStack
 from trackops_cli.testing import temporary_stack, wait_for
 from trackops_common.kafka_settings import KafkaAccess
-from trackops_common.topics import ORDER_EVENTS, SAGA_RETRIES, TOPICS
+from trackops_common.topic_setup import ensure_topics
+from trackops_common.topics import ORDER_EVENTS, SAGA_RETRIES, TOPICS, Topic
 
 AdminClient: Any = _AdminClient
 
@@ -195,6 +200,45 @@ def _answers(access: KafkaAccess) -> bool:
         return bool(AdminClient({**access.connection, **_QUIET}).list_topics(timeout=3).brokers)
     except KafkaException:
         return False
+
+
+@pytest.fixture
+def setup(stack: LocalStack) -> KafkaAccess:
+    """The user of the chart's setup, with the rights that docs/server-rights.md has for it."""
+    name, password = "trackops_setup", "a password of its own"
+    admin = AdminClient({**stack.kafka.access().connection, **_QUIET})
+    rights = [
+        AclBinding(
+            ResourceType.TOPIC,
+            "trackops.",
+            ResourcePatternType.PREFIXED,
+            f"User:{name}",
+            "*",
+            operation,
+            AclPermissionType.ALLOW,
+        )
+        for operation in (AclOperation.CREATE, AclOperation.DESCRIBE)
+    ]
+    ensure_users(stack.kafka.access(), {name: password})
+    for done in admin.create_acls(rights).values():
+        done.result(_SECONDS)
+    return KafkaAccess.with_password(stack.kafka.bootstrap, name, password)
+
+
+def test_the_setup_makes_topics_of_the_mesh_and_does_nothing_else(
+    setup: KafkaAccess, stack: LocalStack
+) -> None:
+    missing = Topic("trackops.setup.test.v1", partitions=2, config={"retention.ms": "1000"})
+    admin = AdminClient({**stack.kafka.access().connection, **_QUIET})
+    wait_for(lambda: _answers(setup), what="the broker knows the user")
+    try:
+        ensure_topics(setup, [*TOPICS, missing])
+        made = admin.list_topics(timeout=_SECONDS).topics[missing.name]
+        assert len(made.partitions) == missing.partitions
+        for attempt in _ADMINISTRATION:
+            test_it_administers_nothing(setup, attempt)
+    finally:
+        admin.delete_topics([missing.name])[missing.name].result(_SECONDS)
 
 
 def test_nobody_enters_without_a_name_and_its_password(stack: LocalStack, user: KafkaUser) -> None:
