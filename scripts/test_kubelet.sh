@@ -17,7 +17,7 @@ if [ -z "${BOUNDED:-}" ]; then
 fi
 
 K8S_RUN=$(mktemp -d /tmp/trackops-kubelet-XXXXXX)
-export K8S_RUN K8S_NODES=0
+export K8S_RUN K8S_NODES=1
 trap '"$up" down --wipe' EXIT
 
 "$up" image
