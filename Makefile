@@ -1,6 +1,6 @@
 # The two commands that matter: `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help venv up down reset status demo test test-helm images compose-secrets chaos chaos-relay chaos-broken fuzz audit lint format proto bench explain-listing clean
+.PHONY: help venv up down reset status demo test test-helm test-kubelet images compose-secrets chaos chaos-relay chaos-broken fuzz audit lint format proto bench explain-listing clean
 BIN := .venv/bin
 
 help: ## What can be made
@@ -50,6 +50,9 @@ compose-secrets: venv ## What compose.yaml reads as secrets, into .compose; harm
 
 test-helm: venv ## Install, upgrade, test, roll back and remove the chart on the cluster of KUBECONFIG
 	$(BIN)/python -m pytest -s helm/tests
+
+test-kubelet: venv ## The services' images on a real kubelet, to a CONFIRMED order; K8S_UP as in scripts/test_kubelet.sh
+	@scripts/test_kubelet.sh
 
 lint: venv ## ruff, mypy, import-linter, buf, stale stubs
 	@scripts/lint.sh

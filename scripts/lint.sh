@@ -7,7 +7,7 @@ export PATH="$PWD/.venv/bin:$PATH"
 ruff check --quiet .
 ruff format --quiet --check . || { echo "lint: run 'make format'" >&2; exit 1; }
 mypy libs/*/trackops_* services/*/trackops_* edge/trackops_edge cli/trackops_cli bench scripts conftest.py
-for tests in libs/*/tests services/*/tests edge/tests cli/tests helm/tests tests; do  # each has modules of the same names
+for tests in libs/*/tests services/*/tests edge/tests cli/tests helm/tests helm/kubelet/tests tests; do  # each has modules of the same names
   mypy "$tests"
 done
 lint-imports --no-cache --no-logo | tail -n 20

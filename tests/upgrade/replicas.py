@@ -11,14 +11,8 @@ from urllib.request import urlopen
 
 from trackops_cli.local.mesh import ROLES
 from trackops_cli.local.ports import HOST, Ports
-from trackops_cli.local.provision import (
-    connect,
-    ensure_database,
-    ensure_roles,
-    ensure_schemas,
-    migrate,
-)
-from trackops_cli.local.stack import DATABASE, LocalStack
+from trackops_cli.local.provision import migrate
+from trackops_cli.local.stack import LocalStack
 from trackops_cli.testing import wait_for
 from trackops_common.testing import ServiceProcess
 
@@ -139,17 +133,11 @@ class Replicas:
 
     def prepare(self, release: Release) -> None:
         """Servers with schemas, topics and users as that release has them."""
-        stack = self.stack
-        stack.start_servers()
-        passwords = stack.passwords(ROLES)
-        with connect(stack.addresses.admin_url) as admin:
-            ensure_roles(admin, {role: passwords[role] for role in ROLES})
-            ensure_database(admin, DATABASE, ROLES)
-        with connect(stack.admin_url) as admin:
-            ensure_schemas(admin, ROLES)
+        self.stack.start_servers()
+        self.stack.provision_schemas()
         for role in ROLES:
-            release.migrate(role, stack.addresses.database_url(role))
-        stack.provision_kafka()
+            release.migrate(role, self.stack.addresses.database_url(role))
+        self.stack.provision_kafka()
 
     def migrate(self) -> None:
         """Brings the schemas to this release, as an upgrade does before its first new process."""

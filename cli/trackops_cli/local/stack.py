@@ -114,6 +114,15 @@ class LocalStack:
             self._explain(error)
             raise
 
+    def provision_schemas(self) -> None:
+        """The database, roles and their schemas, which may be empty; safe to repeat."""
+        passwords = self.context.home.passwords(ROLES)
+        with connect(self.addresses.admin_url) as admin:
+            ensure_roles(admin, {role: passwords[role] for role in ROLES})
+            ensure_database(admin, DATABASE, ROLES)
+        with connect(self.postgres.url(DATABASE)) as admin:
+            ensure_schemas(admin, ROLES)
+
     def provision_kafka(self) -> None:
         """Topics, and users with their rights; safe to repeat."""
         admin = self.kafka.access()
@@ -175,12 +184,7 @@ class LocalStack:
             self.authority.erase()
 
     def _provision_database(self) -> None:
-        passwords = self.context.home.passwords(ROLES)
-        with connect(self.addresses.admin_url) as admin:
-            ensure_roles(admin, {role: passwords[role] for role in ROLES})
-            ensure_database(admin, DATABASE, ROLES)
-        with connect(self.postgres.url(DATABASE)) as admin:
-            ensure_schemas(admin, ROLES)
+        self.provision_schemas()
         migrate(ROLES, self.addresses.database_url)
 
     def _explain(self, error: Exception) -> None:
