@@ -38,7 +38,7 @@ _ON_THEIR_WAY = 600
 """Orders at most: what a mesh that reaches its aim finishes in about a second."""
 _IN_FLIGHT = 64
 _RATE = 100
-_RATE_SECONDS = 20
+_RATE_SECONDS = 15
 
 _NAMES = {50: "median", 99: "99th percentile"}
 

@@ -9,6 +9,7 @@ that the relay has yet to publish.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
@@ -80,8 +81,7 @@ class History:
 
     def grow_to(self, orders: int) -> None:
         """Until there are so many of them, less than one copy of all; returns analysed."""
-        last = orders // self.template_orders - 1
-        self._say(f"filling the tables with {orders:,} orders")
+        began, last = time.monotonic(), orders // self.template_orders - 1
         for schema, tables in _TABLES.items():
             with _entered(self._stack, schema) as cursor:
                 cursor.execute("SET synchronous_commit = off")
@@ -92,6 +92,7 @@ class History:
             admin.autocommit = True
             admin.cursor().execute("CHECKPOINT")
         self._copies = last
+        self._say(f"filled the tables with {orders:,} orders in {time.monotonic() - began:.0f} s")
 
     def _copy(self, cursor: Cursor, table: str, last: int) -> None:
         cursor.execute(_COLUMNS, (table,))

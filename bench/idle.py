@@ -17,7 +17,7 @@ from trackops_cli.local.stack import LocalStack
 
 __all__ = ["measure"]
 
-_SECONDS = 15
+_SECONDS = 10
 _SETTLE_SECONDS = 5
 
 

@@ -17,8 +17,6 @@ from bench.results import HEADINGS, Results, default_path, shown
 __all__ = ["BEGIN", "END", "page", "summary", "write"]
 
 _ROOT = Path(__file__).resolve().parents[1]
-_PAGE = _ROOT / "docs" / "benchmarks.md"
-_README = _ROOT / "README.md"
 BEGIN = "<!-- table: written by make bench -->"
 END = "<!-- end of table -->"
 _SUMMARY_HEADINGS = ("what", "median", "aim", "met")
@@ -55,12 +53,13 @@ their children used, by the system's own count, the load generators' left out.
 """
 
 
-def write(results: Results) -> Path:
-    """The page, and the table between the README's marks, where they lie in the repository."""
-    _PAGE.write_text(page(results))
-    before, _, rest = _README.read_text().partition(BEGIN)
-    _README.write_text(f"{before}{BEGIN}\n{summary(results)}{END}{rest.partition(END)[2]}")
-    return _PAGE
+def write(results: Results, root: Path = _ROOT) -> Path:
+    """The page, and the table between the README's marks, where they lie below `root`."""
+    target, readme = root / "docs" / "benchmarks.md", root / "README.md"
+    target.write_text(page(results))
+    before, _, rest = readme.read_text().partition(BEGIN)
+    readme.write_text(f"{before}{BEGIN}\n{summary(results)}{END}{rest.partition(END)[2]}")
+    return target
 
 
 def summary(results: Results) -> str:

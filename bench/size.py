@@ -25,7 +25,8 @@ __all__ = ["measure"]
 
 _FEW = 10_000
 _RATE = 150
-_SECONDS = 12
+_SECONDS = 8
+_WARM_UP_SECONDS = 3
 _STUCK_SECONDS = 60
 _PAGE = 50
 _PAGES = 200
@@ -52,11 +53,14 @@ def measure(run: Run) -> Iterator[Figure | Plot]:
 
 def _cost_at(run: Run, stack: LocalStack, history: History, orders: int) -> Sequence[float]:
     history.grow_to(orders)
-    _cost(run, stack)  # caches are warm, and statements prepared, at every size
-    return [_cost(run, stack) for _ in run.each_round(f"confirmed orders beside {orders:,}")]
+    _cost(run, stack, _WARM_UP_SECONDS)  # caches are warm, and statements prepared, at every size
+    seconds = run.seconds(_SECONDS)
+    return [
+        _cost(run, stack, seconds) for _ in run.each_round(f"confirmed orders beside {orders:,}")
+    ]
 
 
-def _cost(run: Run, stack: LocalStack) -> float:
+def _cost(run: Run, stack: LocalStack, seconds: int) -> float:
     """Milliseconds of CPU, of all servers and services, for an order from first to last."""
     url = stack.addresses.database_url("trackops_order")
     written, cpu = rows_written(url), cpu_seconds_of_all(stack)
@@ -64,7 +68,7 @@ def _cost(run: Run, stack: LocalStack) -> float:
         run,
         "create-order",
         stack.addresses.services["order"],
-        seconds=run.seconds(_SECONDS),
+        seconds=seconds,
         rate=_RATE,
     ).calls
     wait_for(

@@ -103,3 +103,15 @@ def test_the_readme_gets_the_figures_that_have_an_aim() -> None:
 def test_the_readme_has_a_place_for_them() -> None:
     text = (Path(__file__).parents[2] / "README.md").read_text()
     assert text.count(report.BEGIN) == text.count(report.END) == 1
+
+
+def test_writing_again_replaces_the_table_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    made = report.write(results(), tmp_path)
+    once = readme.read_text()
+    report.write(results(), tmp_path)
+    table = report.summary(results())
+    assert readme.read_text() == once == f"before\n{report.BEGIN}\n{table}{report.END}\nafter\n"
+    assert made.read_text() == report.page(results())
