@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import signal
 from collections.abc import Generator, Iterator, Sequence
 from types import FrameType
@@ -51,6 +52,8 @@ _FOLDERS_WITH_SERVERS = ("edge/tests/", "tests/contract/", "tests/hostile/")
 def pytest_configure() -> None:
     """A terminated run tears its fixtures down as an interrupted one does."""
     signal.signal(signal.SIGTERM, _interrupt)
+    # A worker is given the width of a terminal, which a console takes for its own once it is made.
+    os.environ.pop("COLUMNS", None)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -14,10 +14,7 @@ from trackops_order.application.cancel_orders import CancelOrder, CancelOrders
 from trackops_order.application.change_orders import ChangeOrders, ChangeOutcome
 from trackops_order.application.close_orders import CloseOrder, CloseOrders
 from trackops_order.application.confirm_orders import ConfirmOrder, ConfirmOrders
-from trackops_order.application.update_order_statuses import (
-    UpdateOrderStatus,
-    UpdateOrderStatuses,
-)
+from trackops_order.application.update_order_statuses import UpdateOrderStatus, UpdateOrderStatuses
 from trackops_order.domain.errors import EtagMismatch, ForbiddenTransition, OrderNotFound
 from trackops_order.domain.events import (
     OrderCancellationRequested,

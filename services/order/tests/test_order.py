@@ -8,7 +8,7 @@ from itertools import permutations, product
 
 import pytest
 
-from trackops_order.domain.details import Address, OrderDetails
+from trackops_order.domain.details import OrderDetails
 from trackops_order.domain.errors import ForbiddenTransition, InvalidOrder, TooManyPieces
 from trackops_order.domain.events import (
     OrderCancelled,
@@ -25,8 +25,6 @@ from trackops_order.testing import placed
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 REJECTION = Rejection("PAYMENT_DECLINED", "the card was declined")
-SOMEWHERE = Address("Ada", ("1 High St",), "", "London", "", "GB")
-NOWHERE = replace(SOMEWHERE, country_code="UK")
 
 Change = Callable[[Order, datetime], OrderEvent]
 
@@ -383,28 +381,3 @@ def test_only_an_order_of_which_a_part_is_shipped_is_closed_short(state: OrderSt
 
     assert (refused.value.frm, refused.value.to) == (state, OrderState.SHIPPED)
     assert order == before
-
-
-@pytest.mark.parametrize("code", ["ABC", "XXX", "XAU", "DEM", "", "eur"])
-def test_a_currency_that_iso_4217_does_not_list_is_refused(code: str) -> None:
-    with pytest.raises(InvalidOrder) as refused:
-        placed(currency_code=code)
-
-    assert refused.value.field == "currency_code"
-
-
-@pytest.mark.parametrize(
-    ("details", "field"),
-    [
-        (OrderDetails(shipping_address=NOWHERE), "shipping_address.country_code"),
-        (OrderDetails(SOMEWHERE, NOWHERE), "billing_address.country_code"),
-    ],
-)
-def test_a_country_that_iso_3166_does_not_list_is_refused(
-    details: OrderDetails, field: str
-) -> None:
-    with pytest.raises(InvalidOrder) as refused:
-        placed(details=details)
-
-    assert refused.value.field == field
-    assert placed(details=OrderDetails(SOMEWHERE, SOMEWHERE)).order.details is not None

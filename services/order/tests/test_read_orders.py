@@ -10,10 +10,8 @@ import pytest
 from trackops_common.errors import TransientError
 from trackops_common.testing import ManualClock
 from trackops_order.application.get_orders import CacheUse, GetOrders, ReadOrder, ReadOutcome
-from trackops_order.application.get_timelines import GetTimelines
 from trackops_order.domain.errors import OrderNotFound, VersionNotReached
-from trackops_order.domain.order import Order, Rejection
-from trackops_order.domain.states import OrderState
+from trackops_order.domain.order import Order
 from trackops_order.testing import InMemoryOrderCache, InMemoryOrders, placed
 
 Get = Callable[[Sequence[UUID]], Sequence[ReadOutcome]]
@@ -385,21 +383,3 @@ def test_an_older_version_than_asked_for_and_a_late_write_are_counted(
     get_orders([ReadOrder(order_id, min_version=4)])
 
     assert get_orders.use == CacheUse(misses=1, stale=1, late_writes=1)
-
-
-def test_a_timeline_has_every_state_oldest_first() -> None:
-    orders = InMemoryOrders()
-    order_id, unknown = _place(orders), uuid.uuid4()
-    with orders() as work:
-        order = work.orders.lock([order_id])[order_id]
-        work.orders.save([order.close(Rejection("R", "m"), ManualClock().now())])
-        work.commit([])
-
-    get = GetTimelines(
-        orders, lambda entries: repr([(e.version, e.state) for e in entries]).encode()
-    )
-    timeline, missing = get([order_id, unknown])
-
-    assert isinstance(missing, OrderNotFound)
-    assert timeline == repr([(1, OrderState.PENDING), (2, OrderState.REJECTED)]).encode()
-    assert orders.timelines([order_id])[order_id][1].rejection == Rejection("R", "m")
