@@ -55,11 +55,12 @@ async def run_load(world: World, load: Load, history: History, harmed: Callable[
 
     Returns once every customer has what they wanted or has given up.
     """
-    rng = random.Random(load.seed)
-    async with _opened(world, history, rng) as (shop, stock, sagas):
+    plans = random.Random(f"plans {load.seed}")
+    waits = random.Random(f"waits {load.seed}")  # drawn from when the mesh says so
+    async with _opened(world, history, waits) as (shop, stock, sagas):
         await _fill_shelves(shop, stock)
         stop = asyncio.Event()
-        operator = asyncio.create_task(_turn_back(shop, sagas, rng, stop))
+        operator = asyncio.create_task(_turn_back(shop, sagas, waits, stop))
         began = time.monotonic()
         customers = []
         for number in range(_MOST_TIMES * load.orders):
@@ -67,7 +68,7 @@ async def run_load(world: World, load: Load, history: History, harmed: Callable[
                 break
             due = began + number / load.orders_per_second
             await asyncio.sleep(max(0, due - time.monotonic()))
-            customers.append(asyncio.create_task(_serve(shop, draw(rng), random.Random(number))))
+            customers.append(asyncio.create_task(_serve(shop, draw(plans), random.Random(number))))
         await asyncio.gather(*customers)
         stop.set()
         await operator
