@@ -139,7 +139,8 @@ VARIANTS: Sequence[Variant] = (
                 "    return AuthorizationRequest(key, payment.terms)\n",
             )
         ],
-        ["lost answers"],
+        [],
+        seconds=20.0,
     ),
     Variant(
         "no check of the epoch in the orchestrator",

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +29,7 @@ from .world import World
 
 __all__ = ["Load", "run_load"]
 
+_MOST_TIMES = 4
 _DECISION_SECONDS = 45.0
 _LOOK_SECONDS = 0.7
 _OVERDUE_SECONDS = 1.5
@@ -49,19 +50,25 @@ class Load:
         return int(self.orders_per_second * self.seconds)
 
 
-async def run_load(world: World, load: Load, history: History) -> None:
-    """Send all of it; returns once every customer has what they wanted or has given up."""
-    rng = random.Random(load.seed)
-    async with _opened(world, history, rng) as (shop, stock, sagas):
+async def run_load(world: World, load: Load, history: History, harmed: Callable[[], bool]) -> None:
+    """Send all of it, and more at the same rate while the mesh is still `harmed`, within bounds.
+
+    Returns once every customer has what they wanted or has given up.
+    """
+    plans = random.Random(f"plans {load.seed}")
+    waits = random.Random(f"waits {load.seed}")  # drawn from when the mesh says so
+    async with _opened(world, history, waits) as (shop, stock, sagas):
         await _fill_shelves(shop, stock)
         stop = asyncio.Event()
-        operator = asyncio.create_task(_turn_back(shop, sagas, rng, stop))
+        operator = asyncio.create_task(_turn_back(shop, sagas, waits, stop))
         began = time.monotonic()
         customers = []
-        for number in range(load.orders):
+        for number in range(_MOST_TIMES * load.orders):
+            if number >= load.orders and not harmed():
+                break
             due = began + number / load.orders_per_second
             await asyncio.sleep(max(0, due - time.monotonic()))
-            customers.append(asyncio.create_task(_serve(shop, draw(rng), random.Random(number))))
+            customers.append(asyncio.create_task(_serve(shop, draw(plans), random.Random(number))))
         await asyncio.gather(*customers)
         stop.set()
         await operator

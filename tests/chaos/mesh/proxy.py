@@ -49,9 +49,11 @@ class Way:
         self.port = int(self._server.sockets[0].getsockname()[1])
 
     def close(self) -> None:
-        """Listen no more. In the loop's thread."""
+        """Listen no more, and end every connection. In the loop's thread."""
+        self._refuses = True
         if self._server is not None:
             self._server.close()
+        self._abort_all()
 
     def slow(self, delay_seconds: float) -> None:
         """Hold back each chunk for so long, in both directions."""
@@ -147,10 +149,7 @@ class Ways:
     async def _end(self) -> None:
         for way in self._ways:
             way.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from rich.console import Console
 from rich.table import Table
@@ -62,7 +62,9 @@ def _told(facts: Facts, order_id: str, calls: Sequence[Call]) -> Iterator[str]:
     """All that is known of one order."""
     if not order_id:
         return
-    yield from (str(call) for call in calls)
+    for _, alike in groupby(calls, key=lambda one: (one.kind, one.code, one.version)):
+        first, *others = alike
+        yield str(first) + (f", and {len(others)} times again" if others else "")
     yield f"order {facts.orders.get(order_id)}"
     yield f"reservation {facts.reservations.get(order_id)}"
     yield f"payment {facts.payments.get(order_id)}"

@@ -36,7 +36,7 @@ def run(
     with watched_vitals(world) as vitals:
         with world.revived():
             harming.start()
-            asyncio.run(run_load(world, load, history))
+            asyncio.run(run_load(world, load, history, harming.is_alive))
             harming.join()
         if failed:
             raise failed[0]
