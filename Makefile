@@ -1,6 +1,6 @@
 # The two commands that matter: `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help venv up down reset status demo test test-helm images chaos fuzz audit lint format proto bench explain-listing clean
+.PHONY: help venv up down reset status demo test test-helm images compose-secrets chaos chaos-relay chaos-broken fuzz audit lint format proto bench explain-listing clean
 BIN := .venv/bin
 
 help: ## What can be made
@@ -24,11 +24,17 @@ status: venv ## Which processes run, and whether they answer
 demo: venv ## 200 orders through every service, checked; `make up` if needed
 	@$(BIN)/trackops demo
 
-test: lint ## Lint, then every test, on servers of its own
-	$(BIN)/python -m pytest
+test: lint ## Lint, then every test, on servers of its own; WORKERS=n: in so many processes (2)
+	$(BIN)/python -m pytest -n $(or $(WORKERS),2) --no-loadscope-reorder
 
-chaos: venv ## 20 rounds of faults on the relay, 5,000 events/s through replicas that come and go
-	TRACKOPS_CHAOS_ROUNDS=20 TRACKOPS_CHAOS_RATE=5000 $(BIN)/python -m pytest -s tests/chaos
+chaos: venv ## Five minutes of load and faults on the whole mesh, judged; CHAOS_MINUTES=n CHAOS_SEED=n CHAOS_RATE=n
+	@CHAOS_MINUTES=$(CHAOS_MINUTES) CHAOS_SEED=$(CHAOS_SEED) CHAOS_RATE=$(CHAOS_RATE) $(BIN)/python -m tests.chaos.mesh
+
+chaos-broken: venv ## The same on meshes with one mechanism taken out each, which the judge must notice
+	@$(BIN)/python -m tests.chaos.mesh.broken
+
+chaos-relay: venv ## 20 rounds of faults on the relay, 5,000 events/s through replicas that come and go
+	TRACKOPS_CHAOS_ROUNDS=20 TRACKOPS_CHAOS_RATE=5000 $(BIN)/python -m pytest -s tests/chaos/test_relay_rounds.py
 
 fuzz: venv ## 50,000 damaged requests to every RPC, directly and through the edge; FUZZ_CALLS=n FUZZ_SEED=n
 	FUZZ_CALLS=$(or $(FUZZ_CALLS),50000) $(BIN)/python -m pytest -s tests/hostile/test_fuzz.py
@@ -38,6 +44,9 @@ audit: venv ## Known vulnerabilities of the locked packages; asks PyPI about eac
 
 images: ## An image of each service and of the edge; BUILD, BASE, REGISTRY and TAG as in scripts/images.sh
 	@scripts/images.sh
+
+compose-secrets: venv ## What compose.yaml reads as secrets, into .compose; harmless to repeat
+	@$(BIN)/python scripts/compose_secrets.py
 
 test-helm: venv ## Install, upgrade, test, roll back and remove the chart on the cluster of KUBECONFIG
 	$(BIN)/python -m pytest -s helm/tests
@@ -52,7 +61,7 @@ proto: venv ## Regenerate libs/stubs and the edge's OpenAPI document from protos
 	$(BIN)/python scripts/proto.py
 	$(BIN)/python scripts/openapi.py
 
-bench: venv ## Measure, each figure beside its baseline; writes .trackops/bench.json
+bench: venv ## Measure, half an hour; writes docs/benchmarks.md; BENCH_PARTS=orders,confirmed,sagas,relay,size,idle for some
 	@$(BIN)/python -m bench
 
 explain-listing: venv ## Plans of ListOrders among a million orders; PLANS=--plans shows them whole

@@ -5,8 +5,9 @@
 
 It sends messages that were encoded beforehand and does not decode the answers,
 so that it costs as little as a Python client can. Prints one JSON object:
-calls, errors, seconds, p50_ms, p99_ms, cpu_share (of one core: near 1.0, the
-generator is the limit and not the server).
+calls and errors (both with the warm-up's), and of the time after the warm-up
+per_s, p50_ms, p90_ms, p99_ms, cpu_share (of one core: near 1.0, the generator
+is the limit and not the server).
 """
 
 from __future__ import annotations
@@ -24,16 +25,24 @@ import grpc
 import uvloop
 from trackops.order.v1 import order_pb2, order_service_pb2
 
+from bench.backlog import Backlog
+from bench.figures import percentile
 from bench.tokens import bearer
 
-_WARM_UP_SECONDS = 2.0
+__all__ = ["WARM_UP_SECONDS", "Load", "Tally", "create_order_requests"]
+
+WARM_UP_SECONDS = 2.0
+CREATE_ORDER = "/trackops.order.v1.OrderService/CreateOrder"
 
 
 @dataclass
 class Tally:
-    """What was counted between warm-up and end."""
+    """What was counted."""
 
     latencies: list[float] = field(default_factory=list)
+    """Between warm-up and end, in seconds."""
+    sent: int = 0
+    answered: int = 0
     errors: int = 0
 
 
@@ -66,28 +75,49 @@ def get_order_requests(order_ids: list[str]) -> Iterator[bytes]:
 class Load:
     """Calls of one method from `begin` to `end` (monotonic clock), after a warm-up."""
 
-    def __init__(self, target: str, method: str, requests: Iterator[bytes], seconds: float) -> None:
-        self._channel = grpc.aio.insecure_channel(target)
-        self._metadata = bearer() if method.startswith("/trackops.") else ()
+    def __init__(
+        self,
+        target: str,
+        method: str,
+        requests: Iterator[bytes],
+        seconds: float,
+        backlog: Backlog | None = None,
+    ) -> None:
+        """Clients wait for room in `backlog` before they send."""
+        self.channel = grpc.aio.insecure_channel(target)
+        self.metadata = bearer() if method.startswith("/trackops.") else ()
         self._call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
-        self._call = self._channel.unary_unary(method)
+        self._call = self.channel.unary_unary(method)
         self._requests = requests
-        self._begin = time.monotonic() + _WARM_UP_SECONDS
+        self._backlog = backlog
+        self._begin = time.monotonic() + WARM_UP_SECONDS
         self._end = self._begin + seconds
         self._seconds = seconds
-        self._tally = Tally()
+        self.tally = Tally()
 
     async def run(self, *, in_flight: int, rate: float) -> dict[str, float]:
         """Send `rate` calls a second, or keep `in_flight` open where it is 0."""
         clients = [self._pacemaker(rate)] if rate else [self._client() for _ in range(in_flight)]
+        watching = asyncio.create_task(self._watch_backlog())
         cpu_at_begin, *_ = await asyncio.gather(self._cpu_at_begin(), *clients)
         cpu = time.process_time() - (cpu_at_begin or 0.0)
-        await self._channel.close()
-        return _summary(self._tally, self._seconds, cpu)
+        watching.cancel()
+        await self.channel.close()
+        return _summary(self.tally, self._seconds, cpu)
+
+    async def send(self, request: bytes) -> bytes:
+        """One call, as a subclass may extend it; raises `grpc.aio.AioRpcError`."""
+        return await self._call(request, timeout=30, metadata=self.metadata)
 
     async def _client(self) -> None:
         while (now := time.monotonic()) < self._end:
+            if self._backlog is not None:
+                await self._backlog.room(lambda: self.tally.sent)
             await self._send(now)
+
+    async def _watch_backlog(self) -> None:
+        if self._backlog is not None:
+            await self._backlog.watch(lambda: self.tally.answered)
 
     async def _pacemaker(self, rate: float) -> None:
         """Sends on time, whatever the answers take; latency counts from that time."""
@@ -101,41 +131,27 @@ class Load:
         await asyncio.gather(*calls)
 
     async def _send(self, due: float) -> None:
+        self.tally.sent += 1
         try:
-            await self._call(next(self._requests), timeout=30, metadata=self._metadata)
+            await self.send(next(self._requests))
+            self.tally.answered += 1
         except grpc.aio.AioRpcError:
-            self._tally.errors += 1
+            self.tally.errors += 1
         if due >= self._begin:
-            self._tally.latencies.append(time.monotonic() - due)
+            self.tally.latencies.append(time.monotonic() - due)
 
     async def _cpu_at_begin(self) -> float:
         await asyncio.sleep(max(0.0, self._begin - time.monotonic()))
         return time.process_time()
 
 
-async def drive(
-    target: str,
-    method: str,
-    requests: Iterator[bytes],
-    *,
-    seconds: float,
-    in_flight: int,
-    rate: float,
-) -> dict[str, float]:
-    """One load from its first call to its summary."""
-    load = Load(target, method, requests, seconds)
-    return await load.run(in_flight=in_flight, rate=rate)
-
-
 def _summary(tally: Tally, seconds: float, cpu: float) -> dict[str, float]:
-    latencies = sorted(tally.latencies)
+    parts = {f"p{percent}_ms": percentile(tally.latencies, percent) for percent in (50, 90, 99)}
     return {
-        "calls": len(latencies),
+        "calls": tally.answered,
         "errors": tally.errors,
-        "seconds": seconds,
-        "per_s": round(len(latencies) / seconds, 1),
-        "p50_ms": round(1000 * latencies[len(latencies) // 2], 2),
-        "p99_ms": round(1000 * latencies[int(len(latencies) * 0.99)], 2),
+        "per_s": round(len(tally.latencies) / seconds, 1),
+        **{name: round(1000 * latency, 2) for name, latency in parts.items()},
         "cpu_share": round(cpu / seconds, 2),
     }
 
@@ -147,23 +163,22 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--in-flight", type=int, default=128)
     parser.add_argument("--rate", type=float, default=0, help="calls a second, sent on time")
-    parser.add_argument("--order-ids", help="comma-separated; for get-order and echo")
+    parser.add_argument("--order-ids", default="", help="comma-separated; for get-order and echo")
+    parser.add_argument("--backlog", type=int, help="orders that may be on their way; see there")
     options = parser.parse_args()
-    ids = (options.order_ids or "").split(",")
+    ids = options.order_ids.split(",")
     method, requests = {
-        "create-order": ("/trackops.order.v1.OrderService/CreateOrder", create_order_requests()),
+        "create-order": (CREATE_ORDER, create_order_requests()),
         "get-order": ("/trackops.order.v1.OrderService/GetOrder", get_order_requests(ids)),
         "echo": ("/bench.Echo/Echo", get_order_requests(ids)),
     }[options.load]
-    result = drive(
-        options.target,
-        method,
-        requests,
-        seconds=options.seconds,
-        in_flight=options.in_flight,
-        rate=options.rate,
-    )
-    print(json.dumps(uvloop.run(result)))
+    backlog = Backlog(options.backlog) if options.backlog else None
+
+    async def run() -> dict[str, float]:
+        load = Load(options.target, method, requests, options.seconds, backlog)
+        return await load.run(in_flight=options.in_flight, rate=options.rate)
+
+    print(json.dumps(uvloop.run(run())))
 
 
 if __name__ == "__main__":

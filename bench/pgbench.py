@@ -12,7 +12,19 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+
+from bench.figures import percentile
+from bench.processes import cpu_seconds
+from trackops_cli.local.stack import LocalStack
+
+__all__ = ["Transactions", "orders", "orders_p99_ms", "transactions"]
+
+_CLIENTS = 32
+_WARM_UP_SECONDS = 2
+_TAKEN, _ENDED = 2, 4
+"""Which words of a line of pgbench's log are microseconds it took, and the second it ended in."""
 
 _RESPONSE_BYTES = 250
 _EVENT_BYTES = 265
@@ -47,20 +59,67 @@ COMMIT;
 """
 
 
-def orders_per_second(
-    program: str, database_url: str, *, clients: int, seconds: int, ordered: bool
-) -> float:
-    """Transactions a second of `program` (pgbench) against the order service's schema."""
+@dataclass(frozen=True)
+class Transactions:
+    """What pgbench reached."""
+
+    per_s: float
+    cpu_ms: float
+    """Of Postgres, for one."""
+
+
+def orders(
+    stack: LocalStack, *, seconds: int, ordered: bool = False, url: str = ""
+) -> Transactions:
+    """As many as can be, of an order each, into the order service's schema of a stack that runs.
+
+    `ordered` is with the outbox lock; `url` is of another such schema in the stack's Postgres.
+    """
+    script = _ORDER.format(lock=_LOCK if ordered else "")
+    url = url or stack.addresses.database_url("trackops_order")
+    return transactions(stack, url, script, seconds)
+
+
+def orders_p99_ms(stack: LocalStack, *, seconds: int, rate: float) -> float:
+    """Of `rate` transactions a second, an order each, after a warm-up; from when each was due."""
     with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder, "create_order.sql")
-        script.write_text(_ORDER.format(lock=_LOCK if ordered else ""))
+        logs = ("--log", f"--log-prefix={folder}/log", f"--rate={rate:g}")
+        url = stack.addresses.database_url("trackops_order")
+        _run(stack, url, _ORDER.format(lock=""), f"--time={_WARM_UP_SECONDS + seconds}", *logs)
+        lines = [line.split() for log in Path(folder).glob("log.*") for line in log.open()]
+    begin = min(int(line[_ENDED]) for line in lines) + _WARM_UP_SECONDS
+    taken = [int(line[_TAKEN]) / 1000 for line in lines if int(line[_ENDED]) >= begin]
+    return percentile(taken, 99)
+
+
+def transactions(stack: LocalStack, url: str, script: str, seconds: int) -> Transactions:
+    """As many of `script` as can be, by 32 clients of the stack's Postgres."""
+    before = cpu_seconds(stack.postgres)
+    report = _run(stack, url, script, f"--time={seconds}")
+    cpu = cpu_seconds(stack.postgres) - before
+    return Transactions(
+        per_s=_number(r"tps = ([\d.]+) \(without", report),
+        cpu_ms=1000 * cpu / _number(r"actually processed: (\d+)", report),
+    )
+
+
+def _run(stack: LocalStack, url: str, script: str, *options: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "transaction.sql")
+        file.write_text(script)
         command = [
-            program,
-            *("--no-vacuum", "--protocol=prepared", f"--file={script}"),
-            *(f"--client={clients}", "--jobs=2", f"--time={seconds}", database_url),
+            stack.postgres.program("pgbench"),
+            *("--no-vacuum", "--protocol=prepared", f"--file={file}"),
+            *(f"--client={_CLIENTS}", "--jobs=2", *options, url),
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-    match = re.search(r"tps = ([\d.]+) \(without", done.stdout)
-    if match is None:
+    if done.returncode:
         raise RuntimeError("pgbench failed: " + done.stderr.partition("\n")[0])
+    return done.stdout
+
+
+def _number(pattern: str, report: str) -> float:
+    match = re.search(pattern, report)
+    if match is None:
+        raise RuntimeError("pgbench reported nothing")
     return float(match[1])

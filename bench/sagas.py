@@ -3,42 +3,41 @@
 The orders are there beforehand, with their events in Kafka; stock and payment
 agree at once, the order service confirms as ever. Counted from the first saga's
 start to the last one's commit, by Postgres's clock; the cost is that of the
-orchestrator's process. Beside it, in the same run: a saga's four bare writes,
+orchestrator's process. Beside it, in the same round: a saga's four bare writes,
 each a transaction, by pgbench.
 """
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import psutil
 import psycopg2
 from confluent_kafka import Producer
 
+from bench import pgbench
+from bench.figures import Figure, at_least
+from bench.generator import load
+from bench.processes import cpu_seconds, little_server
+from bench.run import Run
+from bench.tokens import call_as_admin_of
 from trackops_cli.local.mesh import SERVICES, Service
-from trackops_cli.local.ports import HOST, Ports
 from trackops_cli.local.stack import LocalStack
-from trackops_cli.testing import wait_for
+from trackops_cli.testing import temporary_stack, wait_for
 from trackops_common.envelope import HeaderWriter
 
-__all__ = ["SagaFigures", "place_order_sagas"]
+__all__ = ["measure"]
 
-_ORDERS_PER_S = 1000
-_SECONDS = 6
-_SQL_SECONDS = 8
-_CLIENTS = 32
+_SECONDS = 3
+_SQL_SECONDS = 6
+_STUCK_SECONDS = 120
 
 _EVENTS = """
 SELECT event_id::text, topic, key, type, payload, seq, aggregate_version
-  FROM trackops_order.outbox ORDER BY seq
+  FROM trackops_order.outbox WHERE seq > %s AND type = 'trackops.order.v1.OrderPlaced' ORDER BY seq
 """
+_LAST_EVENT = "SELECT coalesce(max(seq), 0) FROM trackops_order.outbox"
 _ENDED = "SELECT count(*) FROM trackops_saga_orchestrator.sagas WHERE state = 'COMPLETED'"
 _DURATION = """
 SELECT extract(epoch FROM max(update_time) - min(create_time))
@@ -61,66 +60,73 @@ VALUES ({_ID}, 'bench', 1, 'bench', 'bench', 'COMPLETED',
 )
 
 
-@dataclass(frozen=True)
-class SagaFigures:
-    """What was counted."""
+def measure(run: Run) -> Iterator[Figure]:
+    with temporary_stack() as stack:
+        run.say("starting Postgres, Redis, Kafka, identity and the order service")
+        stack.start_servers()
+        stack.provision()
+        stack.services["identity"].start()
+        stack.services["order"].start()
+        call_as_admin_of(stack)
+        with little_server("bench.participants") as participants:
+            agreeing = _orchestrator(stack, participants.target)
+            rounds = [_once(run, stack, agreeing) for _ in run.each_round("place-order sagas")]
+    yield Figure(
+        "sagas_per_s",
+        "place-order sagas, stock and payment agreeing at once",
+        "/s",
+        [one.per_s for one in rounds],
+        "sagas/s of bare SQL, their four writes only",
+        [one.bare.per_s for one in rounds],
+        at_least(600),
+    )
+    yield Figure(
+        "saga_cpu_ms",
+        "CPU of a saga, the orchestrator's",
+        "ms",
+        [one.cpu_ms for one in rounds],
+        "ms of Postgres for its four bare writes",
+        [one.bare.cpu_ms for one in rounds],
+    )
 
-    sagas: int
+
+@dataclass(frozen=True)
+class _Round:
     per_s: float
     cpu_ms: float
-    """Of the orchestrator, for one saga."""
-    sql_transactions_per_s: float
-    """Bare ones; a saga would be four of them."""
+    bare: pgbench.Transactions
+    """Of a saga each: all of its writes."""
 
 
-def place_order_sagas(stack: LocalStack) -> SagaFigures:
-    """Measure on a stack whose servers run and are provisioned, with no service on it yet."""
-    sql = _bare_transactions(stack)
-    stack.services["order"].start()
-    orders = _make_orders(stack)
-    with _agreeing_participants() as participants, _orchestrator(stack, participants) as process:
-        before = _cpu_seconds(process)
-        _publish(stack)
-        wait_for(lambda: _ask(stack, _ENDED) == orders, seconds=120, what="the sagas to end")
-        cpu = _cpu_seconds(process) - before
-    return SagaFigures(orders, orders / _ask(stack, _DURATION), 1000 * cpu / orders, sql)
+def _once(run: Run, stack: LocalStack, orchestrator: Service) -> _Round:
+    bare = _bare(run, stack)
+    before = int(_ask(stack, _LAST_EVENT))
+    orders = load(
+        run, "create-order", stack.addresses.services["order"], seconds=run.seconds(_SECONDS)
+    ).calls
+    with _started(orchestrator):
+        cpu = cpu_seconds(orchestrator)
+        if _publish(stack, before) != orders:
+            raise SystemExit("bench: orders and their events differ in number")
+        wait_for(
+            lambda: _ask(stack, _ENDED) == orders, seconds=_STUCK_SECONDS, what="the sagas to end"
+        )
+        cpu = cpu_seconds(orchestrator) - cpu
+    return _Round(orders / _ask(stack, _DURATION), 1000 * cpu / orders, bare)
 
 
-def _bare_transactions(stack: LocalStack) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder, "saga.sql")
-        script.write_text(_SAGA)
-        command = [
-            stack.postgres.program("pgbench"),
-            *("--no-vacuum", "--protocol=prepared", f"--file={script}", "--jobs=2"),
-            *(f"--client={_CLIENTS}", f"--time={_SQL_SECONDS}"),
-            stack.addresses.database_url("trackops_saga_orchestrator"),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    match = re.search(r"tps = ([\d.]+) \(without", done.stdout)
-    if match is None:
-        raise RuntimeError("pgbench failed: " + done.stderr.partition("\n")[0])
-    _clear(stack)
-    return 4 * float(match[1])
-
-
-def _clear(stack: LocalStack) -> None:
-    connection = psycopg2.connect(stack.admin_url)
-    with connection, connection.cursor() as cursor:
+def _bare(run: Run, stack: LocalStack) -> pgbench.Transactions:
+    """Its sagas and those of the round before are gone afterwards."""
+    url = stack.addresses.database_url("trackops_saga_orchestrator")
+    moves = pgbench.transactions(stack, url, _SAGA, run.seconds(_SQL_SECONDS))
+    with closing(psycopg2.connect(stack.admin_url)) as connection, connection.cursor() as cursor:
         cursor.execute("TRUNCATE trackops_saga_orchestrator.sagas")
-    connection.close()
+        connection.commit()
+    return moves
 
 
-def _make_orders(stack: LocalStack) -> int:
-    words = ("create-order", stack.addresses.services["order"])
-    pace = ("--rate", str(_ORDERS_PER_S), "--seconds", str(_SECONDS))
-    command = [sys.executable, "-m", "bench.load", *words, *pace]
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-    return int(_ask(stack, "SELECT count(*) FROM trackops_order.orders"))
-
-
-def _publish(stack: LocalStack) -> None:
-    """All events of the orders at once, as the relay would have."""
+def _publish(stack: LocalStack, after: int) -> int:
+    """All events of orders beyond that seq at once, as the relay would have; returns how many."""
     producer = Producer(
         {
             **stack.addresses.kafka.connection,
@@ -128,8 +134,8 @@ def _publish(stack: LocalStack) -> None:
         }
     )
     writer = HeaderWriter("trackops_order")
-    with psycopg2.connect(stack.admin_url) as connection, connection.cursor() as cursor:
-        cursor.execute(_EVENTS)
+    with closing(psycopg2.connect(stack.admin_url)) as connection, connection.cursor() as cursor:
+        cursor.execute(_EVENTS, (after,))
         for event_id, topic, key, type_, payload, seq, version in cursor:
             headers = writer.headers(
                 event_id=event_id,
@@ -141,49 +147,31 @@ def _publish(stack: LocalStack) -> None:
                 traceparent="",
             )
             producer.produce(topic, bytes(payload), key=key, headers=headers)
-    connection.close()
+        published = cursor.rowcount
     if producer.flush(30):
         raise RuntimeError("Kafka did not take the events")
+    return published
 
 
-@contextmanager
-def _agreeing_participants() -> Iterator[str]:
-    address = f"{HOST}:{Ports.free().inventory}"
-    server = subprocess.Popen(
-        [sys.executable, "-m", "bench.participants", address], stdout=subprocess.PIPE
-    )
-    try:
-        if server.stdout is None:
-            raise RuntimeError("the participants have no pipe")
-        server.stdout.readline()
-        yield address
-    finally:
-        server.kill()
-        server.wait()
-
-
-@contextmanager
-def _orchestrator(stack: LocalStack, participants: str) -> Iterator[psutil.Process]:
+def _orchestrator(stack: LocalStack, participants: str) -> Service:
+    """Told that stock and payment are at `participants`."""
     (spec,) = (one for one in SERVICES if one.name == "saga_orchestrator")
     agreeing = {"inventory": participants, "payment": participants}
     addresses = replace(stack.addresses, services={**stack.addresses.services, **agreeing})
-    service = Service(spec, stack.context, addresses)
+    return Service(spec, stack.context, addresses)
+
+
+@contextmanager
+def _started(service: Service) -> Iterator[None]:
     service.start()
     try:
-        yield psutil.Process(service.process.pid)
+        yield
     finally:
         service.stop()
 
 
-def _cpu_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
 def _ask(stack: LocalStack, query: str) -> float:
-    connection = psycopg2.connect(stack.admin_url)
-    with connection, connection.cursor() as cursor:
+    with closing(psycopg2.connect(stack.admin_url)) as connection, connection.cursor() as cursor:
         cursor.execute(query)
         (value,) = cursor.fetchone() or (0,)
-    connection.close()
     return float(value)

@@ -29,6 +29,17 @@ def test_free_ports_differ_and_can_be_had() -> None:
         ports.claim(field).check()
 
 
+def test_no_worker_is_given_a_port_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "400")  # so that each has few
+    given: dict[str, set[int]] = {}
+    for worker in ("gw0", "gw1", "gw399"):
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
+        given[worker] = {port for _ in range(10) for port in vars(Ports.free()).values()}
+
+    assert sum(map(len, given.values())) == len(set().union(*given.values()))
+    assert all(len(ports) <= 30 for ports in given.values())
+
+
 def test_a_taken_port_names_port_owner_variable_and_holder() -> None:
     with socket.create_server((HOST, 0)) as listening:
         claim = Ports(redis=listening.getsockname()[1]).claim("redis")

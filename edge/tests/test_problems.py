@@ -16,7 +16,7 @@ from trackops_common.grpc.failures import Failure
 
 from .edge_harness import PLENTY, Answer, Edge, Refused, run_edge
 
-ORDER = str(uuid.uuid4())
+ORDER = "3f2c8a51-6d0e-4b7a-9c14-5e8f7a2b1c90"
 NOT_FOUND = Failure(
     grpc.StatusCode.NOT_FOUND,
     ErrorReason.ERROR_REASON_ORDER_NOT_FOUND,

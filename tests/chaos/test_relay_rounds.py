@@ -1,6 +1,6 @@
 """Relays under fire: what was committed to the outboxes reaches a consumer once and in order.
 
-A few rounds in the ordinary suite; `make chaos` runs twenty, and the rate that
+A few rounds in the ordinary suite; `make chaos-relay` runs twenty, and the rate that
 TRACKOPS_CHAOS_RATE names. The relays reach Postgres and Kafka by ways that can
 be cut; writers and reader do not. The last lines of every relay are printed
 when something is amiss.

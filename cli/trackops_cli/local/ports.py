@@ -57,8 +57,9 @@ class Ports:
     @classmethod
     def free(cls) -> "Ports":
         """Ports nobody listens on now; for tests, which run beside a stack on the default ones."""
+        among = _test_range()
         with ExitStack() as held:
-            return cls(**{field.name: _hold_free_port(held) for field in fields(cls)})
+            return cls(**{field.name: _hold_free_port(held, among) for field in fields(cls)})
 
     def claim(self, field: str) -> "Claim":
         return Claim(port=getattr(self, field), wanted_by=field, variable=variable_of(field))
@@ -104,9 +105,15 @@ def _bind(port: int) -> socket.socket:
     return bound
 
 
-def _hold_free_port(held: ExitStack) -> int:
+def _test_range(environment: Mapping[str, str] = os.environ) -> range:
+    """Each of pytest's workers has ports of its own: what one is about to use no other takes."""
+    worker = int(environment.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return _TEST_RANGE[worker :: int(environment.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
+
+
+def _hold_free_port(held: ExitStack, among: range) -> int:
     while True:
-        port = random.choice(_TEST_RANGE)  # noqa: S311 - any will do
+        port = random.choice(among)  # noqa: S311 - any will do
         try:
             held.enter_context(_bind(port))
         except OSError:

@@ -21,9 +21,7 @@ def ensure_user() -> str | None:
     """The system user to run PostgreSQL as, made if missing; None unless we are root."""
     if os.geteuid() != 0:
         return None
-    try:
-        pwd.getpwnam(_USER)
-    except KeyError:
+    if not _exists():
         _add_user()
     return _USER
 
@@ -58,11 +56,21 @@ def _walk(tree: Path) -> Iterator[Path]:
     yield from (path for path in tree.rglob("*") if not path.is_symlink())
 
 
+def _exists() -> bool:
+    try:
+        pwd.getpwnam(_USER)
+    except KeyError:
+        return False
+    return True
+
+
 def _add_user() -> None:
     command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", _USER]
     try:
         subprocess.run(command, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
+        if _exists():  # another stack, which started at the same moment, has made it
+            return
         raise StackError(
             f"Postgres does not run as root and its system user cannot be made: {error}"
         ) from error

@@ -1,6 +1,8 @@
 """`trackops saga many`: one command for every saga that matches."""
 
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -25,86 +27,68 @@ OlderThan = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say which, and do nothing.")]
 
 
-@many.command()
-def pause(
-    reason: Reason,
-    definition: Definition = "",
-    failure_reason: FailureReason = "",
-    older_than: OlderThan = 0,
-    target: Target = "",
-    *,
-    dry_run: DryRun = False,
-    as_json: AS_JSON = False,
-) -> None:
-    """Hold those that are on their way or wait for their turn."""
-    chosen = _selection(definition, failure_reason, older_than)
-    request = pb.PauseSagasRequest(**_fields(reason, dry_run=dry_run), selection=chosen)
-    with saga_service(target) as sagas:
-        _tell("held", sagas.PauseSagas(request), dry_run=dry_run, as_json=as_json)
+@dataclass(frozen=True, slots=True)
+class _Steering:
+    rpc: str
+    request: Callable[..., Any]
+    done: str
+    """What was done to the sagas, for people."""
+    help: str
 
 
-@many.command()
-def resume(
-    reason: Reason,
-    definition: Definition = "",
-    failure_reason: FailureReason = "",
-    older_than: OlderThan = 0,
-    target: Target = "",
-    *,
-    dry_run: DryRun = False,
-    as_json: AS_JSON = False,
-) -> None:
-    """Let those that are paused go on."""
-    chosen = _selection(definition, failure_reason, older_than)
-    request = pb.ResumeSagasRequest(**_fields(reason, dry_run=dry_run), selection=chosen)
-    with saga_service(target) as sagas:
-        _tell("resumed", sagas.ResumeSagas(request), dry_run=dry_run, as_json=as_json)
+_COMMANDS = {
+    "pause": _Steering(
+        "PauseSagas",
+        pb.PauseSagasRequest,
+        "held",
+        "Hold those that are on their way or wait for their turn.",
+    ),
+    "resume": _Steering(
+        "ResumeSagas", pb.ResumeSagasRequest, "resumed", "Let those that are paused go on."
+    ),
+    "retry": _Steering(
+        "RetrySteps",
+        pb.RetryStepsRequest,
+        "retried",
+        "Send every stuck step of those that need an operator once more.",
+    ),
+    "compensate": _Steering(
+        "CompensateSagas",
+        pb.CompensateSagasRequest,
+        "turned back",
+        "Turn back those that run or are paused and are before their point of no return.",
+    ),
+}
 
 
-@many.command()
-def retry(
-    reason: Reason,
-    definition: Definition = "",
-    failure_reason: FailureReason = "",
-    older_than: OlderThan = 0,
-    target: Target = "",
-    *,
-    dry_run: DryRun = False,
-    as_json: AS_JSON = False,
-) -> None:
-    """Send every stuck step of those that need an operator once more."""
-    chosen = _selection(definition, failure_reason, older_than)
-    request = pb.RetryStepsRequest(**_fields(reason, dry_run=dry_run), selection=chosen)
-    with saga_service(target) as sagas:
-        _tell("retried", sagas.RetrySteps(request), dry_run=dry_run, as_json=as_json)
+def _command(steering: _Steering) -> Callable[..., None]:
+    def steer(
+        reason: Reason,
+        definition: Definition = "",
+        failure_reason: FailureReason = "",
+        older_than: OlderThan = 0,
+        target: Target = "",
+        *,
+        dry_run: DryRun = False,
+        as_json: AS_JSON = False,
+    ) -> None:
+        request = steering.request(
+            request_id=str(uuid.uuid4()),
+            reason=reason,
+            dry_run=dry_run,
+            selection=pb.SagaSelection(
+                definition=definition, failure_reason=failure_reason, older_than_seconds=older_than
+            ),
+        )
+        with saga_service(target) as sagas:
+            steered = getattr(sagas, steering.rpc)(request)
+            _tell(steering.done, steered, dry_run=dry_run, as_json=as_json)
+
+    return steer
 
 
-@many.command()
-def compensate(
-    reason: Reason,
-    definition: Definition = "",
-    failure_reason: FailureReason = "",
-    older_than: OlderThan = 0,
-    target: Target = "",
-    *,
-    dry_run: DryRun = False,
-    as_json: AS_JSON = False,
-) -> None:
-    """Turn back those that run or are paused and are before their point of no return."""
-    chosen = _selection(definition, failure_reason, older_than)
-    request = pb.CompensateSagasRequest(**_fields(reason, dry_run=dry_run), selection=chosen)
-    with saga_service(target) as sagas:
-        _tell("turned back", sagas.CompensateSagas(request), dry_run=dry_run, as_json=as_json)
-
-
-def _selection(definition: str, failure_reason: str, older_than: int) -> pb.SagaSelection:
-    return pb.SagaSelection(
-        definition=definition, failure_reason=failure_reason, older_than_seconds=older_than
-    )
-
-
-def _fields(reason: str, *, dry_run: bool) -> dict[str, Any]:
-    return {"request_id": str(uuid.uuid4()), "reason": reason, "dry_run": dry_run}
+for _name, _steering in _COMMANDS.items():
+    many.command(_name, help=_steering.help)(_command(_steering))
 
 
 def _tell(done: str, steered: Any, *, dry_run: bool, as_json: bool) -> None:

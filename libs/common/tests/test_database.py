@@ -11,7 +11,7 @@ from sqlalchemy.exc import ProgrammingError
 from trackops_cli.local.provision import connect
 from trackops_cli.testing import Database as FreshDatabase
 from trackops_cli.testing import wait_for
-from trackops_common.database import Database, NotMigrated
+from trackops_common.database import Database, NotMigrated, SchemaTooOld
 from trackops_common.errors import BatchRefused, DependencyUnavailable, TransientError
 
 INSERT = "INSERT INTO things VALUES (%(id)s, %(name)s)"
@@ -187,6 +187,19 @@ def test_a_schema_without_its_tables_says_what_to_do(schema: Database) -> None:
 
     with pytest.raises(NotMigrated, match=r"trackops_order.*trackops up"):
         schema.check()
+
+
+def test_a_schema_older_than_needed_says_what_to_do(schema: Database, schema_url: str) -> None:
+    (found,) = schema.fetch("SELECT version_num FROM alembic_version")[0]
+
+    for needed in ("", "0001", found):
+        with closing(Database(schema_url, application_name="x", needed_revision=needed)) as made:
+            made.check()
+
+    says = f"trackops_order.*{found}.*9999.*migrate it first"
+    newer = Database(schema_url, application_name="x", needed_revision="9999")
+    with closing(newer), pytest.raises(SchemaTooOld, match=says):
+        newer.check()
 
 
 def test_a_session_is_utc_and_bounded(schema: Database) -> None:

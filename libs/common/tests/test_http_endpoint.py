@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator
 from http import HTTPStatus
@@ -10,6 +9,7 @@ from structlog.testing import capture_logs
 
 from trackops_common.errors import BindError
 from trackops_common.http_endpoint import Asked, HttpLimits, Reply, serving_pages
+from trackops_common.testing import eventually
 from trackops_common.testing_http import get, send
 
 LIMITS = HttpLimits(head_bytes=1024, seconds=0.3, connections=2, bind_seconds=0.2)
@@ -95,11 +95,11 @@ async def test_no_more_connections_than_allowed_are_served(port: int) -> None:
         for silent in (first, second):
             silent.sendall(b"G")
         assert await send(port, b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n") == b""
-    for _ in range(100):
-        if await send(port, b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n"):
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("the places of those who left are not given to others")
+
+    async def served() -> bytes:
+        return await send(port, b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    await eventually(served, what="a place of those who left is given to another")
 
 
 async def test_a_page_that_fails_is_500_and_logged(port: int) -> None:

@@ -24,7 +24,7 @@ from trackops_common import outbox
 from trackops_common.errors import BatchRefused, DependencyUnavailable, StartRefused, TransientError
 from trackops_common.traces.spans import Kind, Span, recorded, span
 
-__all__ = ["Database", "NotMigrated", "PoolUse", "Rows", "Transaction"]
+__all__ = ["Database", "NotMigrated", "PoolUse", "Rows", "SchemaTooOld", "Transaction"]
 
 _SESSION = {
     "timezone": "UTC",
@@ -46,6 +46,16 @@ class NotMigrated(StartRefused):
 
     def __init__(self, role: str) -> None:
         super().__init__(f"the schema of role {role!r} is not migrated; run `trackops up`")
+
+
+class SchemaTooOld(StartRefused):
+    """The schema lacks the newest migrations of the code."""
+
+    def __init__(self, role: str, *, found: str, needed: str) -> None:
+        super().__init__(
+            f"the schema of role {role!r} is at revision {found}, and this version needs {needed}: "
+            "migrate it first, with `trackops up` or `python -m trackops_common.migrations`"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +105,12 @@ class Database:
         application_name: str,
         pool_size: int = 4,
         pool_timeout_seconds: float = 5,
+        needed_revision: str = "",
     ) -> None:
-        """Connects on first use. `url` is `postgresql://role:password@host:port/database`."""
+        """Connects on first use. `url` is `postgresql://role:password@host:port/database`.
+
+        `check` refuses a schema older than `needed_revision`.
+        """
         options = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
         self._engine = create_engine(
             make_url(url).set(drivername="postgresql+psycopg2"),
@@ -112,6 +126,7 @@ class Database:
             },
         )
         self._role = self._engine.url.username or ""
+        self._needed_revision = needed_revision
         self._pool_size = pool_size
         self._waiting = 0
         self._lock = threading.Lock()
@@ -154,18 +169,28 @@ class Database:
             connection.exec_driver_sql(sql, dict(parameters or {}))
 
     def check(self) -> None:
-        """Raise unless the server answers and the schema is migrated.
+        """Raise unless the server answers and the schema is migrated far enough.
 
         Raises:
             DependencyUnavailable: the server does not answer.
             NotMigrated: the tables are not there.
+            SchemaTooOld: its revision is older than the needed one.
         """
         try:
-            migrated = self.fetch("SELECT to_regclass('alembic_version') IS NOT NULL")[0][0]
+            found = self._revision()
         except TransientError as error:
             raise DependencyUnavailable("Postgres") from error
-        if not migrated:
+        if not found:
             raise NotMigrated(self._role)
+        if found < self._needed_revision:
+            raise SchemaTooOld(self._role, found=found, needed=self._needed_revision)
+
+    def _revision(self) -> str:
+        """Empty before the first migration."""
+        if not self.fetch("SELECT to_regclass('alembic_version') IS NOT NULL")[0][0]:
+            return ""
+        rows = self.fetch("SELECT version_num FROM alembic_version")
+        return str(rows[0][0]) if rows else ""
 
     def close(self) -> None:
         """Close every connection of the pool."""

@@ -19,6 +19,7 @@ from trackops_common.housekeeping import OutboxRetention, housekeeping
 from trackops_common.inbox_lag import InboxLag, PartitionLag
 from trackops_common.mesh_identity import ServiceTokens
 from trackops_common.relay_client import published_by_relay
+from trackops_common.revisions import needed_revision
 from trackops_common.settings import ServiceSettings
 from trackops_common.traces.spans import exemplar
 from trackops_common.vitals import SECONDS, Reading, Sampled, Vitals, one
@@ -47,15 +48,17 @@ async def own_database(
 ) -> AsyncIterator[tuple[Database, asyncio.Task[None]]]:
     """The service's database, answering and with its partitions made, and the task that tidies it.
 
-    `application_name` is also the name of its schema, as the relay knows it.
+    `application_name` is the service's package, and so its schema's name, as the relay knows it.
 
     Raises:
         DependencyUnavailable: Postgres stayed away for `settings.start_timeout_seconds`.
+        StartRefused: the schema is not migrated as far as the package needs it.
     """
     database = Database(
         settings.database_url.get_secret_value(),
         application_name=application_name,
         pool_size=settings.database_pool_size,
+        needed_revision=needed_revision(application_name),
     )
     show_pool(vitals, database)
     try:

@@ -22,9 +22,15 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from google.protobuf.message import DecodeError
 from trackops.identity.v1.identity_events_pb2 import SessionsRevoked
 
-from trackops_common import kafka
+from trackops_common.kafka import gathered
 from trackops_common.kafka_settings import KafkaAccess
 from trackops_common.topics import IDENTITY_EVENTS
+from trackops_common.whole_topics import (
+    counts,
+    has_other_partitions,
+    partitions_of,
+    reader_settings,
+)
 
 __all__ = ["RevocationFeed", "RevocationSettings", "Revoke"]
 
@@ -103,7 +109,7 @@ class RevocationFeed:
         """Returns when the place must be taken anew."""
         consumer = Consumer(_consumer_settings(self._settings))
         try:
-            partitions = self._partitions(consumer)
+            partitions = partitions_of(consumer, self._settings.topic, seconds=_REQUEST_SECONDS)
             consumer.assign(self._beginnings(consumer, partitions))
             unread = {one.partition for one in partitions}
             check_due = time.monotonic() + self._settings.partitions_check_seconds
@@ -116,18 +122,10 @@ class RevocationFeed:
                         self._loop.call_soon_threadsafe(self._loaded.set)
                 if time.monotonic() >= check_due:
                     check_due = time.monotonic() + self._settings.partitions_check_seconds
-                    if self._has_other_partitions(consumer, partitions):
+                    if has_other_partitions(consumer, partitions, seconds=_REQUEST_SECONDS):
                         return
         finally:
             consumer.close()
-
-    def _partitions(self, consumer: Consumer) -> Sequence[TopicPartition]:
-        """Raises KafkaException: no broker answers, or the topic is not there."""
-        topic = self._settings.topic
-        found = consumer.list_topics(topic, timeout=_REQUEST_SECONDS).topics[topic]
-        if found.error is not None:
-            raise KafkaException(found.error)
-        return [TopicPartition(topic, partition) for partition in sorted(found.partitions)]
 
     def _beginnings(
         self, consumer: Consumer, partitions: Sequence[TopicPartition]
@@ -150,24 +148,15 @@ class RevocationFeed:
             for one in found
         ]
 
-    def _has_other_partitions(
-        self, consumer: Consumer, partitions: Sequence[TopicPartition]
-    ) -> bool:
-        try:
-            return len(self._partitions(consumer)) != len(partitions)
-        except KafkaException:
-            return False
-
     def _next_batch(self, consumer: Consumer) -> list[_Raw]:
-        """Waits for the first message only: a batch is what has gathered meanwhile.
+        """Messages and ends of partitions; waits for the first one only.
 
-        Messages and ends of partitions; raises KafkaException where the client
-        has lost its place, or cannot go on.
+        Raises KafkaException where the client has lost its place, or cannot go on.
         """
-        messages = consumer.consume(1, self._settings.poll_seconds)
-        if messages:
-            messages += consumer.consume(_MAX_BATCH - 1, 0)
-        return [message for message in messages if _counts(message)]
+        seconds = self._settings.poll_seconds
+        return [
+            one for one in gathered(consumer, at_most=_MAX_BATCH, seconds=seconds) if counts(one)
+        ]
 
     def _pass_on(self, messages: Sequence[_Raw]) -> None:
         for message in messages:
@@ -191,25 +180,5 @@ def _is_end(message: _Raw) -> bool:
     return error is not None and error.code() == KafkaError._PARTITION_EOF
 
 
-def _counts(message: _Raw) -> bool:
-    error = message.error()
-    if error is None or error.code() == KafkaError._PARTITION_EOF:
-        return True
-    if error.fatal() or error.code() == KafkaError._AUTO_OFFSET_RESET:
-        raise KafkaException(error)
-    _log.warning("Kafka reports an error; the client goes on", error=error.str())
-    return False
-
-
 def _consumer_settings(settings: RevocationSettings) -> dict[str, Any]:
-    return kafka.client_settings(settings.kafka, "trackops.revocations") | {
-        "group.id": "trackops.revocations",  # the client wants a name; nothing ever joins it
-        "isolation.level": "read_committed",
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "enable.partition.eof": True,
-        "auto.offset.reset": "error",
-        "queued.max.messages.kbytes": 4_096,
-        "fetch.queue.backoff.ms": 10,
-        "fetch.error.backoff.ms": 100,
-    }
+    return reader_settings(settings.kafka, "trackops.revocations") | {"enable.partition.eof": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import os
 import socket
@@ -166,12 +167,20 @@ def _unpacked(detail: Any, kind: type[Any]) -> Any:
 async def eventually(
     condition: Callable[[], object], *, seconds: float = 10, what: str = ""
 ) -> None:
-    """Returns once `condition()` is true; raises TimeoutError, naming `what`, after `seconds`."""
+    """Returns once `condition()` is true; raises TimeoutError, naming `what`, after `seconds`.
+
+    A condition that is a coroutine function counts by what it returns.
+    """
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not await _outcome(condition):
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {seconds:g} s: {what or condition}")
         await asyncio.sleep(0.005)
+
+
+async def _outcome(condition: Callable[[], object]) -> object:
+    found = condition()
+    return await found if inspect.isawaitable(found) else found
 
 
 class ServiceProcess:
@@ -233,6 +242,11 @@ class ServiceProcess:
             assert alive, "\n".join([f"never said {event!r}:", *self.output])
             pause.wait(0.02)
         return lines
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
 
     def terminate(self) -> None:
         """Send SIGTERM."""

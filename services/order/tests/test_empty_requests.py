@@ -90,7 +90,9 @@ EMPTY: Sequence[tuple[str, str, Message, set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("stub", "rpc", "request_", "fields"), EMPTY, ids=str)
+@pytest.mark.parametrize(
+    ("stub", "rpc", "request_", "fields"), EMPTY, ids=[rpc for _, rpc, *_ in EMPTY]
+)
 def test_an_empty_request_names_every_wrong_field_and_leaves_no_row(
     service: OrderServer,
     service_rows: Database,

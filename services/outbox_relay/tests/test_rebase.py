@@ -106,13 +106,14 @@ class Operator:
         self._stub = stub
 
     async def refusal(self) -> str:
-        for _ in range(1_000):
-            answer = await self._stub.ListSources(pb.ListSourcesRequest())
-            found: str = next(one.refusal for one in answer.sources if one.name == ORDER)
-            if found:
-                return found
-            await asyncio.sleep(0.02)
-        raise TimeoutError("never refused")
+        """Why the relay refuses the source, once it does."""
+        await eventually(self._refusal, seconds=30, what=f"{ORDER} refused")
+        return await self._refusal()
+
+    async def _refusal(self) -> str:
+        answer = await self._stub.ListSources(pb.ListSourcesRequest())
+        found: str = next(one.refusal for one in answer.sources if one.name == ORDER)
+        return found
 
     async def plan(self) -> pb.RebasePlan:
         answer: pb.PlanRebaseResponse = await self._stub.PlanRebase(

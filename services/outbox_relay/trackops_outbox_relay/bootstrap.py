@@ -15,6 +15,7 @@ from trackops_common.database import Database
 from trackops_common.grpc.endpoints import RpcService
 from trackops_common.grpc.server import Application, wait_for_dependency
 from trackops_common.hosting import show_pool
+from trackops_common.revisions import needed_revision
 from trackops_common.vitals import Sampled, Vitals
 from trackops_outbox_relay.adapters.checkpoints import KafkaCheckpoints
 from trackops_outbox_relay.adapters.event_log import KafkaEventLog
@@ -58,6 +59,7 @@ async def bootstrap(settings: RelaySettings) -> AsyncIterator[Application]:
             settings.database_url.get_secret_value(),
             application_name="trackops_outbox_relay",
             pool_size=max(settings.database_pool_size, len(settings.sources) + 2),
+            needed_revision=needed_revision("trackops_outbox_relay"),
         )
         show_pool(vitals, database)
         stack.callback(database.close)

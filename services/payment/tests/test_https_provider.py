@@ -28,8 +28,7 @@ from trackops_payment.application.ports import (
     VoidRequest,
 )
 from trackops_payment.domain.payment import PaymentTerms
-
-from .provider_server import API_KEY, Answer, ProviderServer
+from trackops_payment.testing import API_KEY, Answer, ProviderServer
 
 MakeProvider = Callable[..., HttpsProvider]
 

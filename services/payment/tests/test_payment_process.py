@@ -23,8 +23,7 @@ from trackops_cli.testing import Database as FreshDatabase
 from trackops_cli.testing import wait_for
 from trackops_common.testing import ErrorDetails, ServiceProcess, error_details
 from trackops_common.testing_tokens import authorized_channel
-
-from .provider_server import API_KEY, Answer, ProviderServer
+from trackops_payment.testing import API_KEY, Answer, ProviderServer
 
 Request = Any
 

@@ -25,9 +25,9 @@ from trackops_payment.application.ports import (
     VoidRequest,
 )
 from trackops_payment.domain.payment import PaymentTerms
+from trackops_payment.testing import API_KEY, ProviderServer
 
 from .payment_fakes import ObservedProvider
-from .provider_server import API_KEY, ProviderServer
 
 
 def request(key: str = "k", token: str = "tok_visa", amount: int = 500) -> AuthorizationRequest:

@@ -30,6 +30,7 @@ from trackops_common.inbox_lag import InboxLag
 from trackops_common.kafka import check_topics
 from trackops_common.kafka_settings import KafkaSettings
 from trackops_common.mesh_identity import ServiceTokens
+from trackops_common.revisions import needed_revision
 from trackops_common.settings import ServiceSettings
 from trackops_common.topics import ORDER_EVENTS, SAGA_DEAD_LETTERS, SAGA_RETRIES
 from trackops_common.vitals import Sampled, Vitals
@@ -183,6 +184,7 @@ async def _open_database(settings: SagaSettings, stack: AsyncExitStack, vitals: 
         settings.database_url.get_secret_value(),
         application_name=_SCHEMA,
         pool_size=settings.database_pool_size + 3,
+        needed_revision=needed_revision(_SCHEMA),
     )
     show_pool(vitals, database)
     stack.callback(database.close)

@@ -19,8 +19,14 @@ from uuid import UUID
 import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from trackops_common import kafka
+from trackops_common.kafka import gathered
 from trackops_common.kafka_settings import KafkaAccess
+from trackops_common.whole_topics import (
+    counts,
+    has_other_partitions,
+    partitions_of,
+    reader_settings,
+)
 from trackops_order.adapters.subscriptions import Subscription, Subscriptions
 
 __all__ = ["FeedSettings", "KafkaOrderFeed"]
@@ -91,9 +97,9 @@ class KafkaOrderFeed:
 
     def _follow(self, stop: threading.Event) -> None:
         """Returns when nobody watches any more, or when the place must be taken anew."""
-        consumer = Consumer(_consumer_settings(self._settings))
+        consumer = Consumer(reader_settings(self._settings.kafka, "trackops_order.feed"))
         try:
-            partitions = self._partitions(consumer)
+            partitions = partitions_of(consumer, self._settings.topic, seconds=_REQUEST_SECONDS)
             consumer.assign([_end_of(consumer, partition) for partition in partitions])
             _log.info("following order events", partitions=len(partitions))
             self._tell_all()
@@ -102,33 +108,18 @@ class KafkaOrderFeed:
                 self._pass_on(self._next_batch(consumer))
                 if time.monotonic() >= check_due:
                     check_due = time.monotonic() + self._settings.partitions_check_seconds
-                    if self._has_other_partitions(consumer, partitions):
+                    if has_other_partitions(consumer, partitions, seconds=_REQUEST_SECONDS):
                         return
         finally:
             consumer.close()
             _log.info("not following order events")
 
-    def _partitions(self, consumer: Consumer) -> Sequence[TopicPartition]:
-        """Raises KafkaException: no broker answers, or the topic is not there."""
-        topic = self._settings.topic
-        found = consumer.list_topics(topic, timeout=_REQUEST_SECONDS).topics[topic]
-        if found.error is not None:
-            raise KafkaException(found.error)
-        return [TopicPartition(topic, partition) for partition in sorted(found.partitions)]
-
-    def _has_other_partitions(
-        self, consumer: Consumer, partitions: Sequence[TopicPartition]
-    ) -> bool:
-        try:
-            return len(self._partitions(consumer)) != len(partitions)
-        except KafkaException:
-            return False
-
     def _next_batch(self, consumer: Consumer) -> list[_Raw]:
         """Waits for the first message only: a batch is what has gathered meanwhile."""
         seconds = self._settings.poll_seconds
-        messages = kafka.gathered(consumer, at_most=_MAX_BATCH, seconds=seconds)
-        return [message for message in messages if not _is_error(message)]
+        return [
+            one for one in gathered(consumer, at_most=_MAX_BATCH, seconds=seconds) if counts(one)
+        ]
 
     def _pass_on(self, messages: Sequence[_Raw]) -> None:
         """What nobody watches costs no more than the look at its key."""
@@ -164,27 +155,3 @@ def _version(message: _Raw) -> int:
             offset=message.offset(),
         )
         return 0
-
-
-def _is_error(message: _Raw) -> bool:
-    """Raises KafkaException: the client has lost its place, or cannot go on."""
-    error = message.error()
-    if error is None:
-        return False
-    if error.fatal() or error.code() == error._AUTO_OFFSET_RESET:
-        raise KafkaException(error)
-    _log.warning("Kafka reports an error; the client goes on", error=error.str())
-    return True
-
-
-def _consumer_settings(settings: FeedSettings) -> dict[str, Any]:
-    return kafka.client_settings(settings.kafka, "trackops_order.feed") | {
-        "group.id": "trackops_order.feed",  # the client wants a name; nothing ever joins it
-        "isolation.level": "read_committed",
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "auto.offset.reset": "error",
-        "queued.max.messages.kbytes": 4_096,
-        "fetch.queue.backoff.ms": 10,
-        "fetch.error.backoff.ms": 100,
-    }

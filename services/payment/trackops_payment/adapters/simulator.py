@@ -60,10 +60,14 @@ class SimulatedProvider:
     """
 
     def __init__(
-        self, *, delay_seconds: float = 0.5, sleep: Callable[[float], None] = time.sleep
+        self,
+        *,
+        delay_seconds: float = 0.5,
+        sleep: Callable[[float], None] = time.sleep,
+        books: Books | None = None,
     ) -> None:
-        """A set with slow requests in it is delayed once, all of it."""
-        self.books = Books()
+        """A set with slow requests in it is delayed once, all of it. Begins with empty books."""
+        self.books = books or Books()
         self._delay_seconds = delay_seconds
         self._sleep = sleep
 

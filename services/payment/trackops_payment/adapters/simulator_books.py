@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,6 +44,12 @@ class Books:
         """What was done or declined, oldest first."""
         with self._lock:
             return list(self._entries.values())
+
+    @property
+    def by_key(self) -> Mapping[str, Entry]:
+        """The same, by idempotency key."""
+        with self._lock:
+            return dict(self._entries)
 
     def done(self, operation: Operation, authorization_id: str = "") -> Sequence[Entry]:
         """What was done and not declined: of one authorization, or of all."""

@@ -54,10 +54,11 @@ class ProviderServer:
     answer is one to something done.
     """
 
-    def __init__(self, certificate: trustme.LeafCert) -> None:
+    def __init__(self, certificate: trustme.LeafCert, *, books: Books | None = None) -> None:
+        """Listens from now on."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(context)
-        self._simulator = SimulatedProvider(sleep=lambda _: None)
+        self._simulator = SimulatedProvider(sleep=lambda _: None, books=books)
         self._server = _Server(("127.0.0.1", 0), context, self)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
@@ -185,8 +186,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        body = json.loads(self.rfile.read(int(headers["content-length"])))
-        answer = self.server.provider.handle(self.path, headers, body)
+        length = int(headers["content-length"])
+        content = self.rfile.read(length)
+        if len(content) < length:  # the client has gone
+            self.close_connection = True
+            return
+        answer = self.server.provider.handle(self.path, headers, json.loads(content))
         if answer is None:
             self.close_connection = True
             return
