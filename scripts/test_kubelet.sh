@@ -13,7 +13,7 @@ for port in 23790 16443; do
   ! (: </dev/tcp/127.0.0.1/$port) 2>/dev/null || fail "a cluster runs already (port $port is taken): take it down first"
 done
 if [ -z "${BOUNDED:-}" ]; then
-  BOUNDED=1 exec timeout --kill-after=60 "${MINUTES:-25}m" "$0"
+  BOUNDED=1 exec timeout --kill-after=60 "${MINUTES:-25}m" "$PWD/scripts/test_kubelet.sh"
 fi
 
 K8S_RUN=$(mktemp -d /tmp/trackops-kubelet-XXXXXX)

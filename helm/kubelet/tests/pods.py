@@ -119,7 +119,8 @@ class Pods:
     def _rendered(self) -> list[Manifest]:
         command = ["helm", "template", "trackops", str(_CHART), "--values=-"]
         rendered = _run(*command, given=yaml.safe_dump(self._values()))
-        return [one for one in yaml.safe_load_all(rendered) if one]
+        manifests = [one for one in yaml.safe_load_all(rendered) if one]
+        return [one for one in manifests if _hook_of(one) != "test"]
 
     def _values(self) -> dict[str, Any]:
         services: dict[str, Any] = {name: {} for name in _names()}
@@ -192,6 +193,11 @@ def in_a_namespace(stack: LocalStack) -> Iterator[Pods]:
         yield pods
     finally:
         _run("kubectl", "delete", "namespace", pods.namespace, "--timeout=120s")
+
+
+def _hook_of(manifest: Manifest) -> str:
+    """When Helm would run it; empty for what it installs."""
+    return str(manifest["metadata"].get("annotations", {}).get("helm.sh/hook", ""))
 
 
 def _names() -> list[str]:
