@@ -24,8 +24,8 @@ status: venv ## Which processes run, and whether they answer
 demo: venv ## 200 orders through every service, checked; `make up` if needed
 	@$(BIN)/trackops demo
 
-test: lint ## Lint, then every test, on servers of its own; WORKERS=n: in so many processes (2; 0: in one)
-	$(BIN)/python -m pytest -n $(or $(WORKERS),2) --no-loadscope-reorder
+test: lint ## Lint, then every test, on servers of its own; WORKERS=2: in two processes
+	$(BIN)/python -m pytest -n $(or $(WORKERS),0) --no-loadscope-reorder
 
 chaos: venv ## 20 rounds of faults on the relay, 5,000 events/s through replicas that come and go
 	TRACKOPS_CHAOS_ROUNDS=20 TRACKOPS_CHAOS_RATE=5000 $(BIN)/python -m pytest -s tests/chaos
