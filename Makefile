@@ -24,8 +24,8 @@ status: venv ## Which processes run, and whether they answer
 demo: venv ## 200 orders through every service, checked; `make up` if needed
 	@$(BIN)/trackops demo
 
-test: lint ## Lint, then every test, on servers of its own; WORKERS=n: in so many processes (2; 0: in one)
-	$(BIN)/python -m pytest -n $(or $(WORKERS),2) --no-loadscope-reorder
+test: lint ## Lint, then every test, on servers of its own; WORKERS=2: in two processes
+	$(BIN)/python -m pytest -n $(or $(WORKERS),0) --no-loadscope-reorder
 
 chaos: venv ## Five minutes of load and faults on the whole mesh, judged; CHAOS_MINUTES=n CHAOS_SEED=n CHAOS_RATE=n
 	@CHAOS_MINUTES=$(CHAOS_MINUTES) CHAOS_SEED=$(CHAOS_SEED) CHAOS_RATE=$(CHAOS_RATE) $(BIN)/python -m tests.chaos.mesh

@@ -1,6 +1,6 @@
 """Real servers for every test of the repository: on free ports, started when first asked for.
 
-`make test` runs two of pytest's workers, each with servers of its own.
+`make test WORKERS=2` runs two of pytest's workers, each with servers of its own.
 """
 
 from __future__ import annotations
