@@ -97,7 +97,7 @@ def test_death_is_noticed_at_once_and_names_the_log(server: ManagedProcess, home
     server.spawn(_python("raise SystemExit('no such setting')", home.root))
     begin = monotonic()
 
-    with pytest.raises(ServerDied, match=rf"server died .*{server.log}"):
+    with pytest.raises(ServerDied, match=rf"server died .*\(no such setting\).*{server.log}"):
         server.wait_until(lambda: False, seconds=60)
 
     assert monotonic() - begin < 30

@@ -68,8 +68,11 @@ class DiskFull(StackError):
 
 
 class ServerDied(StackError):
-    def __init__(self, name: str, log: Path) -> None:
-        super().__init__(f"{name} died before it was ready; its log: {log}")
+    """With its last words, since the log of a stack that is taken down goes with it."""
+
+    def __init__(self, name: str, log: Path, last_words: str) -> None:
+        said = f" ({last_words})" if last_words else ""
+        super().__init__(f"{name} died before it was ready{said}; its log: {log}")
         self.name = name
         self.log = log
 

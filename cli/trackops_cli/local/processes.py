@@ -30,6 +30,8 @@ __all__ = ["Command", "ManagedProcess", "ran_out_of_space"]
 _SAME_START_SECONDS = 0.1
 _POLL_SECONDS = 0.05
 _KILL_SECONDS = 5
+_LAST_LINES = 3
+_LAST_CHARACTERS = 500
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class ManagedProcess:
         """The error to raise for a process that has ended by itself."""
         if ran_out_of_space(self.log):
             return DiskFull(self.log, self.name)
-        return ServerDied(self.name, self.log)
+        return ServerDied(self.name, self.log, _last_words(self.log))
 
     def _end(self, process: psutil.Process, grace_seconds: float) -> None:
         offspring = _descendants(process)
@@ -169,6 +171,12 @@ class ManagedProcess:
 def ran_out_of_space(log: Path) -> bool:
     """Whether a process gave a full disk as its reason."""
     return log.exists() and os.strerror(errno.ENOSPC).encode() in log.read_bytes()
+
+
+def _last_words(log: Path) -> str:
+    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+    said = [line.strip() for line in lines if line.strip()]
+    return " / ".join(said[-_LAST_LINES:])[-_LAST_CHARACTERS:]
 
 
 def _started(process: psutil.Process) -> float:
