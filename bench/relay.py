@@ -51,7 +51,7 @@ def measure(run: Run) -> Iterator[Figure]:
         url = stack.addresses.database_url(_SOURCE)
         with closing(Database(url, application_name="bench")) as database:
             rounds = _Rounds(run, stack, database)
-            run.say("warming up a broker that is new, whose first half minute is its compiler's")
+            run.say("warming up, since servers that are new are slower at first")
             rounds.warm_up()
             yield from _figures([rounds.measure() for _ in run.each_round("the relay")])
 

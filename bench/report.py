@@ -43,8 +43,8 @@ their children used, by the system's own count, the load generators' left out.
   messages as GetOrder.
 - *Confirmed* orders are counted in Postgres. The load never has more than 600 orders on their way,
   so it offers what the mesh can finish, and a backlog cannot grow; its growth stands in the table.
-- The relay publishes for half a minute before it is measured: a broker that is new compiles
-  meanwhile, and takes twice as long.
+- The relay publishes for half a minute before it is measured: on servers that are new its latencies
+  are about twice as long.
 - The tables of a million orders are filled by SQL with copies of real ones that were confirmed, in
   every table of the order service, inventory, payment and the saga orchestrator. The baseline at
   10,000 is measured before the tables are filled, in the same database.
