@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
@@ -148,13 +149,30 @@ def test_postgres_keeps_its_data_through_a_kill(stack: LocalStack) -> None:
     stack.postgres.start()
     with connect(stack.addresses.admin_url) as admin, admin.cursor() as cursor:
         cursor.execute("CREATE TABLE kept AS SELECT 1 AS id")
-    stack.postgres.stop(grace_seconds=0)
+    stack.postgres.process.kill()
 
     stack.postgres.start()
 
     with connect(stack.addresses.admin_url) as admin, admin.cursor() as cursor:
         cursor.execute("SELECT id FROM kept")
         assert cursor.fetchall() == [(1,)]
+
+
+def test_postgres_ended_at_once_gives_its_shared_memory_back(stack: LocalStack) -> None:
+    stack.postgres.start()
+    lock = stack.context.home.data_of("postgres") / "data" / "postmaster.pid"
+    segment = lock.read_text().splitlines()[6].split()[1]
+    assert segment in _shared_memory()
+
+    stack.postgres.stop(grace_seconds=0)
+
+    assert segment not in _shared_memory()
+
+
+def _shared_memory() -> set[str]:
+    """The System V segments that there are, by id."""
+    rows = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
+    return {row.split()[1] for row in rows}
 
 
 def test_a_lost_password_is_named_instead_of_waited_for(stack: LocalStack) -> None:

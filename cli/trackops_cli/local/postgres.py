@@ -34,6 +34,7 @@ _SETTINGS = {
 
 class Postgres(Server):
     stop_signal = signal.SIGINT  # "fast": ends sessions instead of waiting for them
+    abort_signal = signal.SIGQUIT  # "immediate": no checkpoint; SIGKILL would leave shared memory
 
     def __init__(self, context: Context) -> None:
         super().__init__("postgres", context)

@@ -68,12 +68,14 @@ class ManagedProcess:
         home: Home,
         *,
         stop_signal: signal.Signals = signal.SIGTERM,
+        abort_signal: signal.Signals = signal.SIGKILL,
         cancelled: Event | None = None,
     ) -> None:
         self.name = name
         self.log = home.log_of(name)
         self._pid_file = home.pid_file_of(name)
         self._stop_signal = stop_signal
+        self._abort_signal = abort_signal
         self._cancelled = cancelled or Event()
 
     @property
@@ -122,13 +124,17 @@ class ManagedProcess:
                 raise Interrupted(self.name)
 
     def stop(self, *, grace_seconds: float = 20) -> bool:
-        """Ends it if it runs, by force after the grace; returns whether it ran."""
-        record = self._recorded()
-        process = self._find(record) if record else None
-        if process is not None:
-            self._end(process, grace_seconds)
-        self._pid_file.unlink(missing_ok=True)
-        return process is not None
+        """Ends it if it runs, by force after the grace; returns whether it ran.
+
+        Without a grace it finishes nothing, but lets go of what the system would not take back.
+        """
+        if grace_seconds > 0:
+            return self._end(self._stop_signal, grace_seconds)
+        return self._end(self._abort_signal, _KILL_SECONDS)
+
+    def kill(self) -> bool:
+        """Ends it as a crash would, with no word to it; returns whether it ran."""
+        return self._end(signal.SIGKILL, _KILL_SECONDS)
 
     def death(self) -> StackError:
         """The error to raise for a process that has ended by itself."""
@@ -136,14 +142,18 @@ class ManagedProcess:
             return DiskFull(self.log, self.name)
         return ServerDied(self.name, self.log, _last_words(self.log))
 
-    def _end(self, process: psutil.Process, grace_seconds: float) -> None:
-        offspring = _descendants(process)
-        forced = grace_seconds <= 0
-        _signal(process, signal.SIGKILL if forced else self._stop_signal)
-        _wait_for_end([process], grace_seconds)
-        for survivor in (process, *offspring):
-            _signal(survivor, signal.SIGKILL)
-        _wait_for_end([process, *offspring], _KILL_SECONDS)
+    def _end(self, first: signal.Signals, seconds: float) -> bool:
+        record = self._recorded()
+        process = self._find(record) if record else None
+        if process is not None:
+            offspring = _descendants(process)
+            _signal(process, first)
+            _wait_for_end([process], seconds)
+            for survivor in (process, *offspring):
+                _signal(survivor, signal.SIGKILL)
+            _wait_for_end([process, *offspring], _KILL_SECONDS)
+        self._pid_file.unlink(missing_ok=True)
+        return process is not None
 
     def _find(self, record: _Record) -> psutil.Process | None:
         try:

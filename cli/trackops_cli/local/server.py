@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from signal import SIGTERM, Signals
+from signal import SIGKILL, SIGTERM, Signals
 from threading import Event
 from typing import ClassVar
 
@@ -36,13 +36,18 @@ class Server(ABC):
     """A process that listens. Starting one that already runs the same command changes nothing."""
 
     stop_signal: ClassVar[Signals] = SIGTERM
+    abort_signal: ClassVar[Signals] = SIGKILL
     ready_seconds: ClassVar[float] = 60
 
     def __init__(self, name: str, context: Context) -> None:
         self.name = name
         self.context = context
         self.process = ManagedProcess(
-            name, context.home, stop_signal=self.stop_signal, cancelled=context.cancelled
+            name,
+            context.home,
+            stop_signal=self.stop_signal,
+            abort_signal=self.abort_signal,
+            cancelled=context.cancelled,
         )
 
     @abstractmethod

@@ -131,7 +131,7 @@ def _is_over(process: ManagedProcess) -> bool:
 
 def _kill_server(world: World, fault: Planned) -> None:
     server = _server(world, fault.target)
-    server.stop(grace_seconds=0)
+    server.process.kill()
     _pause(fault.seconds)
     _start(server)
 
