@@ -45,7 +45,7 @@ Cursor = psycopg2.extensions.cursor
 
 
 def leave_room_for_history(stack: LocalStack) -> None:
-    """Let outboxes begin behind rows that are not there; before any service is started.
+    """Let outboxes begin behind rows that are not there yet; before any service is started.
 
     What fills that place later counts as published, since the relay is beyond it.
     """
@@ -53,12 +53,6 @@ def leave_room_for_history(stack: LocalStack) -> None:
         if "outbox" in tables:
             with _entered(stack, schema) as cursor:
                 cursor.execute("SELECT setval('outbox_seq', %s)", (_FIRST_SEQ,))
-                for number in range(_PARTITIONS):
-                    low = number * OUTBOX_PARTITION_ROWS
-                    cursor.execute(
-                        f"CREATE TABLE outbox_{number:06d} PARTITION OF outbox"
-                        f" FOR VALUES FROM ({low}) TO ({low + OUTBOX_PARTITION_ROWS})"
-                    )
 
 
 _FIRST_SEQ = _PARTITIONS * OUTBOX_PARTITION_ROWS
@@ -104,6 +98,7 @@ class History:
         )
         if table == "outbox":
             statement = statement.replace("bench_outbox", _NUMBERED_OUTBOX)
+            statement = _partitions(cursor, last) + statement
         for first in range(self._copies + 1, last + 1, _COPIES_AT_ONCE):
             bounds = {"first": first, "last": min(first + _COPIES_AT_ONCE - 1, last)}
             cursor.execute(statement, bounds)
@@ -113,6 +108,20 @@ _NUMBERED_OUTBOX = """
 (SELECT row_number() OVER (ORDER BY seq) AS place, count(*) OVER () AS places, * FROM bench_outbox)
 AS numbered
 """
+
+
+def _partitions(cursor: Cursor, last: int) -> str:
+    """Makes the partitions for so many copies, in the transaction that fills them.
+
+    Any service drops one that is empty, since nothing in it is young.
+    """
+    cursor.execute("SELECT count(*) FROM bench_outbox")
+    (places,) = cursor.fetchone() or (0,)
+    return "".join(
+        f"CREATE TABLE IF NOT EXISTS outbox_{number:06d} PARTITION OF outbox FOR VALUES"
+        f" FROM ({number * OUTBOX_PARTITION_ROWS}) TO ({(number + 1) * OUTBOX_PARTITION_ROWS});"
+        for number in range(last * places // OUTBOX_PARTITION_ROWS + 1)
+    )
 
 
 def _derived(column: str) -> str:

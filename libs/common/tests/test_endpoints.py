@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import gc
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +10,7 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 from trackops.order.v1 import order_pb2, order_service_pb2
+from trackops.order.v1.order_service_pb2 import CreateOrderRequest
 from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 
 from trackops_common.auth import Caller, Principal, enter_call
@@ -158,6 +161,35 @@ async def test_a_message_with_letters_of_any_script_survives_the_way(
     details = await _failure(stub.GetOrder(REQUEST))
 
     assert details.metadata == {"request_id": "ü\n漢字"}
+
+
+@pytest.mark.parametrize("request_id", [ORDER_ID, "not a UUID"])
+async def test_a_call_that_is_refused_leaves_no_request_in_memory(
+    servicer: Servicer, request_id: str
+) -> None:
+    """Also before the next garbage collection, which may be thousands of large requests away."""
+    servicer.answer = Overloaded(retry_after_seconds=1)
+    line = order_pb2.OrderLine(sku="A-1", quantity=1, unit_price_minor=1)
+    body = CreateOrderRequest(request_id=request_id, lines=[line]).SerializeToString()
+    async with serving(Application([RpcService(DESCRIPTOR, servicer)])) as channel:
+        create = channel.unary_unary(f"/{DESCRIPTOR.full_name}/CreateOrder")
+        with _no_garbage_collection():
+            for _ in range(10):
+                await _failure(create(body))
+            servicer.requests.clear()
+            kept = [one for one in gc.get_objects() if isinstance(one, CreateOrderRequest)]
+
+    assert kept == []
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def test_a_servicer_that_lacks_an_rpc_is_refused_at_start() -> None:
