@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
 
 from argon2 import PasswordHasher as Argon2
 from argon2.exceptions import InvalidHashError, VerificationError
-from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 __all__ = ["Argon2Hasher", "common_passwords"]
 
@@ -39,5 +40,19 @@ class Argon2Hasher:
 
 @cache
 def common_passwords() -> frozenset[str]:
-    """The 30,000 most frequent ones, in lower case, as the zxcvbn package lists them."""
-    return frozenset(FREQUENCY_LISTS["passwords"])
+    """The 30,000 most frequent ones, in lower case, as the zxcvbn package lists them.
+
+    Only that list is kept: the package itself makes tables of 7 MiB on being imported.
+    """
+    package = find_spec("zxcvbn")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("zxcvbn")
+    lists = spec_from_file_location("frequency_lists", Path(package.origin).with_name(_LISTS))
+    if lists is None or lists.loader is None:
+        raise ModuleNotFoundError(_LISTS)
+    module = module_from_spec(lists)
+    lists.loader.exec_module(module)
+    return frozenset(module.FREQUENCY_LISTS["passwords"])
+
+
+_LISTS = "frequency_lists.py"
