@@ -8,13 +8,13 @@ import threading
 from collections.abc import Sequence
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, sampling
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from trackops_cli.testing import wait_for
 from trackops_common.testing_traces import collecting
 from trackops_common.traces import Kind, Span, installed, joint, tracing
-from trackops_common.traces.export import SpanQueue, samples_of
+from trackops_common.traces.export import SpanQueue, ratio_bound, samples_of
 
 from .inbox_world import TRACE
 
@@ -109,6 +109,30 @@ def test_the_callers_decision_holds_where_the_sampler_is_based_on_it(
     sampler: sampling.Sampler, caller: str, sampled: bool
 ) -> None:
     assert samples_of(sampler)(caller, 1 << 63, "name") is sampled
+
+
+@pytest.mark.parametrize(
+    "name", ["traceidratio", "parentbased_traceidratio", "ParentBased_TraceIdRatio"]
+)
+@pytest.mark.parametrize("rate", ["0", "0.01", "0.5", "1", "2", "-1", "much", ""])
+def test_a_ratio_is_decided_as_the_sdk_decides_it(
+    name: str, rate: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", name)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", rate)
+    sampler, bound = TracerProvider(shutdown_on_exit=False).sampler, ratio_bound()
+    assert bound is not None
+    low_ids = [0, 1, *(part * (1 << 64) // 100 + one for part in (1, 50, 99) for one in (-1, 0, 1))]
+
+    for trace_id in (1 << 96 | low for low in low_ids):
+        for caller in ("", TRACE, UNSAMPLED):
+            decided = samples_of(sampler)(caller, trace_id, "name")
+            assert samples_of(sampler, bound)(caller, trace_id, "name") is decided
+
+
+@pytest.mark.parametrize("name", ["", "always_on", "parentbased_always_off", "unheard_of"])
+def test_a_sampler_that_is_not_by_ratio_has_no_bound(name: str) -> None:
+    assert ratio_bound({"OTEL_TRACES_SAMPLER": name, "OTEL_TRACES_SAMPLER_ARG": "0.5"}) is None
 
 
 def test_a_collector_gets_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:

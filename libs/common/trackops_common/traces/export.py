@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
@@ -16,18 +16,20 @@ from opentelemetry.sdk.environment_variables import (
     OTEL_BSP_MAX_EXPORT_BATCH_SIZE,
     OTEL_BSP_MAX_QUEUE_SIZE,
     OTEL_BSP_SCHEDULE_DELAY,
+    OTEL_TRACES_SAMPLER,
+    OTEL_TRACES_SAMPLER_ARG,
 )
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler
+from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, TraceIdRatioBased
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
 from trackops_common.traces.spans import Samples, Span, Tracer, is_sampled
 
-__all__ = ["SpanQueue", "exporting", "samples_of"]
+__all__ = ["SpanQueue", "exporting", "ratio_bound", "samples_of"]
 
 _CLOSE_SECONDS = 3.0
 _SCOPE = InstrumentationScope("trackops")
@@ -46,22 +48,45 @@ def exporting(service: str) -> Iterator[tuple[Tracer, SpanQueue]]:
         pause_seconds=_number(OTEL_BSP_SCHEDULE_DELAY, 5000) / 1000,
     )
     try:
-        yield Tracer(samples_of(provider.sampler), queue.take), queue
+        yield Tracer(samples_of(provider.sampler, ratio_bound()), queue.take), queue
     finally:
         queue.close()
 
 
-def samples_of(sampler: Sampler) -> Samples:
-    """What a tracer asks; a caller's decision holds where the sampler is based on the parent."""
+def samples_of(sampler: Sampler, bound: int | None = None) -> Samples:
+    """What a tracer asks; a caller's decision holds where the sampler is based on the parent.
+
+    `bound` is that of `ratio_bound`, by which `sampler` decides; with it, deciding is a comparison.
+    """
     by_parent = isinstance(sampler, ParentBased)
 
     def samples(caller: str, trace_id: int, name: str) -> bool:
         if caller and by_parent:
             return is_sampled(caller)
+        if bound is not None:
+            return trace_id & TraceIdRatioBased.TRACE_ID_LIMIT < bound
         decision = sampler.should_sample(None, trace_id, name).decision
         return decision is Decision.RECORD_AND_SAMPLE
 
     return samples
+
+
+def ratio_bound(environment: Mapping[str, str] = os.environ) -> int | None:
+    """Below which number of 64 bits the end of a trace's id lies if the trace is sampled.
+
+    None where the environment's sampler is not one by ratio. It is read as the SDK reads it, whose
+    own way to the same answer is through two samplers and a context.
+    """
+    if environment.get(OTEL_TRACES_SAMPLER, "").lower() not in _BY_RATIO:
+        return None
+    try:
+        rate = float(environment.get(OTEL_TRACES_SAMPLER_ARG, ""))
+    except ValueError:
+        rate = 1.0
+    return TraceIdRatioBased.get_bound_for_rate(rate if 0 <= rate <= 1 else 1.0)
+
+
+_BY_RATIO = frozenset({"traceidratio", "parentbased_traceidratio"})
 
 
 class SpanQueue:
