@@ -39,9 +39,10 @@ def traced(method: MethodDescriptor, call: Call[R], tracer: Tracer) -> Call[R]:
     name = f"{method.containing_service.full_name}/{method.name}"
 
     async def traced_call(request: Any, context: Any) -> R:
-        with tracer.enter(name, Kind.SERVER, trace_in(context.invocation_metadata())) as own:
-            if own is None:
-                return await call(request, context)
+        own = tracer.enter(name, Kind.SERVER, trace_in(context.invocation_metadata()))
+        if own is None:
+            return await call(request, context)
+        with own:
             own.attributes.update(_rpc(name))
             try:
                 result = await call(request, context)

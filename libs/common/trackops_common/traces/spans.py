@@ -130,17 +130,17 @@ class Tracer:
         self._take = take
         self._random_bits = random_bits
 
-    def enter(self, name: str, kind: Kind, caller: str) -> AbstractContextManager[Span | None]:
+    def enter(self, name: str, kind: Kind, caller: str) -> Span | None:
         """What the process does for a call of `caller` (a `traceparent`, or empty).
 
-        Where it is not recorded, the trace is handed on as such, a new one where there was none,
-        for the rest of the asyncio task: whoever is called next does not decide anew.
+        None where it is not recorded: the trace is handed on as such, a new one where there was
+        none, for the rest of the asyncio task, so that whoever is called next does not decide anew.
         """
         trace_id = int(caller[3:35], 16) if caller else self._random_bits(128) or 1
         if self._samples(caller, trace_id, name):
             return self.span(name, kind, caller, trace_id)
         take_trace(caller or f"00-{trace_id:032x}-{self._new_id():016x}-00")
-        return _NOT_RECORDED
+        return None
 
     def span(self, name: str, kind: Kind, parent: str, trace_id: int = 0) -> Span:
         """A recorded span; of the trace of `parent`, where there is one."""
