@@ -172,7 +172,7 @@ async def test_a_call_that_is_refused_leaves_no_request_in_memory(
     line = order_pb2.OrderLine(sku="A-1", quantity=1, unit_price_minor=1)
     body = CreateOrderRequest(request_id=request_id, lines=[line]).SerializeToString()
     async with serving(Application([RpcService(DESCRIPTOR, servicer)])) as channel:
-        create = channel.unary_unary(f"/{DESCRIPTOR.full_name}/CreateOrder")
+        create: Any = channel.unary_unary(f"/{DESCRIPTOR.full_name}/CreateOrder")
         with _no_garbage_collection():
             for _ in range(10):
                 await _failure(create(body))
