@@ -37,6 +37,7 @@ class Replica(ABC):
     """One process."""
 
     expiry_metric: ClassVar[str]
+    """How the lines begin in which its metrics say when its certificate ends."""
 
     def __init__(self, name: str) -> None:
         """`name` is the service's and a number, such as `order/1`."""
@@ -153,7 +154,9 @@ class ServiceReplica(Replica):
 class EdgeReplica(Replica):
     """Envoy, which the stack knows as its own edge."""
 
-    expiry_metric = "envoy_cluster_ssl_certificate_expiration_unix_time_seconds"
+    expiry_metric = (
+        'envoy_cluster_ssl_certificate_expiration_unix_time_seconds{envoy_tls_certificate="caller"'
+    )
 
     def __init__(self, edge: Edge) -> None:
         super().__init__("edge/1")

@@ -130,7 +130,7 @@ def open_world(code: Path | None = None, ahead: Path | None = None) -> Iterator[
         observe(stack.admin_url)
         logs = stack.context.home.root / "replicas"
         logs.mkdir()
-        ports = [stack.context.ports, Ports.free()]
+        ports = [stack.context.ports, _further_ports(stack)]
         targets = {spec.name: _target(spec.name, ports) for spec in SERVICES}
 
         def environment(name: str, number: int) -> dict[str, str]:
@@ -155,7 +155,7 @@ def open_world(code: Path | None = None, ahead: Path | None = None) -> Iterator[
 def _ways(ways: Ways, stack: LocalStack) -> Mapping[str, Way]:
     """Kafka's clients take its word for its address, so it is told to name the way's."""
     ports = stack.context.ports
-    inner = Ports.free().kafka
+    inner = _further_ports(stack).kafka
     made = {
         "postgres": ways.to(ports.postgres),
         "kafka": ways.to(inner),
@@ -163,6 +163,14 @@ def _ways(ways: Ways, stack: LocalStack) -> Mapping[str, Way]:
     }
     stack.kafka.detour = Detour(inner, made["kafka"].port)
     return made
+
+
+def _further_ports(stack: LocalStack) -> Ports:
+    """Free ones, none of which the stack is yet going to listen on."""
+    own = set(vars(stack.context.ports).values())
+    while own & set(vars(ports := Ports.free()).values()):
+        continue
+    return ports
 
 
 def _provider(opened: ExitStack, stack: LocalStack, books: Books) -> ProviderServer:
@@ -242,4 +250,4 @@ def _start(replicas: Iterator[Replica]) -> None:
 
 def _kill_all(replicas: Mapping[str, Replica]) -> None:
     with ThreadPoolExecutor(max_workers=len(replicas)) as pool:
-        list(pool.map(Replica.kill, replicas.values()))
+        list(pool.map(lambda one: one.kill(), replicas.values()))
