@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,7 +20,6 @@ from trackops_edge.contract import EdgeRpc, edge_rpcs
 __all__ = ["RestError", "RestOrders", "open_rest"]
 
 _RPCS = {rpc.method.name: rpc for rpc in edge_rpcs() if rpc.service == "order"}
-_LONGEST_SECONDS = 30
 _CONNECTIONS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
 
 
@@ -56,9 +54,8 @@ class RestOrders:
         timeout: float,  # noqa: ASYNC109 - as a stub has it
     ) -> Message:
         try:
-            async with asyncio.timeout(timeout):
-                response = await self._sent(rpc, self._versions.asked_for(request))
-        except (TimeoutError, httpx.TransportError) as error:
+            response = await self._sent(rpc, self._versions.asked_for(request), timeout)
+        except httpx.TransportError as error:
             raise RestError(0, type(error).__name__) from error
         if not response.is_success:
             raise RestError(response.status_code, _reason(response))
@@ -66,7 +63,8 @@ class RestOrders:
         self._versions.answered(request, answer)
         return answer
 
-    async def _sent(self, rpc: EdgeRpc, request: Message) -> httpx.Response:
+    async def _sent(self, rpc: EdgeRpc, request: Message, seconds: float) -> httpx.Response:
+        """`seconds` for each: to connect, to send, to wait for a part of the answer."""
         fields = MessageToDict(request, preserving_proto_field_name=True)
         path = rpc.template
         for name in [name for name in fields if f"{{{name}}}" in path]:
@@ -78,6 +76,7 @@ class RestOrders:
             params=fields if reads else None,
             json=None if reads else fields,
             headers={"authorization": f"Bearer {await self._token()}"},
+            timeout=seconds,
         )
 
 
@@ -89,7 +88,6 @@ async def open_rest(edge: Edge, token: Callable[[], Awaitable[str]]) -> AsyncIte
         base_url=edge.url,
         verify=trust,
         limits=_CONNECTIONS,
-        timeout=_LONGEST_SECONDS,
         trust_env=False,
     ) as client:
         yield RestOrders(client, token)
