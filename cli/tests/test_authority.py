@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from trackops_cli.channels import own_credentials, tls_advice
 from trackops_cli.local.authority import Authority
@@ -53,6 +54,20 @@ def test_others_find_its_certificates_sound(authority: Authority) -> None:
 
     assert left.getpeercert()
     assert right.getpeercert()
+
+
+def test_a_certificate_may_have_further_names(authority: Authority) -> None:
+    authority.renew(["order"], further=["127.0.0.1:1,127.0.0.1:2"])
+
+    pem = authority.paths("order").certificate.read_bytes()
+    names = x509.load_pem_x509_certificate(pem).extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    )
+    assert names.value.get_values_for_type(x509.DNSName) == [
+        "order",
+        "127.0.0.1:1,127.0.0.1:2",
+        "localhost",
+    ]
 
 
 def test_again_it_makes_only_what_is_missing_or_ends_soon(authority: Authority) -> None:

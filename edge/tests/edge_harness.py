@@ -329,7 +329,7 @@ def run_edge(
             private_key=certificates / "key.pem",
             listen=Address(HOST, next(ports)),
             listen_http=Address(HOST, next(ports)),
-            services={name: Address(HOST, grpc_port) for name in SERVICES},
+            services={name: [Address(HOST, grpc_port)] for name in SERVICES},
             identity_http=Address(HOST, key_port),
             limits=limits,
             trusted_hops=trusted_hops,

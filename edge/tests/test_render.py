@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def test_the_environment_says_how_the_services_are_called(
 
     settings = settings_of({**environment, **tls, "TRACKOPS_EDGE_TRUSTED_HOPS": "2"}, tmp_path)
 
-    assert settings.services["order"] == Address("trackops-order", 5051)
+    assert settings.services["order"] == [Address("trackops-order", 5051)]
     assert settings.trusted_hops == 2
     assert settings.services_tls is not None
     assert settings.services_tls.authority == Path("/tls/CA")
@@ -77,6 +78,29 @@ def test_a_missing_setting_is_named(environment: dict[str, str], tmp_path: Path,
     done = run(environment, tmp_path)
 
     assert (done.returncode, done.stderr) == (1, f"trackops_edge: {name} is not set\n")
+
+
+def test_a_service_may_have_several_ports(environment: dict[str, str], tmp_path: Path) -> None:
+    several = {**environment, "TRACKOPS_ORDER_TARGET": "here:5051,here:5061"}
+
+    made = files(settings_of(several, tmp_path))[CONFIGURATION].decode()
+
+    line = next(one for one in made.splitlines() if one.strip().startswith("clusters: "))
+    clusters = {one["name"]: one for one in json.loads(line.partition(":")[2])}
+    (group,) = clusters["order"]["load_assignment"]["endpoints"]
+    assert [one["endpoint"]["address"]["socket_address"] for one in group["lb_endpoints"]] == [
+        {"address": "here", "port_value": 5051},
+        {"address": "here", "port_value": 5061},
+    ]
+
+
+def test_addresses_of_several_hosts_are_refused(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    several = {**environment, "TRACKOPS_ORDER_TARGET": "here:5051,there:5051"}
+
+    with pytest.raises(ValueError, match="of order are not those of one host"):
+        settings_of(several, tmp_path)
 
 
 @pytest.mark.parametrize("address", ["8443", "order:", ":5051", "order:0", "order:http"])

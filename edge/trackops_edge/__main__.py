@@ -2,7 +2,8 @@
 
 TRACKOPS_EDGE_LISTEN, TRACKOPS_EDGE_HTTP_LISTEN        host:port
 TRACKOPS_EDGE_CERTIFICATE, TRACKOPS_EDGE_KEY           PEM files
-TRACKOPS_<SERVICE>_TARGET                              host:port of each service's gRPC
+TRACKOPS_<SERVICE>_TARGET                              host:port of each service's gRPC, or
+                                                       several of one host: host:port,host:port
 TRACKOPS_IDENTITY_HTTP_TARGET                          host:port of identity's key set
 TRACKOPS_TLS_CERTIFICATE, TRACKOPS_TLS_KEY, TRACKOPS_TLS_CA
                                                        all or none: mutual TLS to the services
@@ -34,7 +35,8 @@ def settings_of(environment: Mapping[str, str], folder: Path) -> EdgeSettings:
         listen=Address.parse(environment["TRACKOPS_EDGE_LISTEN"]),
         listen_http=Address.parse(environment["TRACKOPS_EDGE_HTTP_LISTEN"]),
         services={
-            name: Address.parse(environment[f"TRACKOPS_{name.upper()}_TARGET"]) for name in SERVICES
+            name: Address.parse_all(environment[f"TRACKOPS_{name.upper()}_TARGET"])
+            for name in SERVICES
         },
         identity_http=Address.parse(environment["TRACKOPS_IDENTITY_HTTP_TARGET"]),
         services_tls=_services_tls(environment),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from ipaddress import ip_address
 from pathlib import Path
@@ -165,14 +165,14 @@ def _verb(verb: str) -> Json:
 
 
 def _clusters(settings: EdgeSettings) -> Iterator[Json]:
-    for name, address in settings.services.items():
-        cluster = _cluster(name, address) | {"typed_extension_protocol_options": _HTTP2}
+    for name, addresses in settings.services.items():
+        cluster = _cluster(name, addresses) | {"typed_extension_protocol_options": _HTTP2}
         if settings.services_tls:
-            cluster["transport_socket"] = _mutual_tls(address.host, settings)
+            cluster["transport_socket"] = _mutual_tls(addresses[0].host, settings)
         yield cluster
-    yield _cluster("identity_http", settings.identity_http)
+    yield _cluster("identity_http", [settings.identity_http])
     endpoint = {"address": {"pipe": {"path": str(settings.folder / "admin.sock")}}}
-    yield _endpoints("admin", endpoint) | {"type": "STATIC"}
+    yield _endpoints("admin", [endpoint]) | {"type": "STATIC"}
 
 
 def _mutual_tls(host: str, settings: EdgeSettings) -> Json:
@@ -217,11 +217,11 @@ _HTTP2: Json = {
 }
 
 
-def _cluster(name: str, address: Address) -> Json:
-    """Every address of the host's name."""
+def _cluster(name: str, addresses: Sequence[Address]) -> Json:
+    """Every address of each host's name."""
     many = 100_000  # streams count as requests; the services bound them
     thresholds = {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": many}
-    return _endpoints(name, {"address": _address(address)}) | {
+    return _endpoints(name, [{"address": _address(one)} for one in addresses]) | {
         "type": "STRICT_DNS",
         "dns_lookup_family": "V4_PREFERRED",
         "lb_policy": "LEAST_REQUEST",
@@ -230,12 +230,12 @@ def _cluster(name: str, address: Address) -> Json:
     }
 
 
-def _endpoints(name: str, endpoint: Json) -> Json:
+def _endpoints(name: str, endpoints: Sequence[Json]) -> Json:
     return {
         "name": name,
         "load_assignment": {
             "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}],
+            "endpoints": [{"lb_endpoints": [{"endpoint": one} for one in endpoints]}],
         },
     }
 

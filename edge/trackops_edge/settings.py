@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,11 @@ class Address:
         if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
             raise ValueError(f"{text!r} is not host:port")
         return cls(host, int(port))
+
+    @classmethod
+    def parse_all(cls, text: str) -> Sequence[Address]:
+        """From host:port, or several with commas between them; raises ValueError."""
+        return [cls.parse(one) for one in text.split(",")]
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class ServicesTls:
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeSettings:
-    """Raises ValueError where a service has no address."""
+    """Raises ValueError where a service has no address, or addresses of several hosts."""
 
     folder: Path
     """Where Envoy finds the files that `write` makes."""
@@ -82,8 +87,9 @@ class EdgeSettings:
     """HTTPS."""
     listen_http: Address
     """Probes and metrics, for the inside."""
-    services: Mapping[str, Address]
-    """gRPC, by the names of `contract.SERVICES`."""
+    services: Mapping[str, Sequence[Address]]
+    """gRPC, by the names of `contract.SERVICES`. Replicas are found by the host's name, or have
+    ports of their own on one host: its certificates name it."""
     identity_http: Address
     """Serves `/.well-known/jwks.json`."""
     services_tls: ServicesTls | None = None
@@ -99,3 +105,6 @@ class EdgeSettings:
     def __post_init__(self) -> None:
         if missing := [name for name in SERVICES if name not in self.services]:
             raise ValueError(f"no address of {', '.join(missing)}")
+        for name, addresses in self.services.items():
+            if len({one.host for one in addresses}) != 1:
+                raise ValueError(f"the addresses of {name} are not those of one host")

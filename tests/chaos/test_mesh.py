@@ -20,7 +20,9 @@ SEED = 20
 FAULTS = (
     Planned(1.5, "cut half-way", "postgres", 0.3),
     Planned(2.5, "lost answers", "provider", 1.0),
+    Planned(3.5, "new certificates", "all", 0.0),
     Planned(4.0, "kill -9", "saga_orchestrator/1", 0.3),
+    Planned(5.5, "kill -9 edge", "edge/1", 0.3),
     Planned(6.0, "kill -9 server", "redis", 0.3),
 )
 

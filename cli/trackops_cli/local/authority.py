@@ -1,7 +1,7 @@
 """A certificate authority of the local stack's own, made on the spot, and what it issues."""
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -64,11 +64,17 @@ class Authority:
                 self.renew([name])
 
     def renew(
-        self, names: Iterable[str], *, valid: timedelta = _DAYS, addresses: bool = True
+        self,
+        names: Iterable[str],
+        *,
+        valid: timedelta = _DAYS,
+        addresses: bool = True,
+        further: Sequence[str] = (),
     ) -> None:
         """A new key and certificate for each of `names`; for an expired one `valid` is negative.
 
-        Each names its owner and, unless `addresses` is false, this machine's loopback.
+        Each names its owner, `further` names and, unless `addresses` is false, this machine's
+        loopback.
         """
         issuer = x509.load_pem_x509_certificate(self._certificate(_AUTHORITY).read_bytes())
         issuer_key = load_pem_private_key(self._key(_AUTHORITY).read_bytes(), password=None)
@@ -79,7 +85,7 @@ class Authority:
             key = ec.generate_private_key(ec.SECP256R1())
             draft = (
                 _draft(name, issuer.subject, key, valid)
-                .add_extension(_alternatives(name, loopback=addresses), critical=False)
+                .add_extension(_alternatives([name, *further], loopback=addresses), critical=False)
                 .add_extension(_USAGE, critical=False)
                 .add_extension(issuer_id, critical=False)
             )
@@ -164,8 +170,8 @@ def _draft(
     )
 
 
-def _alternatives(name: str, *, loopback: bool) -> x509.SubjectAlternativeName:
-    own = [x509.DNSName(name)]
+def _alternatives(names: Iterable[str], *, loopback: bool) -> x509.SubjectAlternativeName:
+    own = [x509.DNSName(name) for name in names]
     here = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(HOST))]
     return x509.SubjectAlternativeName([*own, *here] if loopback else own)
 

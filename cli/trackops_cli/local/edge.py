@@ -80,7 +80,7 @@ class Edge(Server):
             private_key=self.certificate.private_key,
             listen=Address(HOST, ports.edge),
             listen_http=Address(HOST, ports.edge_http),
-            services={name: Address.parse(addresses.services[name]) for name in SERVICES},
+            services={name: Address.parse_all(addresses.services[name]) for name in SERVICES},
             identity_http=Address.parse(addresses.http["identity"]),
             services_tls=_services_tls(addresses.authority),
             limits=self._limits,

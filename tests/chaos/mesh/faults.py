@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import psutil
 import redis
@@ -19,13 +20,16 @@ from trackops_cli.local.server import Server
 from trackops_cli.testing import wait_for
 
 from .proxy import Way
+from .replicas import Replica
 from .schedule import Planned
-from .world import Replica, World
+from .world import World
 
 __all__ = ["Window", "Windows", "apply_all"]
 
 _SLOW_SECONDS = 0.04
 _STARTS = 5
+_TAKEN_IN_SECONDS = 30
+"""Each looks at its files every two seconds."""
 
 _pause = threading.Event().wait
 
@@ -170,6 +174,17 @@ def _on_way(harm: Callable[[Way], None]) -> Callable[[World, Planned], None]:
     return do
 
 
+def _renew_certificates(world: World, fault: Planned) -> None:
+    """Over once everybody has taken in the new ones; raises TimeoutError if somebody does not."""
+    world.renew_certificates()
+    for replica in world.replicas.values():
+        wait_for(
+            partial(world.shows_newest_certificate, replica),
+            seconds=_TAKEN_IN_SECONDS,
+            what=f"the new certificate of {replica.name}",
+        )
+
+
 def _lose_answers(world: World, fault: Planned) -> None:
     world.provider.drops_answers = True
     try:
@@ -181,6 +196,7 @@ def _lose_answers(world: World, fault: Planned) -> None:
 _FAULTS: Mapping[str, Callable[[World, Planned], None]] = {
     "kill -9": _kill,
     "kill -9 relay": _kill,
+    "kill -9 edge": _kill,
     "SIGSTOP": _freeze,
     "SIGSTOP orchestrator": _freeze,
     "immediate stop": _stop_at_once,
@@ -192,4 +208,5 @@ _FAULTS: Mapping[str, Callable[[World, Planned], None]] = {
     "rolling restart": _roll,
     "lost answers": _lose_answers,
     "clock ahead": _turn_clock,
+    "new certificates": _renew_certificates,
 }

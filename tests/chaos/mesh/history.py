@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from http import HTTPStatus
 
 import grpc
 
-__all__ = ["Call", "History", "Outcome", "outcome_of"]
+__all__ = ["Call", "History", "Outcome", "outcome_of", "outcome_of_http"]
 
 
 class Outcome(StrEnum):
@@ -41,6 +42,22 @@ def outcome_of(code: grpc.StatusCode) -> Outcome:
     return Outcome.UNKNOWN if code in _UNKNOWN else Outcome.REFUSED
 
 
+_UNKNOWN_IN_HTTP = {
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    499,  # the caller went away: CANCELLED
+}
+
+
+def outcome_of_http(status: int) -> Outcome:
+    """The same of an answer over REST; 0 is none, or half of one."""
+    if 200 <= status < 300:
+        return Outcome.ACKNOWLEDGED
+    refused = 400 <= status < 500 and status not in _UNKNOWN_IN_HTTP
+    return Outcome.REFUSED if refused else Outcome.UNKNOWN
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call and its end."""
@@ -54,6 +71,7 @@ class Call:
     principal: str
     outcome: Outcome
     code: str
+    """Of gRPC, such as UNAVAILABLE, or over REST, such as `HTTP 503`."""
     reason: str
     began: float
     """Seconds since 1970."""

@@ -16,6 +16,7 @@ from trackops.inventory.v1 import inventory_service_pb2 as inventory_pb
 from trackops.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
 from trackops.order.v1 import order_service_pb2 as pb
 from trackops.order.v1.order_pb2 import Order, OrderLine, OrderState, Pieces
+from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 from trackops.saga.v1 import saga_service_pb2 as saga_pb
 from trackops.saga.v1.saga_pb2 import SagaState
 from trackops.saga.v1.saga_service_pb2_grpc import SagaServiceStub
@@ -24,6 +25,7 @@ from trackops_client import open_aio_channel
 
 from .history import History
 from .plans import STOCK, Plan, draw
+from .rest import open_rest
 from .shop import Shop, principal_of
 from .world import World
 
@@ -57,10 +59,10 @@ async def run_load(world: World, load: Load, history: History, harmed: Callable[
     """
     plans = random.Random(f"plans {load.seed}")
     waits = random.Random(f"waits {load.seed}")  # drawn from when the mesh says so
-    async with _opened(world, history, waits) as (shop, stock, sagas):
-        await _fill_shelves(shop, stock)
+    async with _opened(world, history, waits) as (ways_in, stock, sagas):
+        await _fill_shelves(ways_in.grpc, stock)
         stop = asyncio.Event()
-        operator = asyncio.create_task(_turn_back(shop, sagas, waits, stop))
+        operator = asyncio.create_task(_turn_back(ways_in.grpc, sagas, waits, stop))
         began = time.monotonic()
         customers = []
         for number in range(_MOST_TIMES * load.orders):
@@ -68,16 +70,25 @@ async def run_load(world: World, load: Load, history: History, harmed: Callable[
                 break
             due = began + number / load.orders_per_second
             await asyncio.sleep(max(0, due - time.monotonic()))
-            customers.append(asyncio.create_task(_serve(shop, draw(plans), random.Random(number))))
+            served = _serve(ways_in, draw(plans), random.Random(number))
+            customers.append(asyncio.create_task(served))
         await asyncio.gather(*customers)
         stop.set()
         await operator
 
 
+@dataclass(frozen=True, slots=True)
+class _WaysIn:
+    """To the order service."""
+
+    grpc: Shop
+    rest: Shop
+
+
 @asynccontextmanager
 async def _opened(
     world: World, history: History, rng: random.Random
-) -> AsyncIterator[tuple[Shop, Any, Any]]:
+) -> AsyncIterator[tuple[_WaysIn, Any, Any]]:
     mesh = world.mesh
 
     async def token() -> str:
@@ -86,12 +97,18 @@ async def _opened(
     async with AsyncExitStack() as opened:
 
         async def channel(service: str) -> grpc.aio.Channel:
-            made = open_aio_channel(world.targets[service], token=token)
+            made = open_aio_channel(
+                world.targets[service], token=token, credentials=world.stack.addresses.credentials
+            )
             return await opened.enter_async_context(made)
 
-        shop = Shop(await channel("order"), history, principal_of(await token()), rng)
+        rest = await opened.enter_async_context(open_rest(world.stack.edge, token))
+        principal = principal_of(await token())
         yield (
-            shop,
+            _WaysIn(
+                Shop(OrderServiceStub(await channel("order")), history, principal, rng),
+                Shop(rest, history, principal, rng),
+            ),
             InventoryServiceStub(await channel("inventory")),
             SagaServiceStub(await channel("saga_orchestrator")),
         )
@@ -105,8 +122,9 @@ async def _fill_shelves(shop: Shop, stock: Any) -> None:
         await shop.insist("fill", stock.AdjustStock, request, pieces={sku: pieces})
 
 
-async def _serve(shop: Shop, plan: Plan, rng: random.Random) -> None:
-    """One customer, from the order to its planned end."""
+async def _serve(ways_in: _WaysIn, plan: Plan, rng: random.Random) -> None:
+    """One customer, from the order to its planned end; the warehouse comes by gRPC."""
+    shop = ways_in.rest if plan.comes_by_rest else ways_in.grpc
     order = await _place(shop, plan)
     if order is None or plan.end == "keep":
         return
@@ -119,9 +137,9 @@ async def _serve(shop: Shop, plan: Plan, rng: random.Random) -> None:
     if plan.end == "cancel":
         await _cancel(shop, order.order_id)
         return
-    await _ship(shop, plan, order.order_id)
+    await _ship(ways_in.grpc, plan, order.order_id)
     if plan.end == "return":
-        await _send_back(shop, plan, order.order_id, rng)
+        await _send_back(ways_in.grpc, plan, order.order_id, rng)
 
 
 async def _place(shop: Shop, plan: Plan) -> Order | None:

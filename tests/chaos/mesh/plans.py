@@ -57,6 +57,8 @@ class Plan:
     """Whether it asks again, with the same id, until it knows."""
     sends_other_body: bool
     """Whether it once uses its request's id again for something else."""
+    comes_by_rest: bool
+    """Through the edge, for all but what the warehouse does."""
 
 
 def draw(rng: random.Random) -> Plan:
@@ -76,6 +78,7 @@ def draw(rng: random.Random) -> Plan:
         first_timeout_seconds=rng.uniform(0.003, 0.04) if impatient else 5.0,
         comes_back=rng.random() < 0.75,
         sends_other_body=rng.random() < 0.03,
+        comes_by_rest=rng.random() < 0.2,
     )
 
 

@@ -80,6 +80,8 @@ def _figures(report: Report) -> Iterator[tuple[str, str]]:
     calls = Counter(call.outcome for call in history.calls)
     yield "faults", ", ".join(f"{n} {kind}" for kind, n in sorted(report.faults.items())) or "none"
     yield "calls", ", ".join(f"{calls[outcome]} {outcome}" for outcome in Outcome)
+    rest = Counter(call.code for call in history.calls if call.code.startswith("HTTP"))
+    yield "of them over REST", _by_state(rest)
     yield "orders", _by_state(Counter(order.state for order in facts.orders.values()))
     sagas = Counter(f"{saga.definition} {saga.state}" for saga in facts.sagas)
     yield "sagas", _by_state(sagas)

@@ -62,6 +62,7 @@ KINDS: Mapping[str, tuple[_Choice, _Length]] = {
     "kill -9": (_replica, _between(0, 3)),
     "SIGSTOP": (_replica, lambda rng: rng.choice(_PAUSES)),
     "kill -9 relay": (_one_of_two("outbox_relay"), _between(0, 1)),
+    "kill -9 edge": (lambda _: "edge/1", _between(0, 1)),
     "SIGSTOP orchestrator": (_one_of_two("saga_orchestrator"), lambda rng: rng.choice(_LONG)),
     "immediate stop": (lambda _: "postgres", _between(0, 2)),
     "kill -9 server": (lambda rng: rng.choice(["postgres", "kafka", "redis"]), _between(0, 2)),
@@ -72,6 +73,7 @@ KINDS: Mapping[str, tuple[_Choice, _Length]] = {
     "rolling restart": (lambda rng: rng.choice(list(REPLICAS)), lambda _: 0.0),
     "lost answers": (lambda _: "provider", _between(1, 4)),
     "clock ahead": (_clocked, _between(4, 8)),
+    "new certificates": (lambda _: "all", lambda _: 0.0),
 }
 """Each kind of fault: what it hits and for how long."""
 

@@ -1,4 +1,4 @@
-"""How a customer calls: through the client package, each call noted in the history."""
+"""How a customer calls: by the client package or by REST, each call noted in the history."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 
 import grpc
 from trackops.order.v1.order_pb2 import OrderState
-from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 
 from trackops_client import error_of
 
-from .history import Call, History, Outcome, outcome_of
+from .history import Call, History, Outcome, outcome_of, outcome_of_http
+from .rest import RestError, RestOrders
 
 __all__ = ["Shop", "principal_of"]
 
@@ -27,10 +27,10 @@ _NO_PIECES: Mapping[str, int] = {}
 class Shop:
     """Calls to the order service, and what came of them."""
 
-    def __init__(
-        self, channel: grpc.aio.Channel, history: History, principal: str, rng: random.Random
-    ) -> None:
-        self.orders: Any = OrderServiceStub(channel)
+    def __init__(self, orders: Any, history: History, principal: str, rng: random.Random) -> None:
+        """`orders` is a stub of the order service, or RestOrders."""
+        self.orders = orders
+        self._fine = "HTTP 200" if isinstance(orders, RestOrders) else "OK"
         self.history = history
         self._principal = principal
         self._rng = rng
@@ -66,12 +66,15 @@ class Shop:
     ) -> tuple[Any, Outcome]:
         """One attempt, which the channel may repeat by itself; the answer is None without one."""
         began = time.time()
-        answer, code, reason = None, grpc.StatusCode.OK, ""
+        answer, outcome, code, reason = None, Outcome.ACKNOWLEDGED, self._fine, ""
         try:
             answer = await method(request, timeout=timeout_seconds)
         except grpc.aio.AioRpcError as error:
-            code, reason = error.code(), error_of(error).reason
-        outcome = outcome_of(code)
+            outcome, code = outcome_of(error.code()), error.code().name
+            reason = error_of(error).reason
+        except RestError as error:
+            outcome, code = outcome_of_http(error.status), f"HTTP {error.status}"
+            reason = error.reason
         order = getattr(answer, "order", None)
         self.history.note(
             Call(
@@ -80,7 +83,7 @@ class Shop:
                 order.order_id if order is not None else getattr(request, "order_id", ""),
                 self._principal,
                 outcome,
-                code.name,
+                code,
                 reason,
                 began,
                 time.time(),

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
-import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import trustme
 
+from trackops_cli.local.edge import Edge
 from trackops_cli.local.kafka import Detour
+from trackops_cli.local.mesh import CERTIFIED_NAMES, SERVICES
 from trackops_cli.local.ports import HOST, Ports
 from trackops_cli.local.stack import LocalStack
 from trackops_cli.testing import Mesh, temporary_stack
-from trackops_common.testing import ServiceProcess
+from trackops_edge.settings import Limits, Rate
 from trackops_payment.adapters.simulator_books import Books
 from trackops_payment.testing import API_KEY, ProviderServer
 
 from .observer import observe
 from .proxy import Way, Ways
+from .replicas import Death, EdgeReplica, Replica, ServiceReplica
 
-__all__ = ["REPLICAS", "Death", "Replica", "World", "open_world"]
+__all__ = ["REPLICAS", "World", "open_world"]
+
+_EDGE = "edge"
 
 REPLICAS: Mapping[str, int] = {
     "identity": 1,
@@ -35,6 +38,7 @@ REPLICAS: Mapping[str, int] = {
     "order": 2,
     "saga_orchestrator": 2,
     "outbox_relay": 2,
+    _EDGE: 1,
 }
 _SETTINGS: Mapping[str, Mapping[str, str]] = {
     "payment": {
@@ -44,81 +48,10 @@ _SETTINGS: Mapping[str, Mapping[str, str]] = {
         "TRACKOPS_PAYMENT_PROVIDER_TOTAL_TIMEOUT_SECONDS": "3",
     }
 }
-_SERVING_SECONDS = 240
+_EDGE_LIMITS = Limits(per_client=Rate(burst=1_000, per_second=500))
+"""All customers come from one address."""
 _MOST_LEDGER_ENTRIES = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Death:
-    """A process that ended without having been told to."""
-
-    replica: str
-    status: int
-    last_lines: str
-
-
-class Replica:
-    """One process of a service, started again under the same address whenever it ended."""
-
-    def __init__(self, name: str, environment: Mapping[str, str], logs: Path) -> None:
-        """`name` is the service's and a number, such as `order/1`."""
-        self.name = name
-        self._environment = environment
-        self._logs = logs
-        self._process: ServiceProcess | None = None
-        self.lock = threading.Lock()
-        """Held by whoever ends or starts it."""
-
-    @property
-    def service(self) -> str:
-        return self.name.partition("/")[0]
-
-    @property
-    def pid(self) -> int | None:
-        """None while it does not run."""
-        process = self._process
-        return None if process is None else process.pid
-
-    def start(self, **more: str) -> None:
-        """Returns at once; `more` goes over its environment."""
-        log = self._logs / f"{self.name.replace('/', '-')}-{uuid.uuid4().hex[:8]}.json"
-        environment = {**self._environment, **more}
-        self._process = ServiceProcess(f"trackops_{self.service}", environment, log)
-
-    def wait_serving(self) -> None:
-        """Returns once it serves; raises AssertionError with what it wrote if it does not."""
-        assert self._process is not None
-        self._process.wait_logged("serving", seconds=_SERVING_SECONDS)
-
-    def send(self, what: signal.Signals) -> None:
-        """A signal."""
-        if self.pid is not None:
-            os.kill(self.pid, what)
-
-    def kill(self) -> None:
-        """End it as a crash does."""
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
-
-    def stop(self) -> None:
-        """End it as a rolling restart does, and wait."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.terminate()
-            process.wait(seconds=60)
-
-    def revive(self) -> Death | None:
-        """What ended by itself, if it did; it is started again, as a cluster does."""
-        with self.lock:
-            process = self._process
-            if process is None:
-                return None
-            status = process.exit_status
-            if status is None:
-                return None
-            self.start()
-            return Death(self.name, status, "\n".join(process.output[-5:]))
+_SCHEME = "ipv4:"
 
 
 @dataclass
@@ -144,6 +77,19 @@ class World:
     @property
     def mesh(self) -> Mesh:
         return Mesh(self.stack)
+
+    def renew_certificates(self) -> None:
+        """New ones for all, which name the targets too.
+
+        gRPC takes a list of addresses for one name, and wants to find it in the certificate.
+        """
+        lists = [target.removeprefix(_SCHEME) for target in self.targets.values()]
+        self.stack.authority.renew(CERTIFIED_NAMES, further=lists)
+
+    def shows_newest_certificate(self, replica: Replica) -> bool:
+        """Whether it has taken in the file that is there now."""
+        newest = self.stack.authority.ends(replica.service.replace("_", "-"))
+        return replica.certificate_ends() == {newest.timestamp()}
 
     def of(self, service: str) -> list[Replica]:
         """Its replicas."""
@@ -175,7 +121,7 @@ def open_world(code: Path | None = None, ahead: Path | None = None) -> Iterator[
     one for the service whose clock is to be ahead.
     """
     with ExitStack() as opened:
-        stack = opened.enter_context(temporary_stack())
+        stack = opened.enter_context(temporary_stack(tls=True))
         ways = _ways(opened.enter_context(Ways()), stack)
         books = Books(limit=_MOST_LEDGER_ENTRIES)
         provider = _provider(opened, stack, books)
@@ -184,33 +130,32 @@ def open_world(code: Path | None = None, ahead: Path | None = None) -> Iterator[
         observe(stack.admin_url)
         logs = stack.context.home.root / "replicas"
         logs.mkdir()
-        ports = [stack.context.ports, Ports.free()]
-        targets = {name: _target(name, ports[:count]) for name, count in REPLICAS.items()}
-        common = _paths(code)
+        ports = [stack.context.ports, _further_ports(stack)]
+        targets = {spec.name: _target(spec.name, ports) for spec in SERVICES}
+
+        def environment(name: str, number: int) -> dict[str, str]:
+            own = _environment(name, stack, ports[number - 1], targets, ways)
+            return own | _provider_settings(name, stack, provider) | _paths(code)
+
         replicas = {
             one.name: one
-            for name, count in REPLICAS.items()
-            for one in [
-                Replica(
-                    f"{name}/{number}",
-                    _environment(name, stack, ports[number - 1], targets, ways)
-                    | _provider_settings(name, stack, provider)
-                    | common,
-                    logs,
-                )
-                for number in range(1, count + 1)
-            ]
-        }
+            for name in targets
+            for number in range(1, REPLICAS[name] + 1)
+            for one in [ServiceReplica(f"{name}/{number}", environment(name, number), logs)]
+        } | {f"{_EDGE}/1": EdgeReplica(_edge(stack, targets))}
+        further = _paths(ahead, code)
+        world = World(stack, replicas, ways, provider, books, targets, logs, further)
+        stack.authority.issue(CERTIFIED_NAMES)
+        world.renew_certificates()
         opened.callback(_kill_all, replicas)
         _start_all(replicas)
-        further = _paths(ahead, code)
-        yield World(stack, replicas, ways, provider, books, targets, logs, further)
+        yield world
 
 
 def _ways(ways: Ways, stack: LocalStack) -> Mapping[str, Way]:
     """Kafka's clients take its word for its address, so it is told to name the way's."""
     ports = stack.context.ports
-    inner = Ports.free().kafka
+    inner = _further_ports(stack).kafka
     made = {
         "postgres": ways.to(ports.postgres),
         "kafka": ways.to(inner),
@@ -218,6 +163,14 @@ def _ways(ways: Ways, stack: LocalStack) -> Mapping[str, Way]:
     }
     stack.kafka.detour = Detour(inner, made["kafka"].port)
     return made
+
+
+def _further_ports(stack: LocalStack) -> Ports:
+    """Free ones, none of which the stack is yet going to listen on."""
+    own = set(vars(stack.context.ports).values())
+    while own & set(vars(ports := Ports.free()).values()):
+        continue
+    return ports
 
 
 def _provider(opened: ExitStack, stack: LocalStack, books: Books) -> ProviderServer:
@@ -239,7 +192,16 @@ def _provider_settings(name: str, stack: LocalStack, provider: ProviderServer) -
 
 
 def _target(name: str, ports: list[Ports]) -> str:
-    return "ipv4:" + ",".join(f"{HOST}:{getattr(one, name)}" for one in ports)
+    """All replicas of a service."""
+    own = ports[: REPLICAS[name]]
+    return _SCHEME + ",".join(f"{HOST}:{getattr(one, name)}" for one in own)
+
+
+def _edge(stack: LocalStack, targets: Mapping[str, str]) -> Edge:
+    """The stack's own, before all replicas."""
+    lists = {name: target.removeprefix(_SCHEME) for name, target in targets.items()}
+    stack.edge = Edge(stack.context, replace(stack.addresses, services=lists), _EDGE_LIMITS)
+    return stack.edge
 
 
 def _environment(
@@ -288,4 +250,4 @@ def _start(replicas: Iterator[Replica]) -> None:
 
 def _kill_all(replicas: Mapping[str, Replica]) -> None:
     with ThreadPoolExecutor(max_workers=len(replicas)) as pool:
-        list(pool.map(Replica.kill, replicas.values()))
+        list(pool.map(lambda one: one.kill(), replicas.values()))
