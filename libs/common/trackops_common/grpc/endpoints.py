@@ -8,9 +8,9 @@ pays for few coroutines and look-ups.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
 import grpc
@@ -45,6 +45,8 @@ Encoded = bytes
 """A response message in its wire form; it leaves as it is."""
 
 Parse = Callable[[bytes], Message]
+Door = Callable[[], None]
+"""Raises `Overloaded` where a call would be refused anyway."""
 Behaviour = Callable[[Any, Context], Awaitable[Message | Encoded]]
 StreamBehaviour = Callable[[Any, Context], AsyncGenerator[Message | Encoded, None]]
 
@@ -67,6 +69,9 @@ class RpcService:
     For an RPC that streams responses, it is an async generator of them."""
     domain_failure: DomainFailure = lambda _: None
     """Maps the errors that the methods raise."""
+    doors: Mapping[str, Door] = field(default_factory=dict)
+    """By RPC, what is asked before anything else is done for a call, so that the calls which a
+    full server refuses cost it little. Other RPCs have none."""
 
 
 def handlers_of(
@@ -123,7 +128,8 @@ def _handler(
             request_deserializer=read,
             response_serializer=encode,
         )
-    call = _guarded(method, parse, behaviour, service.domain_failure, admission)
+    door = service.doors.get(method.name, _open)
+    call = _guarded(method, parse, behaviour, service.domain_failure, admission, door)
     return grpc.unary_unary_rpc_method_handler(
         _seen(method, call, meters),
         request_deserializer=read,
@@ -144,10 +150,12 @@ def _guarded(
     behaviour: Behaviour,
     domain_failure: DomainFailure,
     admission: Admission,
+    door: Door,
 ) -> Behaviour:
     async def call(body: bytes, context: Context) -> Message | Encoded:  # noqa: RET503 - abort
-        metadata = context.invocation_metadata()
         try:
+            door()
+            metadata = context.invocation_metadata()
             await admission.admit(metadata)
             request = _parsed(parse, body)
             failure = validation_failure(request)
@@ -160,6 +168,10 @@ def _guarded(
         await _abort(context, failure)
 
     return call
+
+
+def _open() -> None:
+    """A door that is never shut."""
 
 
 def _guarded_stream(
