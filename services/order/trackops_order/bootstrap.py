@@ -57,7 +57,7 @@ __all__ = ["OrderSettings", "bootstrap"]
 
 _MEAN_REFRESH_LEAD_SECONDS = 1.0
 """An order in 1,000 batches a second is then read anew about 7 s before the cache forgets it."""
-_CREATIONS = BatchLimits(max_wait_seconds=0.25, retry_after_seconds=0.5)
+_CREATIONS = BatchLimits(max_wait_seconds=0.5, retry_after_seconds=0.5)
 """Below the seconds that callers wait, so that what is accepted is answered in time."""
 
 
