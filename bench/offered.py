@@ -131,7 +131,7 @@ def _retry_after_seconds(error: grpc.aio.AioRpcError) -> float | None:
         if name == _STATUS_DETAILS and isinstance(value, bytes):
             for detail in status_pb2.Status.FromString(value).details:
                 if detail.Unpack(info):
-                    return info.retry_delay.ToNanoseconds() / 1e9
+                    return float(info.retry_delay.ToNanoseconds() / 1e9)
     return None
 
 

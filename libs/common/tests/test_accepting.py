@@ -34,7 +34,7 @@ def echo() -> Echo:
 @pytest.fixture
 async def served(echo: Echo) -> AsyncIterator[tuple[grpc.aio.Server, Any]]:
     server = accepting.server()
-    handler = grpc.unary_unary_rpc_method_handler(echo.answer)
+    handler: Any = grpc.unary_unary_rpc_method_handler(echo.answer)
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("test.Echo", {"Echo": handler}),)
     )

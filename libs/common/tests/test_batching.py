@@ -145,7 +145,7 @@ async def test_after_slow_runs_fewer_may_wait_and_after_fast_ones_more_again() -
     await slow
     await eventually(lambda: len(work.batches) == 2)
 
-    waiting = []
+    waiting: list[asyncio.Task[str | BatchRefused]] = []
     while _takes_more(batcher):
         waiting.append(asyncio.create_task(batcher.submit(len(waiting))))
         await asyncio.sleep(0)

@@ -271,6 +271,7 @@ def test_a_service_that_became_slow_refuses_orders_at_once_and_takes_them_again(
     errors = {number: error for number, call in enumerate(calls) if (error := call.exception())}
     assert 0 < len(errors) <= 100 - 32
     for number, error in errors.items():
+        assert isinstance(error, grpc.RpcError)
         details = error_details(error)
         assert (details.code, details.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
         assert details.retry_after_seconds == 0.5

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from grpc._cython import cygrpc
@@ -46,7 +46,7 @@ def _look_at(asked: asyncio.Task[Any]) -> None:
         asked.exception()
 
 
-class _Server(aio_server.Server):  # type: ignore[misc]  # it has no types
+class _Server(aio_server.Server):
     """As `grpc.aio.server` makes it, but for what accepts the calls."""
 
     def __init__(self, interceptors: Sequence[Any], options: Sequence[tuple[str, Any]]) -> None:
@@ -58,5 +58,4 @@ def server(
     *, interceptors: Sequence[Any] = (), options: Sequence[tuple[str, Any]] = ()
 ) -> grpc.aio.Server:
     """What `grpc.aio.server` makes of these, whose calls wait for our handlers and not for gRPC."""
-    made: grpc.aio.Server = _Server(interceptors, options)
-    return made
+    return cast("grpc.aio.Server", _Server(interceptors, options))

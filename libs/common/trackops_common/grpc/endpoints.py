@@ -106,7 +106,7 @@ def handlers_of(
     return _Handlers(handlers, refusing)
 
 
-class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # it has no types
+class _Handlers(grpc.GenericRpcHandler):
     """Finds what answers a call; that is a refusal where the call finds the door shut."""
 
     def __init__(
