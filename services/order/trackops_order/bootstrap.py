@@ -137,9 +137,7 @@ def _build_services(
     reader = PostgresOrderReader(database)
     change_orders = ChangeOrders(unit_of_work, cache, encode_changed, clock)
 
-    creations = batcher(
-        CreateOrders(unit_of_work, cache, encode_created, clock), limits=_CREATIONS
-    )
+    creations = batcher(CreateOrders(unit_of_work, cache, encode_created, clock), limits=_CREATIONS)
     reads = batcher(
         GetOrders(
             reader,
