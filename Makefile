@@ -1,6 +1,6 @@
 # The two commands that matter: `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help venv up down reset status demo test test-helm test-kubelet images compose-secrets chaos chaos-relay chaos-broken fuzz audit lint format proto bench explain-listing clean
+.PHONY: help venv up down reset status demo test test-helm test-kubelet images compose-secrets chaos chaos-relay chaos-broken fuzz audit lint format proto bench overload explain-listing clean
 BIN := .venv/bin
 
 help: ## What can be made
@@ -66,6 +66,9 @@ proto: venv ## Regenerate libs/stubs and the edge's OpenAPI document from protos
 
 bench: venv ## Measure, half an hour; writes docs/benchmarks.md; BENCH_PARTS=orders,confirmed,sagas,relay,size,idle for some
 	@$(BIN)/python -m bench
+
+overload: venv ## Five times the orders that the mesh can take, for a minute: goodput, refusals, recovery, nothing lost
+	@$(BIN)/python -m bench.overload
 
 explain-listing: venv ## Plans of ListOrders among a million orders; PLANS=--plans shows them whole
 	@$(BIN)/python -m bench.listing $(PLANS)

@@ -64,11 +64,11 @@ def _fill_shelves(stack: LocalStack) -> None:
         )
 
 
-def all_ended(stack: LocalStack) -> None:
+def all_ended(stack: LocalStack, *, seconds: float = _STUCK_SECONDS) -> None:
     """Returns once no order is PENDING and no saga goes on: the next round has all for itself.
 
     Raises:
-        TimeoutError: there still is one after a minute.
+        TimeoutError: there still is one after `seconds`.
     """
     with closing(psycopg2.connect(stack.admin_url)) as connection, connection.cursor() as cursor:
 
@@ -77,4 +77,4 @@ def all_ended(stack: LocalStack) -> None:
             connection.commit()
             return cursor.fetchone() == (0,)
 
-        wait_for(none_is_left, seconds=_STUCK_SECONDS, what="the orders to end")
+        wait_for(none_is_left, seconds=seconds, what="the orders to end")

@@ -44,6 +44,11 @@ class Work:
     async def open(self) -> None:
         self.gate.set()
 
+    def open_once(self) -> None:
+        """For the run that stands at the gate; the next one waits again."""
+        self.gate.set()
+        self.gate.clear()
+
     @property
     def busy(self) -> bool:
         return bool(self.batches) and not self.gate.is_set()
@@ -117,6 +122,59 @@ async def test_a_full_queue_refuses_at_once_and_takes_again_when_it_has_room() -
 
     assert work.batches == [[0], [1, 2, 5]]
     assert await batcher.submit_all([6, 7, 8]) == ["6", "7", "8"]
+
+
+def _takes_more(batcher: Batcher[int, str]) -> bool:
+    try:
+        batcher.expect_room()
+    except Overloaded:
+        return False
+    return True
+
+
+async def test_after_slow_runs_fewer_may_wait_and_after_fast_ones_more_again() -> None:
+    work = Work(gate_open=False)
+    batcher = Batcher(work, limits=BatchLimits(max_wait_seconds=0.01, retry_after_seconds=0.25))
+    slow = asyncio.create_task(batcher.submit_all(range(20)))
+    await eventually(lambda: work.busy)
+    unknown_pace = [asyncio.create_task(batcher.submit(command)) for command in range(100, 200)]
+    long_enough = time.monotonic() + 0.1
+    await eventually(lambda: time.monotonic() > long_enough)
+    assert _takes_more(batcher)
+    work.open_once()
+    await slow
+    await eventually(lambda: len(work.batches) == 2)
+
+    waiting: list[asyncio.Task[str | BatchRefused]] = []
+    while _takes_more(batcher):
+        waiting.append(asyncio.create_task(batcher.submit(len(waiting))))
+        await asyncio.sleep(0)
+    with pytest.raises(Overloaded) as overloaded:
+        await batcher.submit(0)
+
+    assert len(waiting) == 32
+    assert overloaded.value.retry_after_seconds == 0.25
+    await work.open()
+    await asyncio.gather(*unknown_pace, *waiting)
+
+    async def takes_a_burst() -> bool:
+        await batcher.submit_all(range(20))
+        burst = [asyncio.create_task(batcher.submit(command)) for command in range(100)]
+        outcomes = await asyncio.gather(*burst, return_exceptions=True)
+        return not any(isinstance(one, Exception) for one in outcomes)
+
+    await eventually(takes_a_burst)
+
+
+async def test_what_finds_nobody_waiting_is_taken_however_large_and_slow() -> None:
+    work = Work(gate_open=False)
+    batcher = Batcher(work, limits=BatchLimits(max_wait_seconds=0.0))
+    slow = asyncio.create_task(batcher.submit_all(range(20)))
+    await eventually(lambda: work.busy)
+    await work.open()
+    await slow
+
+    assert await batcher.submit_all(range(500)) == [str(number) for number in range(500)]
 
 
 async def test_a_command_whose_deadline_passed_while_it_waited_is_not_run() -> None:

@@ -142,6 +142,28 @@ async def test_an_error_arrives_as_the_status_it_stands_for(stub: Any, servicer:
     assert details.retry_after_seconds == 0.5
 
 
+async def test_a_shut_door_refuses_before_anything_is_done_for_a_call(servicer: Servicer) -> None:
+    shut = True
+
+    def door() -> None:
+        if shut:
+            raise Overloaded(retry_after_seconds=0.5)
+
+    channel: Any
+    service = RpcService(DESCRIPTOR, servicer, doors={"GetOrder": door})
+    async with serving(Application([service]), token="") as channel:
+        calls = channel.unary_unary(f"/{DESCRIPTOR.full_name}/GetOrder")
+        refused = await _failure(calls(b"no message, of nobody"))
+        beside = await _failure(channel.unary_unary(f"/{DESCRIPTOR.full_name}/CreateOrder")(b""))
+        shut = False
+        admitted = await _failure(calls(b"no message, of nobody"))
+
+    assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+    assert refused.retry_after_seconds == 0.5
+    assert [beside.reason, admitted.reason] == ["TOKEN_MISSING"] * 2
+    assert servicer.requests == []
+
+
 async def test_a_defect_tells_the_log_and_not_the_caller(stub: Any, servicer: Servicer) -> None:
     servicer.answer = RuntimeError("password=hunter2")
 

@@ -31,6 +31,13 @@ __all__ = ["BatchLimits", "BatchMeter", "Batcher", "in_thread"]
 C = TypeVar("C")
 R = TypeVar("R")
 
+_TELLING = 16
+"""Commands of a run that says how long one takes: smaller runs are nearly all overhead."""
+_ALWAYS_WAIT = 32
+"""Commands that may wait however slow the runs of late were, so that faster ones are noticed."""
+_NEWEST = 0.3
+"""What the newest run counts beside those before it."""
+
 Run = Callable[[Sequence[C]], Awaitable[Sequence[R]]]
 """Runs a batch: as many results as commands, in their order. A domain error is a result."""
 
@@ -46,6 +53,10 @@ class BatchLimits:
     """Commands that one run takes, unless a single submission is larger."""
     max_waiting: int = 4096
     """Commands that may wait; above it `submit` raises `Overloaded`."""
+    max_wait_seconds: float = float("inf")
+    """What may wait is no more than can be run in that time, going by the runs of late; above it
+    `submit` raises `Overloaded`. For calls at the door, whose callers would give up while they
+    wait: work that was accepted is not to be refused half way."""
     retry_seconds: float = 10.0
     """How long a batch is run again after transient errors, deadlines permitting."""
     retry_after_seconds: float = 0.1
@@ -114,6 +125,7 @@ class Batcher(Generic[C, R]):
         self._dependency = dependency
         self._waiting: deque[_Submission[C, R]] = deque()
         self._waiting_commands = 0
+        self._command_seconds = 0.0
         self._arrived = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
         self._closing = False
@@ -124,6 +136,22 @@ class Batcher(Generic[C, R]):
         """How long the present run of a batch has taken so far; 0 between runs."""
         began = self._began
         return 0.0 if began is None else time.monotonic() - began
+
+    def expect_room(self, commands: int = 1) -> None:
+        """Whether a submission would be taken now; of no effect.
+
+        Raises:
+            Overloaded: too much is waiting already.
+        """
+        after = self._waiting_commands + commands
+        if self._closing or after > self._limits.max_waiting or self._is_slow():
+            raise Overloaded(retry_after_seconds=self._limits.retry_after_seconds)
+
+    def _is_slow(self) -> bool:
+        """Whether what waits takes longer than it may, whatever its number."""
+        waiting = self._waiting_commands
+        seconds = waiting * self._command_seconds
+        return waiting >= _ALWAYS_WAIT and seconds > self._limits.max_wait_seconds
 
     async def submit(self, command: C, *, timeout_seconds: float | None = None) -> R | BatchRefused:
         """The result of `command`; see `submit_all`."""
@@ -141,8 +169,7 @@ class Batcher(Generic[C, R]):
             DeadlineExceeded: `timeout_seconds` passed before the batch ran.
             DependencyUnavailable: transient errors did not end in time.
         """
-        if self._closing or self._waiting_commands + len(commands) > self._limits.max_waiting:
-            raise Overloaded(retry_after_seconds=self._limits.retry_after_seconds)
+        self.expect_room(len(commands))
         if self._worker is None or self._worker.done():
             # In a context of its own: its batches are not the first caller's.
             work = self._work()
@@ -170,16 +197,23 @@ class Batcher(Generic[C, R]):
             while True:
                 await self._arrived.wait()
                 while batch := self._take():
+                    size, began = sum(len(one.commands) for one in batch), time.monotonic()
                     if self._meter is not None:
-                        size = sum(len(submission.commands) for submission in batch)
-                        self._meter(size, time.monotonic() - batch[0].since)
+                        self._meter(size, began - batch[0].since)
                     await self._run_batch(batch)
+                    self._note_pace(size, time.monotonic() - began)
                 if self._closing:
                     return
                 self._arrived.clear()
         finally:  # cancelled: nobody is left to resolve these
             for submission in (*batch, *self._waiting):
                 submission.done.cancel()
+
+    def _note_pace(self, commands: int, seconds: float) -> None:
+        if commands >= _TELLING:
+            newest = seconds / commands
+            before = self._command_seconds or newest
+            self._command_seconds = before + _NEWEST * (newest - before)
 
     def _take(self) -> list[_Submission[C, R]]:
         batch: list[_Submission[C, R]] = []

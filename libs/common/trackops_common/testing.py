@@ -23,6 +23,7 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 
 from trackops_common.errors import BatchRefused
+from trackops_common.grpc import accepting
 from trackops_common.grpc.admission import Access
 from trackops_common.grpc.call_meters import CallMeters
 from trackops_common.grpc.endpoints import handlers_of
@@ -92,7 +93,7 @@ async def serving(
     Admits as `access_for_tests` unless given an `access`. Calls carry `token`, an
     administrator's unless given; none if it is empty. They carry the current trace.
     """
-    server = grpc.aio.server()
+    server = accepting.server()
     registry = application.vitals.registry
     meters = None if registry is None else CallMeters(registry)
     server.add_generic_rpc_handlers(

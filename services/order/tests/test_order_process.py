@@ -250,6 +250,38 @@ def test_a_taken_port_is_one_clear_line_and_never_shared(
     assert "Traceback" not in "".join(process.output)
 
 
+def test_a_service_that_became_slow_refuses_orders_at_once_and_takes_them_again(
+    service: OrderServer, service_rows: Database
+) -> None:
+    slow = order_service_pb2.BatchCreateOrdersRequest(
+        requests=[create_request() for _ in range(20)]
+    )
+    requests = [create_request() for _ in range(100)]
+
+    with service_rows.transaction() as holder:
+        holder.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+        first = service.orders.BatchCreateOrders.future(slow, timeout=30)
+        holder.execute("SELECT pg_sleep(0.5)")
+    assert first.result()
+    with service_rows.transaction() as holder:
+        holder.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+        calls = [service.orders.CreateOrder.future(request, timeout=30) for request in requests]
+        wait_for(lambda: any(call.done() for call in calls), what="a refusal")
+
+    errors = {number: error for number, call in enumerate(calls) if (error := call.exception())}
+    assert 0 < len(errors) <= 100 - 32
+    for number, error in errors.items():
+        assert isinstance(error, grpc.RpcError)
+        details = error_details(error)
+        assert (details.code, details.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+        assert details.retry_after_seconds == 0.5
+        assert service.orders.CreateOrder(requests[number], timeout=30).order.version == 1
+    ids = {
+        call.result().order.order_id for number, call in enumerate(calls) if number not in errors
+    }
+    assert len(ids) == 100 - len(errors)
+
+
 def test_an_overloaded_service_says_so_and_when_to_come_back(
     service: OrderServer, service_rows: Database
 ) -> None:

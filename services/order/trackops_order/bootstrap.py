@@ -57,6 +57,8 @@ __all__ = ["OrderSettings", "bootstrap"]
 
 _MEAN_REFRESH_LEAD_SECONDS = 1.0
 """An order in 1,000 batches a second is then read anew about 7 s before the cache forgets it."""
+_CREATIONS = BatchLimits(max_wait_seconds=0.5, retry_after_seconds=0.5)
+"""Below the seconds that callers wait, so that what is accepted is answered in time."""
 
 
 class OrderSettings(KafkaSettings, ServiceSettings):
@@ -135,7 +137,7 @@ def _build_services(
     reader = PostgresOrderReader(database)
     change_orders = ChangeOrders(unit_of_work, cache, encode_changed, clock)
 
-    creations = batcher(CreateOrders(unit_of_work, cache, encode_created, clock))
+    creations = batcher(CreateOrders(unit_of_work, cache, encode_created, clock), limits=_CREATIONS)
     reads = batcher(
         GetOrders(
             reader,
@@ -177,6 +179,7 @@ def _build_services(
                 WatchOrders(feed, changes.submit),
             ),
             order_failure,
+            doors=dict.fromkeys(("CreateOrder", "BatchCreateOrders"), creations.expect_room),
         ),
         RpcService(
             order_saga_service_pb2.DESCRIPTOR.services_by_name["OrderSagaService"],

@@ -8,10 +8,11 @@ pays for few coroutines and look-ups.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -19,10 +20,16 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from trackops_common.current_call import name_call
-from trackops_common.errors import MalformedRequest, TokenExpired
+from trackops_common.errors import MalformedRequest, Overloaded, TokenExpired
 from trackops_common.grpc.admission import Access, Admission
 from trackops_common.grpc.call_meters import Call, CallMeters
-from trackops_common.grpc.failures import DomainFailure, Failure, describe, status_details
+from trackops_common.grpc.failures import (
+    DomainFailure,
+    Failure,
+    describe,
+    failure_of,
+    status_details,
+)
 from trackops_common.grpc.streams import OpenStreams
 from trackops_common.grpc.validation import validation_failure
 from trackops_common.traces import installed, traced
@@ -45,6 +52,11 @@ Encoded = bytes
 """A response message in its wire form; it leaves as it is."""
 
 Parse = Callable[[bytes], Message]
+Door = Callable[[], None]
+"""Raises `Overloaded` where a call would be refused anyway."""
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Refusing = Callable[[float], "Handler"]
+"""The handler that tells callers to come back in so many seconds."""
 Behaviour = Callable[[Any, Context], Awaitable[Message | Encoded]]
 StreamBehaviour = Callable[[Any, Context], AsyncGenerator[Message | Encoded, None]]
 
@@ -67,6 +79,9 @@ class RpcService:
     For an RPC that streams responses, it is an async generator of them."""
     domain_failure: DomainFailure = lambda _: None
     """Maps the errors that the methods raise."""
+    doors: Mapping[str, Door] = field(default_factory=dict)
+    """By RPC, what is asked before anything else is done for a call, so that the calls which a
+    full server refuses cost it little. Other RPCs have none."""
 
 
 def handlers_of(
@@ -82,13 +97,35 @@ def handlers_of(
         RpcUnguarded: the contract does not say who may call an RPC.
     """
     open_streams = OpenStreams() if streams is None else streams
-    return grpc.method_handlers_generic_handler(
-        service.descriptor.full_name,
-        {
-            method.name: _handler(service, method, access, open_streams, meters)
-            for method in service.descriptor.methods
-        },
-    )
+    handlers, refusing = dict[str, Handler](), dict[str, tuple[Door, Refusing]]()
+    for method in service.descriptor.methods:
+        path = f"/{service.descriptor.full_name}/{method.name}"
+        handlers[path] = _handler(service, method, access, open_streams, meters)
+        if door := service.doors.get(method.name):
+            refusing[path] = (door, _refusing(method, meters))
+    return _Handlers(handlers, refusing)
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """Finds what answers a call; that is a refusal where the call finds the door shut."""
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        refusing: Mapping[str, tuple[Door, Refusing]],
+    ) -> None:
+        self._handlers = handlers
+        self._refusing = refusing
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
+        path = handler_call_details.method
+        if shut := self._refusing.get(path):
+            door, refusing = shut
+            try:
+                door()
+            except Overloaded as error:
+                return refusing(error.retry_after_seconds)
+        return self._handlers.get(path)
 
 
 def unwrap(result: R | Exception) -> R:
@@ -104,7 +141,7 @@ def _handler(
     access: Access,
     streams: OpenStreams,
     meters: CallMeters | None,
-) -> grpc.RpcMethodHandler[Any, Any]:
+) -> Handler:
     behaviour: Any = getattr(service.servicer, method.name, None)
     if behaviour is None:
         raise MissingHandler(method.full_name)
@@ -129,6 +166,23 @@ def _handler(
         request_deserializer=read,
         response_serializer=encode,
     )
+
+
+def _refusing(method: MethodDescriptor, meters: CallMeters | None) -> Refusing:
+    """Takes a stream of requests, of which it reads none: the body of a call that is refused costs
+    nothing."""
+
+    @lru_cache(maxsize=8)
+    def refusing(seconds: float) -> Handler:
+        failure = failure_of(Overloaded(retry_after_seconds=seconds))
+        details = (status_details(failure.to_status()),)
+
+        async def refuse(_: object, context: Context) -> NoReturn:
+            await context.abort(failure.code, failure.message, trailing_metadata=details)
+
+        return grpc.stream_unary_rpc_method_handler(_seen(method, refuse, meters))
+
+    return refusing
 
 
 def _seen(method: MethodDescriptor, call: Call[R], meters: CallMeters | None) -> Call[R]:

@@ -27,6 +27,7 @@ from grpc_reflection.v1alpha import reflection
 
 from trackops_common import settings as settings_module
 from trackops_common.errors import BindError, DependencyUnavailable, StartRefused
+from trackops_common.grpc import accepting
 from trackops_common.grpc.admin import AdminServicer, admin_service
 from trackops_common.grpc.admission import Access
 from trackops_common.grpc.call_meters import CallMeters
@@ -263,7 +264,7 @@ def _build(
 ) -> tuple[grpc.aio.Server, _HealthServicer]:
     interceptors = [KnownCallers(settings.callers)] if settings.tls else []
     options = [*_SERVER_OPTIONS, *_age_options(settings.max_connection_age_seconds)]
-    server = grpc.aio.server(interceptors=interceptors, options=options)
+    server = accepting.server(interceptors=interceptors, options=options)
     registry = application.vitals.registry
     meters = None if registry is None else CallMeters(registry)
     server.add_generic_rpc_handlers(
