@@ -93,7 +93,7 @@ async def serving(
     Admits as `access_for_tests` unless given an `access`. Calls carry `token`, an
     administrator's unless given; none if it is empty. They carry the current trace.
     """
-    server = accepting.server()
+    server = accepting.Server()
     registry = application.vitals.registry
     meters = None if registry is None else CallMeters(registry)
     server.add_generic_rpc_handlers(

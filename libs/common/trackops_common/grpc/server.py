@@ -214,6 +214,7 @@ async def _serve_until(
     watch.cancel()
     readiness.serving, readiness.why = False, "stopping"
     await health_servicer.enter_graceful_shutdown()
+    server.wind_down()
     await asyncio.sleep(settings.stop_delay_seconds)
     health_servicer.end_watches()
     streams.end()
@@ -261,10 +262,10 @@ class _HealthServicer(health.aio.HealthServicer):  # type: ignore[misc]  # it ha
 
 def _build(
     settings: ServiceSettings, application: Application, access: Access, streams: OpenStreams
-) -> tuple[grpc.aio.Server, _HealthServicer]:
+) -> tuple[accepting.Server, _HealthServicer]:
     interceptors = [KnownCallers(settings.callers)] if settings.tls else []
     options = [*_SERVER_OPTIONS, *_age_options(settings.max_connection_age_seconds)]
-    server = accepting.server(interceptors=interceptors, options=options)
+    server = accepting.Server(interceptors=interceptors, options=options)
     registry = application.vitals.registry
     meters = None if registry is None else CallMeters(registry)
     server.add_generic_rpc_handlers(
