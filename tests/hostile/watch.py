@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,10 @@ from trackops_cli.testing import Mesh
 from .texts import harmful
 
 __all__ = ["defects", "ill_formed_lines", "pids", "resident_bytes"]
+
+_READINGS = 15
+_BETWEEN_READINGS_SECONDS = 0.2
+_pause = threading.Event().wait
 
 _ORDERED = ("saga needs an operator",)
 """What an administrator brings about who takes a saga's steps in its stead."""
@@ -29,8 +35,17 @@ def pids(mesh: Mesh) -> Mapping[str, int | None]:
 
 
 def resident_bytes(mesh: Mesh) -> dict[str, int]:
-    """Memory that each of these processes has in use."""
-    return {name: psutil.Process(pid).memory_info().rss for name, pid in pids(mesh).items() if pid}
+    """Memory that each of these processes keeps: the least that it has in use in three seconds.
+
+    A password that is just being hashed takes 64 MiB for a moment.
+    """
+    processes = {name: psutil.Process(pid) for name, pid in pids(mesh).items() if pid}
+    least = dict.fromkeys(processes, sys.maxsize)
+    for _ in range(_READINGS):
+        for name, process in processes.items():
+            least[name] = min(least[name], process.memory_info().rss)
+        _pause(_BETWEEN_READINGS_SECONDS)
+    return least
 
 
 def defects(mesh: Mesh) -> list[str]:
