@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from trackops_order.domain.events import (
 from trackops_order.domain.goods import Pieces, Shipment
 from trackops_order.domain.order import Order, Rejection
 from trackops_order.domain.states import OrderState
-from trackops_order.testing import InMemoryOrderCache, InMemoryOrders, placed
+from trackops_order.testing import InMemoryOrderCache, InMemoryOrderFeed, InMemoryOrders, placed
 
 REJECTION = Rejection("INSUFFICIENT_STOCK", "no tea is left")
 
@@ -40,8 +41,9 @@ class World:
     def __init__(self) -> None:
         self.orders = InMemoryOrders()
         self.cache = InMemoryOrderCache()
+        self.feed = InMemoryOrderFeed()
         self.clock = ManualClock()
-        change_orders = ChangeOrders(self.orders, self.cache, _encode, self.clock)
+        change_orders = ChangeOrders(self.orders, self.cache, self.feed, _encode, self.clock)
         self.confirm = ConfirmOrders(change_orders)
         self.close = CloseOrders(change_orders)
         self.cancel = CancelOrders(change_orders)
@@ -353,6 +355,16 @@ def test_what_the_cache_had_is_superseded(world: World, kind: Kind) -> None:
     world.cache.put(generation, {order_id: (1, b"old, read before and put after")})
 
     assert world.cache.get([order_id]).entries == {}
+
+
+@each_kind
+async def test_who_watches_here_is_told_at_once(world: World, kind: Kind) -> None:
+    order_id = world.place()
+    with world.feed.subscribe(order_id) as subscription:
+        kind.run(world, [order_id], None)
+
+        async with asyncio.timeout(0):
+            await subscription.news(above=1)
 
 
 @each_kind

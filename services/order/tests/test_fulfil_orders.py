@@ -25,7 +25,7 @@ from trackops_order.domain.events import OrderEvent
 from trackops_order.domain.goods import OrderLine, Pieces
 from trackops_order.domain.order import Order
 from trackops_order.domain.states import OrderState
-from trackops_order.testing import InMemoryOrderCache, InMemoryOrders, placed
+from trackops_order.testing import InMemoryOrderCache, InMemoryOrderFeed, InMemoryOrders, placed
 
 
 def _encode(event: OrderEvent) -> bytes:
@@ -36,7 +36,9 @@ class World:
     def __init__(self, work: UnitOfWorkFactory, reader: OrderReader) -> None:
         self.reader = reader
         self._work = work
-        change_orders = ChangeOrders(work, InMemoryOrderCache(), _encode, ManualClock())
+        change_orders = ChangeOrders(
+            work, InMemoryOrderCache(), InMemoryOrderFeed(), _encode, ManualClock()
+        )
         self.confirm = ConfirmOrders(change_orders)
         self.ship = ShipOrders(change_orders)
         self.deliver = DeliverOrders(change_orders)

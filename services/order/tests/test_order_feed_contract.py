@@ -143,6 +143,15 @@ async def test_a_version_that_is_published_is_heard(feed: Feed) -> None:
         await _soon(subscription, above=1)
 
 
+async def test_a_version_that_it_is_told_is_heard(feed: Feed) -> None:
+    with feed.feed.subscribe(ORDER) as subscription:
+        await _caught_up(subscription, lambda: feed.publish(ORDER, 1))
+
+        feed.feed.tell({ORDER: 5, OTHER: 9})
+
+        await _soon(subscription, above=4)
+
+
 async def test_what_was_heard_while_nobody_listened_counts(feed: Feed) -> None:
     with feed.feed.subscribe(ORDER) as subscription, feed.feed.subscribe(OTHER) as other:
         await _caught_up(subscription, lambda: feed.publish(ORDER, 1))

@@ -48,7 +48,12 @@ from trackops_order.application.update_order_statuses import UpdateOrderStatuses
 from trackops_order.domain.states import TRANSITIONS, OrderState
 from trackops_order.entrypoints import converters
 from trackops_order.entrypoints.errors import order_failure
-from trackops_order.testing import InMemoryOrderCache, InMemoryOrders, OrderServer
+from trackops_order.testing import (
+    InMemoryOrderCache,
+    InMemoryOrderFeed,
+    InMemoryOrders,
+    OrderServer,
+)
 
 CALLER = Principal("somebody")
 QUANTITIES = [1, 2, 3]
@@ -236,7 +241,7 @@ class Conversation(RuleBasedStateMachine):
 def _rpcs(service: OrderServer, model: InMemoryOrders) -> dict[str, Rpc]:
     clock = ManualClock()
     cache = InMemoryOrderCache()
-    change = ChangeOrders(model, cache, encode_changed, clock)
+    change = ChangeOrders(model, cache, InMemoryOrderFeed(), encode_changed, clock)
     orders, sagas, pb, saga_pb = (
         service.orders,
         service.sagas,

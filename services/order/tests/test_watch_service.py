@@ -147,6 +147,17 @@ def test_a_watcher_sees_the_order_and_then_each_change_until_the_last(shop: Shop
     assert watch.code() is grpc.StatusCode.OK
 
 
+def test_what_its_own_replica_changes_is_seen_before_the_relay_gets_to_it(shop: Shop) -> None:
+    service = shop.serve()
+    order_id = _place(service)
+    watch = _watch(service, order_id)
+    next(watch)
+
+    service.sagas.ConfirmOrder(confirm_request(order_id))
+
+    assert next(watch).entry.state == CONFIRMED
+
+
 def test_what_another_replica_changes_is_seen(shop: Shop) -> None:
     here, there = shop.serve(), shop.serve()
     order_id = _place(there)
@@ -271,6 +282,7 @@ def test_an_order_can_be_watched_while_kafka_is_away(
 
     assert next(watch).entry.version == 1
     service.sagas.ConfirmOrder(confirm_request(order_id))
+    assert next(watch).entry.version == 2
     assert _versions([next(_watch(service, order_id, after_version=1))]) == [2]
     service.process.terminate()
     assert _failure(watch).code is grpc.StatusCode.UNAVAILABLE
@@ -292,20 +304,20 @@ def test_what_is_written_while_the_broker_is_away_is_told_when_it_is_back(
     bootstrap = own_kafka.addresses.kafka.bootstrap_servers
     shop = Shop(services, database.url(ROLE), bootstrap, ORDER_EVENTS.name)
     with closing(shop.rows):
-        service = shop.serve()
-        order_id = _place(service, lines=3)
-        watch = _watch(service, order_id)
+        here, there = shop.serve(), shop.serve()
+        order_id = _place(there, lines=3)
+        watch = _watch(here, order_id)
         seen = [next(watch)]
-        service.sagas.ConfirmOrder(confirm_request(order_id))
+        there.sagas.ConfirmOrder(confirm_request(order_id))
         shop.relay.publish()
         seen.append(next(watch))
 
         own_kafka.kafka.stop()
-        _ship(service, order_id)
+        _ship(there, order_id)
         own_kafka.kafka.start()
         shop.relay.publish()
         seen.append(next(watch))
-        _ship(service, order_id)
+        _ship(there, order_id)
         shop.relay.publish()
         seen.append(next(watch))
 

@@ -135,7 +135,7 @@ def _build_services(
     clock = SystemClock()
     unit_of_work = PostgresUnitOfWorkFactory(database, events_topic=settings.order_events_topic)
     reader = PostgresOrderReader(database)
-    change_orders = ChangeOrders(unit_of_work, cache, encode_changed, clock)
+    change_orders = ChangeOrders(unit_of_work, cache, feed, encode_changed, clock)
 
     creations = batcher(CreateOrders(unit_of_work, cache, encode_created, clock), limits=_CREATIONS)
     reads = batcher(

@@ -287,9 +287,12 @@ class InMemoryOrderFeed:
     def subscribe(self, order_id: UUID) -> AbstractContextManager[Subscription]:
         return self._subscriptions.subscribe(order_id)
 
+    def tell(self, versions: Mapping[UUID, int]) -> None:
+        self._subscriptions.hear({str(one).encode(): versions[one] for one in versions})
+
     def publish(self, order_id: UUID, version: int) -> None:
         """An event of the order arrives."""
-        self._subscriptions.hear({str(order_id).encode(): version})
+        self.tell({order_id: version})
 
     def begin_anew(self) -> None:
         """It takes up its place again, not knowing what it missed."""

@@ -1,4 +1,4 @@
-"""The order events of Kafka, as news for those who watch orders.
+"""The order events of Kafka, as news for those who watch orders; what changes here is told at once.
 
 Each replica reads all partitions, in no consumer group, from their end on, and
 only while somebody watches. Whenever it takes up its place, whatever was said
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +59,7 @@ class FeedSettings:
 class KafkaOrderFeed:
     """An `OrderFeed` in one event loop; `run` is its loop for `trackops_common.background`.
 
-    While Kafka is away nothing is heard; afterwards, everything that was missed.
+    While Kafka is away only what changes here is heard; afterwards, everything that was missed.
     """
 
     def __init__(self, settings: FeedSettings) -> None:
@@ -79,6 +79,10 @@ class KafkaOrderFeed:
         finally:
             if not self._subscriptions:
                 loop.call_later(self._settings.linger_seconds, self._release)
+
+    def tell(self, versions: Mapping[UUID, int]) -> None:
+        keys = ((str(order_id).encode(), version) for order_id, version in versions.items())
+        self._hear({key: version for key, version in keys if key in self._subscriptions})
 
     def _release(self) -> None:
         if not self._subscriptions:
@@ -123,14 +127,16 @@ class KafkaOrderFeed:
 
     def _pass_on(self, messages: Sequence[_Raw]) -> None:
         """What nobody watches costs no more than the look at its key."""
-        watched = self._subscriptions
         versions: dict[bytes, int] = {}
         for message in messages:
             key = message.key()
-            if key in watched:
+            if key in self._subscriptions:
                 versions[key] = max(versions.get(key, 0), _version(message))
+        self._hear(versions)
+
+    def _hear(self, versions: Mapping[bytes, int]) -> None:
         if versions and self._loop:
-            self._loop.call_soon_threadsafe(watched.hear, versions)
+            self._loop.call_soon_threadsafe(self._subscriptions.hear, versions)
 
     def _tell_all(self) -> None:
         if self._loop:

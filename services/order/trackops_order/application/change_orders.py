@@ -11,7 +11,7 @@ from uuid import UUID
 from trackops_common.clock import Clock
 from trackops_common.errors import RequestIdReused
 from trackops_common.idempotency import IdempotentCommand, RequestLedger
-from trackops_order.application.ports import EncodeChange, OrderCache, UnitOfWorkFactory
+from trackops_order.application.ports import EncodeChange, OrderCache, OrderFeed, UnitOfWorkFactory
 from trackops_order.domain.errors import OrderError, OrderNotFound
 from trackops_order.domain.events import OrderEvent
 from trackops_order.domain.order import Order
@@ -46,6 +46,7 @@ class ChangeOrders:
 
     unit_of_work: UnitOfWorkFactory
     cache: OrderCache
+    feed: OrderFeed
     encode: EncodeChange
     clock: Clock
 
@@ -75,5 +76,7 @@ class ChangeOrders:
             work.commit(events, traces)
         # Also where nothing changed: a repeat is all that is heard of a change whose server died
         # before it told the cache.
-        self.cache.supersede({order.order_id: order.version for order in orders.values()})
+        versions = {order.order_id: order.version for order in orders.values()}
+        self.cache.supersede(versions)
+        self.feed.tell(versions)
         return outcomes

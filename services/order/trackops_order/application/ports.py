@@ -166,8 +166,13 @@ class Subscription(Protocol):
 
 
 class OrderFeed(Protocol):
-    """Hears of changes to orders, made by whichever replica."""
+    """Hears of changes to orders, made by whichever replica: of all in time, of those made here at
+    once."""
 
     def subscribe(self, order_id: UUID) -> AbstractContextManager[Subscription]:
         """An ear on one order, for as long as the context lasts."""
+        ...
+
+    def tell(self, versions: Mapping[UUID, int]) -> None:
+        """These orders have these versions, committed here. From any thread."""
         ...
