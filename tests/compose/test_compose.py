@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import runpy
+import stat
+import subprocess
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -18,6 +20,7 @@ from trackops_cli.local.mesh import SERVICES
 from trackops_common import settings
 from trackops_common.migrations.__main__ import MigrationSettings
 from trackops_common.setting_names import PREFIX
+from trackops_edge import render
 from trackops_edge.__main__ import settings_of
 
 from ..chart.chart import containers, environment, named, scenario
@@ -144,9 +147,24 @@ def test_the_edge_is_told_all_that_it_needs(tmp_path: Path) -> None:
     mounted = {Path(path).name for path in (made.certificate, made.private_key)}
     assert set(secrets_of("edge")) == mounted
     (volume,) = files["volumes"]
-    assert f"{volume}:ro" in service("edge")["volumes"]
-    assert files["command"][-1] in volume
-    assert f"{files['command'][-1]}/envoy.yaml" in service("edge")["command"]
+    assert volume in service("edge")["volumes"]
+    folder = volume.partition(":")[2]
+    assert f"python -m trackops_edge {folder} " in files["command"][-1]
+    assert f"{folder}/envoy.yaml" in service("edge")["command"]
+
+
+def test_the_edge_can_make_the_socket_of_its_administration_but_replace_no_file(
+    tmp_path: Path,
+) -> None:
+    files, edge = service("edge-files"), service("edge")
+    folder = files["volumes"][0].partition(":")[2]
+    written = render.files(settings_of(files["environment"], Path(folder)))[render.CONFIGURATION]
+    socket = Path(yaml.safe_load(written)["admin"]["address"]["pipe"]["path"])
+    assert str(socket.parent) == folder
+    assert files["user"] != edge["user"]
+    *_, then = files["command"][-1].partition(" && ")
+    subprocess.run(["sh", "-c", then.replace(folder, str(tmp_path))], check=True)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o1777
 
 
 def test_whoever_is_waited_for_is_there_and_nobody_waits_for_himself() -> None:
@@ -210,6 +228,7 @@ def test_variables_have_defaults() -> None:
     text = (_ROOT / "compose.yaml").read_text()
     commands = re.sub(r"(?m)^#.*$", "", text).replace("$$", "")
     assert set(_VARIABLE.findall(commands)) == {"REGISTRY", "TAG", "SECRETS"}
+    assert not re.search(r"\$\{\w+\}", commands)  # it warns of one that is not set, each time
     assert "$" not in _VARIABLE.sub("", commands)
 
 
@@ -217,7 +236,7 @@ def test_images_are_those_that_are_built_and_servers_those_of_the_chart() -> Non
     chart: Mapping[str, Any] = yaml.safe_load(
         (_ROOT / "helm" / "trackops" / "values.yaml").read_text()
     )
-    own = "${REGISTRY:+${REGISTRY}/}trackops/%s:${TAG:-0.1.0}"
+    own = "${REGISTRY:+${REGISTRY-}/}trackops/%s:${TAG:-0.1.0}"
     for name in _NAMES:
         assert service(name)["image"] == own % name
     for name in _SERVERS:
