@@ -8,7 +8,6 @@ depends on, leaving it finishes what has begun.
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import socket
 import sys
@@ -25,6 +24,7 @@ from grpc_channelz.v1 import channelz, channelz_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from trackops_common import memory
 from trackops_common import settings as settings_module
 from trackops_common.errors import BindError, DependencyUnavailable, StartRefused
 from trackops_common.grpc import accepting
@@ -206,9 +206,7 @@ async def _serve_until(
     await set_ready(True)
     watching = watch_dependencies(application.dependencies, set_ready, away=readiness.away)
     watch = asyncio.create_task(watching, name="dependencies")
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    memory.settle()
     _log.info("serving", address=settings.listen, services=names, tls=settings.tls is not None)
     await _until_stopped(stop, [*application.background, watch])
     watch.cancel()
