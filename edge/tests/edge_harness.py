@@ -48,6 +48,7 @@ PLENTY = Limits(per_client=Rate(100_000, 100_000), together=Rate(100_000, 100_00
 """So that tests of other things do not run into the rate limits."""
 
 _START_SECONDS = 30
+_CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0)]
 
 
 class Refused(Exception):
@@ -282,6 +283,16 @@ class Edge:
             return Answer(response.status, found, response.read())
         finally:
             connection.close()
+
+    def channel(self) -> grpc.Channel:
+        """For gRPC, which goes with `metadata`."""
+        credentials = grpc.ssl_channel_credentials(self.authority.cert_pem.bytes())
+        return grpc.secure_channel(f"{HOST}:{self.port}", credentials, _CHANNEL_OPTIONS)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str]]:
+        """With a good token."""
+        return (("authorization", f"Bearer {self.token}"),)
 
     def inside(self, path: str) -> tuple[int, str]:
         """Status and body of a probe or the metrics."""

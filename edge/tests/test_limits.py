@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import grpc
 import pytest
+from trackops.order.v1 import order_service_pb2
+from trackops.order.v1.order_service_pb2_grpc import OrderServiceStub
 
+from trackops_cli.testing import wait_for
+from trackops_common.testing import error_details
 from trackops_edge.settings import Rate
 
 from .edge_harness import PLENTY, Answer, Edge, run_edge
@@ -33,6 +38,12 @@ def crowded_edge(tmp_path: Path, ports: Iterator[int]) -> Iterator[Edge]:
 def edge_behind_a_proxy(tmp_path: Path, ports: Iterator[int]) -> Iterator[Edge]:
     limits = replace(PLENTY, per_client=FEW)
     with run_edge(tmp_path, ports, limits=limits, trusted_hops=1) as edge:
+        yield edge
+
+
+@pytest.fixture
+def edge_for_two_orders(tmp_path: Path, ports: Iterator[int]) -> Iterator[Edge]:
+    with run_edge(tmp_path, ports, limits=replace(PLENTY, creations=2)) as edge:
         yield edge
 
 
@@ -90,3 +101,39 @@ def test_behind_a_proxy_its_callers_are_told_apart(edge_behind_a_proxy: Edge) ->
         "GET", "/v1/orders", headers={"x-forwarded-for": "203.0.113.7, 203.0.113.8"}
     )
     assert first_of_another.status == 200
+
+
+def test_an_order_too_many_is_refused_while_others_are_in_the_making(
+    edge_for_two_orders: Edge,
+) -> None:
+    edge, request = edge_for_two_orders, order_service_pb2.CreateOrderRequest()
+    edge.services.behaviours["CreateOrder"] = lambda *_: _once_released(edge)
+    with edge.channel() as channel:
+        orders = OrderServiceStub(channel)
+        making = [
+            orders.CreateOrder.future(request, metadata=edge.metadata, timeout=20) for _ in range(2)
+        ]
+        wait_for(lambda: len(edge.services.calls) == 2, what="both orders to be in the making")
+
+        refusal = edge.call("POST", "/v1/orders", {})
+        with pytest.raises(grpc.RpcError) as refused:
+            orders.CreateOrder(request, metadata=edge.metadata, timeout=20)
+        other = edge.call("GET", "/v1/orders")
+        edge.services.released.set()
+        made = [one.result() for one in making]
+        next_one = edge.call("POST", "/v1/orders", {})
+
+    assert (refusal.status, refusal.headers["retry-after"]) == (429, "1")
+    assert refusal.headers["content-type"] == "application/problem+json"
+    assert refusal.json["reason"] == "OVERLOADED"
+    details = error_details(refused.value)
+    assert (details.code, details.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+    assert details.retry_after_seconds == 1
+    assert other.status == 200
+    assert made == [order_service_pb2.CreateOrderResponse()] * 2
+    assert next_one.status == 200
+
+
+def _once_released(edge: Edge) -> order_service_pb2.CreateOrderResponse:
+    assert edge.services.released.wait(20)
+    return order_service_pb2.CreateOrderResponse()

@@ -26,7 +26,6 @@ from trackops_common.testing import error_details
 from .edge_harness import PLENTY, Answer, Edge, Refused, run_edge, write_certificate
 
 ORDER = str(uuid.uuid4())
-CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0)]
 NOT_FOUND = Failure(
     grpc.StatusCode.NOT_FOUND, ErrorReason.ERROR_REASON_ORDER_NOT_FOUND, "no such order"
 )
@@ -227,9 +226,9 @@ class TestGrpc:
         assert edge.services.calls == []
 
     def test_grpc_is_answered(self, edge: Edge) -> None:
-        with self._channel(edge) as channel:
+        with edge.channel() as channel:
             response = OrderServiceStub(channel).ListOrders(
-                order_service_pb2.ListOrdersRequest(), metadata=self._token(edge), timeout=10
+                order_service_pb2.ListOrdersRequest(), metadata=edge.metadata, timeout=10
             )
 
         assert response == order_service_pb2.ListOrdersResponse()
@@ -237,27 +236,27 @@ class TestGrpc:
     def test_a_refusal_reaches_grpc(self, edge: Edge) -> None:
         edge.services.behaviours["GetOrder"] = refuse
 
-        with self._channel(edge) as channel, pytest.raises(grpc.RpcError) as caught:
+        with edge.channel() as channel, pytest.raises(grpc.RpcError) as caught:
             OrderServiceStub(channel).GetOrder(
-                order_service_pb2.GetOrderRequest(), metadata=self._token(edge), timeout=10
+                order_service_pb2.GetOrderRequest(), metadata=edge.metadata, timeout=10
             )
 
         assert error_details(caught.value).reason == "ORDER_NOT_FOUND"
 
     def test_what_is_not_on_the_edge_is_not_there_for_grpc_either(self, edge: Edge) -> None:
-        with self._channel(edge) as channel:
+        with edge.channel() as channel:
             confirm = OrderSagaServiceStub(channel).ConfirmOrder
             batch = OrderServiceStub(channel).BatchGetOrders
             with pytest.raises(grpc.RpcError) as first:
                 confirm(
                     order_saga_service_pb2.ConfirmOrderRequest(),
-                    metadata=self._token(edge),
+                    metadata=edge.metadata,
                     timeout=10,
                 )
             with pytest.raises(grpc.RpcError) as second:
                 batch(
                     order_service_pb2.BatchGetOrdersRequest(),
-                    metadata=self._token(edge),
+                    metadata=edge.metadata,
                     timeout=10,
                 )
 
@@ -268,12 +267,12 @@ class TestGrpc:
     def test_a_call_that_is_cut_off_is_told_so(self, tmp_path: Path, ports: Iterator[int]) -> None:
         with (
             run_edge(tmp_path, ports, limits=replace(PLENTY, idle_seconds=1)) as edge,
-            self._channel(edge) as channel,
+            edge.channel() as channel,
         ):
             edge.services.behaviours["CancelOrder"] = lambda *_: edge.services.released.wait(20)
             with pytest.raises(grpc.RpcError) as caught:
                 OrderServiceStub(channel).CancelOrder(
-                    order_service_pb2.CancelOrderRequest(), metadata=self._token(edge), timeout=20
+                    order_service_pb2.CancelOrderRequest(), metadata=edge.metadata, timeout=20
                 )
             edge.services.released.set()
 
@@ -303,14 +302,6 @@ class TestGrpc:
             found.append(body[5 : 5 + length])
             body = body[5 + length :]
         return found
-
-    def _channel(self, edge: Edge) -> grpc.Channel:
-        pem = edge.authority.cert_pem.bytes()
-        credentials = grpc.ssl_channel_credentials(root_certificates=pem)
-        return grpc.secure_channel(f"127.0.0.1:{edge.port}", credentials, options=CHANNEL_OPTIONS)
-
-    def _token(self, edge: Edge) -> tuple[tuple[str, str]]:
-        return (("authorization", f"Bearer {edge.token}"),)
 
 
 class TestInside:

@@ -31,6 +31,10 @@ LEAVING = "leaving"
 """The file that, replaced by one that says 1, has Envoy ask its callers to connect elsewhere."""
 
 _TYPES = "type.googleapis.com/envoy"
+_CREATIONS = "order_creations"
+"""The way to the order service of the calls that `Limits.creations` counts."""
+_MANY = 100_000
+"""Of requests: the services bound them."""
 _MORE_THAN_THE_ROUTE = 1  # s, so that the service says itself that time is up
 
 
@@ -165,14 +169,22 @@ def _verb(verb: str) -> Json:
 
 
 def _clusters(settings: EdgeSettings) -> Iterator[Json]:
-    for name, addresses in settings.services.items():
-        cluster = _cluster(name, addresses) | {"typed_extension_protocol_options": _HTTP2}
-        if settings.services_tls:
-            cluster["transport_socket"] = _mutual_tls(addresses[0].host, settings)
-        yield cluster
+    for name in settings.services:
+        yield _service(name, name, settings)
+    yield _service(_CREATIONS, "order", settings, requests=settings.limits.creations)
     yield _cluster("identity_http", [settings.identity_http])
     endpoint = {"address": {"pipe": {"path": str(settings.folder / "admin.sock")}}}
     yield _endpoints("admin", [endpoint]) | {"type": "STATIC"}
+
+
+def _service(name: str, service: str, settings: EdgeSettings, requests: int = _MANY) -> Json:
+    """`requests` at a time; a stream is one."""
+    addresses = settings.services[service]
+    cluster = _cluster(name, addresses, requests)
+    cluster["typed_extension_protocol_options"] = _HTTP2
+    if settings.services_tls:
+        cluster["transport_socket"] = _mutual_tls(addresses[0].host, settings)
+    return cluster
 
 
 def _mutual_tls(host: str, settings: EdgeSettings) -> Json:
@@ -217,10 +229,9 @@ _HTTP2: Json = {
 }
 
 
-def _cluster(name: str, addresses: Sequence[Address]) -> Json:
+def _cluster(name: str, addresses: Sequence[Address], requests: int = _MANY) -> Json:
     """Every address of each host's name."""
-    many = 100_000  # streams count as requests; the services bound them
-    thresholds = {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": many}
+    thresholds = {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": requests}
     return _endpoints(name, [{"address": _address(one)} for one in addresses]) | {
         "type": "STRICT_DNS",
         "dns_lookup_family": "V4_PREFERRED",
@@ -265,7 +276,8 @@ def _route(rpc: EdgeRpc, settings: EdgeSettings) -> Json:
     # What was REST is gRPC when its route is sought; gRPC-Web still says so of itself.
     grpc = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
     match = {"path": rpc.grpc_path, "headers": [grpc]}
-    action: Json = {"cluster": rpc.service}
+    creates = rpc.method.full_name == "trackops.order.v1.OrderService.CreateOrder"
+    action: Json = {"cluster": _CREATIONS if creates else rpc.service}
     if rpc.method.server_streaming:
         seconds = f"{settings.limits.watch_seconds}s"
         action |= {"timeout": seconds, "idle_timeout": seconds}

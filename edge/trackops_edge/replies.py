@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 __all__ = ["ACCESS_LOG", "DOCS_POLICY", "SECURITY_HEADERS", "header", "local_replies"]
 
@@ -46,6 +50,7 @@ ACCESS_LOG: Mapping[str, str] = {
     "tls": "%DOWNSTREAM_TLS_VERSION%",
 }
 
+_OVERLOADED = "OVERLOADED"
 _DETAIL = "%LOCAL_REPLY_BODY%"
 
 # Status, title, reason (of ErrorReason, or none) and detail.
@@ -58,13 +63,18 @@ _PROBLEMS: Sequence[tuple[int, str, str, str]] = (
     (413, "Content Too Large", "", "the body is larger than the edge takes"),
     (415, "Unsupported Media Type", "", _DETAIL),
     (426, "Upgrade Required", "", "the edge speaks HTTP/1.1 and HTTP/2"),
-    (429, "Overloaded", "OVERLOADED", "too many requests; try again after `retry-after` seconds"),
+    (429, "Overloaded", _OVERLOADED, "too many requests; try again after `retry-after` seconds"),
     (431, "Request Header Fields Too Large", "", "the headers are larger than the edge takes"),
     (500, "Internal Server Error", "", "internal error; the edge's log has it"),
     (502, "Bad Gateway", "", "the service behind the edge was not understood"),
     (503, "Service Unavailable", "", "the service behind the edge is away; try again"),
     (504, "Gateway Timeout", "", "the service behind the edge did not answer in time"),
 )
+
+# More calls at a time than the cluster may have.
+_OVERFLOW: Json = {"response_flag_filter": {"flags": ["UO"]}}
+_OVERFLOW_DETAIL = "as many orders as can be are in the making; try again"
+_RETRY_SECONDS = 1
 
 _REFUSED = "jwt_authn_access_denied"
 
@@ -105,15 +115,18 @@ def local_replies() -> Json:
     tokens = [
         _mapper(_noted(note), 401, title, reason, detail) for note, title, reason, detail in _TOKENS
     ]
+    overflow = _mapper(_OVERFLOW, 429, "Overloaded", _OVERLOADED, _OVERFLOW_DETAIL)
+    overflow["headers_to_add"] = [header("retry-after", str(_RETRY_SECONDS))]
     statuses = [_mapper(_status(problem[0]), *problem) for problem in _PROBLEMS]
-    return {"mappers": [*_of_grpc(), *tokens, *statuses]}
+    return {"mappers": [*_of_grpc(), *tokens, overflow, *statuses]}
 
 
 def _of_grpc() -> Sequence[Json]:
-    """The texts as Envoy has them, and three statuses that say more than those of Envoy.
+    """The texts as Envoy has them, and four statuses that say more than those of Envoy.
 
     What took too long is DEADLINE_EXCEEDED; a refused token UNAUTHENTICATED, whatever is wrong; a
-    body that is too large RESOURCE_EXHAUSTED, as gRPC's own limit has it.
+    body that is too large RESOURCE_EXHAUSTED, as gRPC's own limit has it; a call too many as well,
+    with the time after which to come again.
     """
     body = {"body_format_override": {"text_format_source": {"inline_string": _DETAIL}}}
     late = {"response_flag_filter": {"flags": ["UT", "SI", "DT"]}}
@@ -126,8 +139,26 @@ def _of_grpc() -> Sequence[Json]:
             "headers_to_add": [header("grpc-status", "8")],
             **body,
         },
+        {
+            "filter": _all(_GRPC, _OVERFLOW),
+            "headers_to_add": [
+                header("grpc-status", str(code_pb2.RESOURCE_EXHAUSTED)),
+                header("grpc-status-details-bin", _overflow_details()),
+            ],
+            **body,
+        },
         {"filter": _GRPC, **body},
     ]
+
+
+def _overflow_details() -> str:
+    """What the order service says of itself when it is full, as metadata."""
+    status = status_pb2.Status(code=code_pb2.RESOURCE_EXHAUSTED, message=_OVERFLOW_DETAIL)
+    info = error_details_pb2.ErrorInfo(reason=_OVERLOADED, domain="trackops")
+    retry = error_details_pb2.RetryInfo(retry_delay=Duration(seconds=_RETRY_SECONDS))
+    for detail in (info, retry):
+        status.details.add().Pack(detail)
+    return base64.b64encode(status.SerializeToString(deterministic=True)).decode().rstrip("=")
 
 
 def _mapper(condition: Json, status: int, title: str, reason: str, detail: str) -> Json:

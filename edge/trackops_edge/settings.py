@@ -45,6 +45,9 @@ class Limits:
     per_client: Rate = Rate(burst=100, per_second=50)
     """Of one IPv4 address, or one IPv6 /64."""
     together: Rate = Rate(burst=2000, per_second=1000)
+    creations: int = 128
+    """Orders that may be in the making; one more is refused at once. What the order service would
+    accept late, or refuse itself at a greater cost, stays out while it has enough to do."""
     clients: int = 10_000
     """How many callers are told apart; the least recently seen starts anew."""
     request_bytes: int = 1024 * 1024
