@@ -22,3 +22,4 @@ python scripts/values_table.py --check
 buf lint
 buf format --diff --exit-code protos
 scripts/buf_breaking.sh
+scripts/audit.sh --if-answered
