@@ -27,8 +27,8 @@ demo: venv ## 200 orders through every service, checked; `make up` if needed
 test: lint ## Lint, then every test, on servers of its own; WORKERS=2: in two processes
 	$(BIN)/python -m pytest -n $(or $(WORKERS),0) --no-loadscope-reorder
 
-chaos: venv ## Five minutes of load and faults on the whole mesh, judged; CHAOS_MINUTES=n CHAOS_SEED=n CHAOS_RATE=n
-	@CHAOS_MINUTES=$(CHAOS_MINUTES) CHAOS_SEED=$(CHAOS_SEED) CHAOS_RATE=$(CHAOS_RATE) $(BIN)/python -m tests.chaos.mesh
+chaos: venv ## Five minutes of load and faults on the whole mesh, judged; CHAOS_MINUTES=n CHAOS_SEED=n CHAOS_RATE=n CHAOS_GAP=n
+	@CHAOS_MINUTES=$(CHAOS_MINUTES) CHAOS_SEED=$(CHAOS_SEED) CHAOS_RATE=$(CHAOS_RATE) CHAOS_GAP=$(CHAOS_GAP) $(BIN)/python -m tests.chaos.mesh
 
 chaos-broken: venv ## The same on meshes with one mechanism taken out each, which the judge must notice
 	@$(BIN)/python -m tests.chaos.mesh.broken
@@ -39,8 +39,8 @@ chaos-relay: venv ## 20 rounds of faults on the relay, 5,000 events/s through re
 fuzz: venv ## 50,000 damaged requests to every RPC, directly and through the edge; FUZZ_CALLS=n FUZZ_SEED=n
 	FUZZ_CALLS=$(or $(FUZZ_CALLS),50000) $(BIN)/python -m pytest -s tests/hostile/test_fuzz.py
 
-audit: venv ## Known vulnerabilities of the locked packages; asks PyPI about each, so not part of `make test`
-	$(BIN)/uv tool run pip-audit==2.10.1 --strict --disable-pip --require-hashes --requirement requirements/lock.txt
+audit: venv ## Known vulnerabilities of the locked packages; fails where nobody answers, other than in `make lint`
+	@scripts/audit.sh
 
 images: ## An image of each service and of the edge; BUILD, BASE, REGISTRY and TAG as in scripts/images.sh
 	@scripts/images.sh
@@ -54,7 +54,7 @@ test-helm: venv ## Install, upgrade, test, roll back and remove the chart on the
 test-kubelet: venv ## The services' images on a real kubelet, to a CONFIRMED order; K8S_UP as in scripts/test_kubelet.sh
 	@scripts/test_kubelet.sh
 
-lint: venv ## ruff, mypy, import-linter, buf, stale stubs
+lint: venv ## ruff, mypy, import-linter, buf, stale stubs, known vulnerabilities
 	@scripts/lint.sh
 
 format: venv ## Rewrite Python and protos in the house's form

@@ -1,7 +1,7 @@
 """`python -m tests.chaos.mesh`: load and faults on the whole mesh, and a verdict.
 
 CHAOS_MINUTES, CHAOS_SEED and CHAOS_RATE say how much of it, and which; CHAOS_FAULTS names the kinds
-of faults, separated by commas (`none`: none).
+of faults, separated by commas (`none`: none); CHAOS_GAP is the time between two faults, in seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .broken import CLOCK_AHEAD, patched
 from .load import Load
 from .report import show
 from .run import run
-from .schedule import KINDS, schedule
+from .schedule import GAP_SECONDS, KINDS, schedule
 from .world import open_world
 
 
@@ -28,7 +28,9 @@ def main() -> int:
     rate = float(os.environ.get("CHAOS_RATE") or 35)
     named = os.environ.get("CHAOS_FAULTS", ",".join(KINDS))
     kinds = [kind.strip() for kind in named.split(",") if kind.strip() != "none"]
-    planned = schedule(seed, seconds, kinds) if kinds else []
+    gap = float(os.environ.get("CHAOS_GAP") or 0)
+    gaps = (gap, gap) if gap else GAP_SECONDS
+    planned = schedule(seed, seconds, kinds, gaps) if kinds else []
     console = Console(width=110, highlight=False)
     console.print(f"CHAOS_SEED={seed}: {len(planned)} faults planned", *map(str, planned), sep="\n")
     with TemporaryDirectory(prefix="trackops-chaos-") as folder:

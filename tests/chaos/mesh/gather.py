@@ -54,8 +54,8 @@ def facts_at_rest(
     known = Facts(history=history, stocked=STOCK)
     while True:
         _wait_until_quiet(world, began + REST_SECONDS)
+        passed = time.monotonic() - began  # what is read is as of now, however long that takes
         facts = _read_servers(world, known)
-        passed = time.monotonic() - began
         if not _unrest(facts) or passed > REST_SECONDS:
             return _with_processes(world, facts, windows, vitals, passed)
         _pause(1)

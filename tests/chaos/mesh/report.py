@@ -13,10 +13,14 @@ from rich.table import Table
 from .checker import Facts, Violation
 from .history import Call, Outcome
 from .load import Load
+from .minutes import minutes
+from .minutes import table as minute_table
 
 __all__ = ["Report", "show"]
 
 _MOST_VIOLATIONS_OF_A_KIND = 5
+_WORTH_A_TABLE = 3
+"""Minutes."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ def show(report: Report, console: Console) -> None:
     for name, figure in _figures(report):
         table.add_row(name, figure)
     console.print(table)
+    if len(every := minutes(report.facts)) >= _WORTH_A_TABLE:
+        console.print(minute_table(every))
     counts = Counter(one.invariant for one in report.violations)
     histories = report.facts.history.by_order()
     for invariant, count in counts.items():

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from .world import REPLICAS
 
-__all__ = ["KINDS", "Planned", "schedule"]
+__all__ = ["GAP_SECONDS", "KINDS", "Planned", "schedule"]
 
 _PAUSES = (2.0, 4.0, 8.0, 13.0)
 _LONG = (8.0, 13.0)
 """Within and beyond a consumer's session (6 s) and a saga's lease (10 s)."""
 _FIRST_SECONDS = 3.0
-_GAP_SECONDS = (1.0, 4.0)
+GAP_SECONDS = (1.0, 4.0)
 
 
 _Choice = Callable[[random.Random], str]
@@ -78,8 +78,16 @@ KINDS: Mapping[str, tuple[_Choice, _Length]] = {
 """Each kind of fault: what it hits and for how long."""
 
 
-def schedule(seed: int, seconds: float, kinds: Sequence[str] = tuple(KINDS)) -> list[Planned]:
-    """Faults for a load of so many seconds: all kinds in turn, shuffled anew each time round."""
+def schedule(
+    seed: int,
+    seconds: float,
+    kinds: Sequence[str] = tuple(KINDS),
+    gap_seconds: tuple[float, float] = GAP_SECONDS,
+) -> list[Planned]:
+    """Faults for a load of so many seconds: all kinds in turn, shuffled anew each time round.
+
+    From the end of one to the begin of the next it is as long as `gap_seconds` say, from and to.
+    """
     rng = random.Random(f"faults {seed}")
     planned: list[Planned] = []
     at = _FIRST_SECONDS
@@ -92,4 +100,4 @@ def schedule(seed: int, seconds: float, kinds: Sequence[str] = tuple(KINDS)) -> 
         if at + fault.seconds > seconds:
             return planned
         planned.append(fault)
-        at += fault.seconds + rng.uniform(*_GAP_SECONDS)
+        at += fault.seconds + rng.uniform(*gap_seconds)
