@@ -26,6 +26,7 @@ import uvloop
 from trackops.order.v1 import order_pb2, order_service_pb2
 
 from bench.backlog import Backlog
+from bench.channels import open_channel
 from bench.figures import percentile
 from bench.tokens import bearer
 
@@ -84,7 +85,7 @@ class Load:
         backlog: Backlog | None = None,
     ) -> None:
         """Clients wait for room in `backlog` before they send."""
-        self.channel = grpc.aio.insecure_channel(target)
+        self.channel = open_channel(target)
         self.metadata = bearer() if method.startswith("/trackops.") else ()
         self._call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
         self._call = self.channel.unary_unary(method)

@@ -14,8 +14,10 @@ from trackops.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStu
 from bench.generator import load
 from bench.run import Run
 from bench.tokens import bearer, call_as_admin_of
+from trackops_cli.local.edge import Edge
 from trackops_cli.local.stack import LocalStack
 from trackops_cli.testing import temporary_stack, wait_for
+from trackops_edge.settings import Limits
 
 __all__ = ["all_ended", "mesh", "warm_up"]
 
@@ -31,9 +33,13 @@ SELECT (SELECT count(*) FROM trackops_order.orders WHERE state = 'PENDING')
 
 
 @contextmanager
-def mesh(run: Run) -> Iterator[LocalStack]:
-    """Every server and service, and the edge; calls are an administrator's."""
+def mesh(run: Run, edge_limits: Limits | None = None) -> Iterator[LocalStack]:
+    """Every server and service, and the edge; calls are an administrator's.
+
+    Without `edge_limits`, those that the edge has by itself.
+    """
     with temporary_stack() as stack:
+        stack.edge = Edge(stack.context, stack.addresses, edge_limits)
         run.say("starting the whole mesh")
         stack.up()
         call_as_admin_of(stack)

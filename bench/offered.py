@@ -8,7 +8,7 @@ the first leaves. Prints one JSON object: cpu_share (of one core) and behind_s
 (by how much the last call left too late: above a tenth of a second, the
 generator was the limit), both of its busiest step; calls, each as
 [due, seconds, status, retry_after_seconds or null, order id or ""], due in
-seconds since the first.
+seconds since the first; unended, how many more there were whose deadline brought no end.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import uvloop
 from google.rpc import error_details_pb2, status_pb2
 from trackops.order.v1 import order_service_pb2
 
+from bench.channels import open_channel
 from bench.load import CREATE_ORDER, create_order_requests
 from bench.tokens import bearer
 
@@ -70,7 +71,7 @@ class Offered:
 
     def __init__(self, target: str, requests: Sequence[bytes]) -> None:
         self._channels = [
-            grpc.aio.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)])
+            open_channel(target, [("grpc.use_local_subchannel_pool", 1)])
             for _ in range(_CONNECTIONS)
         ]
         calls: list[Call] = [channel.unary_unary(CREATE_ORDER) for channel in self._channels]
@@ -81,6 +82,8 @@ class Offered:
         self.answers: list[_Answer] = []
         self.behind_seconds = 0.0
         self.cpu_share = 0.0
+        self.unended = 0
+        """Calls that were still under way long after their deadline."""
 
     async def run(self, plan: Sequence[Step]) -> None:
         """Every step, and then until the last call has ended."""
@@ -95,8 +98,9 @@ class Offered:
             self.behind_seconds = max(self.behind_seconds, time.monotonic() - due)
             self.cpu_share = max(self.cpu_share, (time.process_time() - cpu) / step.seconds)
             step_begin += step.seconds
-        await asyncio.gather(*self._under_way)
-        await asyncio.gather(*(channel.close() for channel in self._channels))
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=2 * DEADLINE_SECONDS)
+        self.unended = len(self._under_way)
 
     def _send(self, due: float, begin: float) -> None:
         task = asyncio.create_task(self._call(next(self._calls), next(self._requests), due, begin))
@@ -149,6 +153,7 @@ def main() -> None:
         return {
             "cpu_share": round(offered.cpu_share, 2),
             "behind_s": round(offered.behind_seconds, 3),
+            "unended": offered.unended,
             "calls": [_told(answer) for answer in offered.answers],
         }
 
