@@ -17,7 +17,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-import grpc
 import structlog
 import uvloop
 from grpc_channelz.v1 import channelz, channelz_pb2
@@ -286,7 +285,7 @@ def _age_options(seconds: int) -> Sequence[tuple[str, int]]:
     ]
 
 
-def _show_insides(server: grpc.aio.Server, services: Sequence[RpcService]) -> None:
+def _show_insides(server: accepting.Server, services: Sequence[RpcService]) -> None:
     """Reflection and channelz, to whoever asks."""
     names = [service.descriptor.full_name for service in services]
     channelz.add_channelz_servicer(server)
@@ -300,7 +299,7 @@ def _channelz_name() -> str:
     return str(service.full_name)
 
 
-async def _bind(server: grpc.aio.Server, settings: ServiceSettings) -> None:
+async def _bind(server: accepting.Server, settings: ServiceSettings) -> None:
     """Whether the port is free is asked of the system first: gRPC logs each refusal by itself."""
     address = settings.listen
     give_up = time.monotonic() + _BIND_SECONDS
