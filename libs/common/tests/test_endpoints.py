@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -192,14 +193,18 @@ async def test_a_call_that_is_refused_leaves_no_request_in_memory(
     """Also before the next garbage collection, which may be thousands of large requests away."""
     servicer.answer = Overloaded(retry_after_seconds=1)
     line = order_pb2.OrderLine(sku="A-1", quantity=1, unit_price_minor=1)
-    body = CreateOrderRequest(request_id=request_id, lines=[line]).SerializeToString()
+    customer = f"only here: {uuid.uuid4()}"
+    request = CreateOrderRequest(request_id=request_id, customer_id=customer, lines=[line])
+    body = request.SerializeToString()
+    del request
     async with serving(Application([RpcService(DESCRIPTOR, servicer)])) as channel:
         create: Any = channel.unary_unary(f"/{DESCRIPTOR.full_name}/CreateOrder")
         with _no_garbage_collection():
             for _ in range(10):
                 await _failure(create(body))
             servicer.requests.clear()
-            kept = [one for one in gc.get_objects() if isinstance(one, CreateOrderRequest)]
+            requests = [one for one in gc.get_objects() if isinstance(one, CreateOrderRequest)]
+            kept = [one for one in requests if one.customer_id == customer]
 
     assert kept == []
 
