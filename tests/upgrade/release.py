@@ -8,11 +8,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -93,8 +91,7 @@ def unpacked(commit: str) -> Iterator[Release]:
         ["git", "archive", commit, *_CODE], cwd=REPOSITORY, check=True, capture_output=True
     )
     with TemporaryDirectory(prefix="trackops-release-") as name:
-        with tarfile.open(fileobj=BytesIO(packed.stdout)) as archive:
-            archive.extractall(name, filter="data")
+        subprocess.run(["tar", "-x", "-C", name], input=packed.stdout, check=True)
         yield Release(commit, Path(name))
 
 
