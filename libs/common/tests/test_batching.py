@@ -137,7 +137,7 @@ async def test_after_slow_runs_fewer_may_wait_and_after_fast_ones_more_again() -
     batcher = Batcher(work, limits=BatchLimits(max_wait_seconds=0.01, retry_after_seconds=0.25))
     slow = asyncio.create_task(batcher.submit_all(range(20)))
     await eventually(lambda: work.busy)
-    unknown_pace = [asyncio.create_task(batcher.submit(command)) for command in range(100, 200)]
+    unknown_pace = [asyncio.create_task(batcher.submit(command)) for command in range(100, 300)]
     long_enough = time.monotonic() + 0.1
     await eventually(lambda: time.monotonic() > long_enough)
     assert _takes_more(batcher)
@@ -152,14 +152,14 @@ async def test_after_slow_runs_fewer_may_wait_and_after_fast_ones_more_again() -
     with pytest.raises(Overloaded) as overloaded:
         await batcher.submit(0)
 
-    assert len(waiting) == 32
+    assert len(waiting) == 128
     assert overloaded.value.retry_after_seconds == 0.25
     await work.open()
     await asyncio.gather(*unknown_pace, *waiting)
 
     async def takes_a_burst() -> bool:
         await batcher.submit_all(range(20))
-        burst = [asyncio.create_task(batcher.submit(command)) for command in range(100)]
+        burst = [asyncio.create_task(batcher.submit(command)) for command in range(200)]
         outcomes = await asyncio.gather(*burst, return_exceptions=True)
         return not any(isinstance(one, Exception) for one in outcomes)
 

@@ -33,8 +33,9 @@ R = TypeVar("R")
 
 _TELLING = 16
 """Commands of a run that says how long one takes: smaller runs are nearly all overhead."""
-_ALWAYS_WAIT = 32
-"""Commands that may wait however slow the runs of late were, so that faster ones are noticed."""
+_ALWAYS_WAIT = 128
+"""Commands that may wait however slow the runs of late were: a burst after a single slow run is no
+overload, and faster runs are noticed only if there are any."""
 _NEWEST = 0.3
 """What the newest run counts beside those before it."""
 
